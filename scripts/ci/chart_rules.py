@@ -1,0 +1,116 @@
+"""Our own rules for rendered charts: chart_rules.py PROTO_FOLDER RENDERED_FOLDER.
+
+Every document is valid for Kubernetes (schemas inside the package kubernetes-validate); the
+resources of operators, which have no schema there, are counted by kind. Then: pods are restricted,
+pods stay in the region, every workload has probes, a budget and a policy, and the network edges are
+the call graph that the access rules of the contract allow.
+"""
+
+import pathlib
+import re
+import sys
+
+import kubernetes_validate
+import yaml
+
+VERSION = "1.36"
+OPERATOR_KINDS = {"Certificate", "PodMonitor"}
+proto, rendered = map(pathlib.Path, sys.argv[1:])
+problems = []
+
+
+def check(condition, where, what):
+    if not condition:
+        problems.append(f"{where}: {what}")
+
+
+def call_graph():
+    """Who may call whom, from the access rules: named services, and the edge for everything public."""
+    package_owner = {"inference": "inference-routing", "device": "device-registry"}
+    edges = set()
+    for file in proto.glob("wanwu/*/v1/*_service.proto"):
+        package = file.parts[-3]
+        if package == "operations":
+            continue
+        owner = package_owner.get(package, package)
+        text = file.read_text()
+        for names in re.findall(r"services:\s*\[([^\]]*)\]", text):
+            edges |= {(name, owner) for name in re.findall(r'"([a-z-]+)"', names)}
+        if re.search(r"anonymous: true|account: true|app_key: true|operator_roles", text):
+            edges.add(("edge", owner))
+    return edges
+
+
+def check_pod(where, spec):
+    pod = spec["securityContext"]
+    check(pod.get("runAsNonRoot") is True, where, "may run as root")
+    check(pod.get("seccompProfile", {}).get("type") == "RuntimeDefault", where, "no seccomp profile")
+    check(spec.get("automountServiceAccountToken") is False, where, "mounts a token")
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    expression = terms["nodeSelectorTerms"][0]["matchExpressions"][0]
+    check(expression["key"] == "topology.kubernetes.io/region", where, "may leave the region")
+    check(all(v.startswith("cn-") for v in expression["values"]), where, "may leave the mainland")
+    for container in spec["containers"]:
+        security = container["securityContext"]
+        check(security.get("allowPrivilegeEscalation") is False, where, "may escalate")
+        check(security.get("readOnlyRootFilesystem") is True, where, "may write its root")
+        check(security.get("capabilities", {}).get("drop") == ["ALL"], where, "keeps capabilities")
+        check("memory" in container["resources"].get("limits", {}), where, "no memory limit")
+
+
+def policy_edges(service, policy):
+    def peers(rules, side):
+        for rule in rules:
+            for peer in rule.get(side, []):
+                labels = peer.get("podSelector", {}).get("matchLabels", {})
+                if labels.get("app.kubernetes.io/part-of") == "wanwu":
+                    yield labels["app.kubernetes.io/name"]
+
+    check(policy["policyTypes"] == ["Ingress", "Egress"], service, "does not deny by default")
+    inward = {(peer, service) for peer in peers(policy["ingress"], "from")}
+    outward = {(service, peer) for peer in peers(policy["egress"], "to")}
+    return inward, outward
+
+
+documents = 0
+graph = call_graph()
+for variant in ("default", "production"):
+    inward, outward = set(), set()
+    for file in sorted(rendered.glob(f"*-{variant}.yaml")):
+        service = file.name.removesuffix(f"-{variant}.yaml")
+        kinds = {}
+        for document in filter(None, yaml.safe_load_all(file.read_text())):
+            documents += 1
+            kind = document["kind"]
+            where = f"{file.name} {kind}"
+            kinds.setdefault(kind, document)
+            if kind in OPERATOR_KINDS:
+                check(variant == "production", where, "an operator's resource by default")
+                continue
+            try:
+                kubernetes_validate.validate(document, VERSION, strict=True)
+            except Exception as error:  # the library has several classes of it
+                problems.append(f"{where}: {error}")
+            if kind in ("Deployment", "Job"):
+                check_pod(where, document["spec"]["template"]["spec"])
+            if kind == "Deployment":
+                for container in document["spec"]["template"]["spec"]["containers"]:
+                    probes = {"startupProbe", "livenessProbe", "readinessProbe"}
+                    check(probes <= container.keys(), where, "lacks a probe")
+            if kind == "Service" and service != "edge":
+                check(document["spec"].get("clusterIP") == "None", where, "is not headless")
+            if kind == "NetworkPolicy":
+                into, out = policy_edges(service, document["spec"])
+                inward |= into
+                outward |= out
+        wanted = {"Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"}
+        wanted |= set() if service == "edge" else {"Job"}
+        wanted |= OPERATOR_KINDS if variant == "production" else set()
+        check(wanted <= kinds.keys(), file.name, f"lacks {wanted - kinds.keys()}")
+    for side, edges in (("ingress", inward), ("egress", outward)):
+        check(edges == graph, f"{variant} {side}", f"edges differ from the contract: {edges ^ graph}")
+
+for problem in problems:
+    print(problem)
+print(f"charts: {documents} documents, {len(graph)} network edges, {len(problems)} problems")
+sys.exit(bool(problems))
