@@ -1,0 +1,90 @@
+use std::{error::Error, future::Future, marker::PhantomData, time::Duration};
+
+use futures::future::BoxFuture;
+use prost::Message;
+use sqlx::PgConnection;
+
+/// Applies one kind of event.
+pub trait Handler<E>: Send + Sync + 'static {
+    /// Writes the effect of the event in `tx`, which commits together with the record that the
+    /// event was applied: the effect happens once, however often the event arrives. Whatever
+    /// happens outside `tx` may happen more than once.
+    ///
+    /// Events come in no order.
+    fn handle(
+        &self,
+        tx: &mut PgConnection,
+        event: E,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+}
+
+/// The event could not be applied. What `tx` holds is rolled back. The text is kept with the event
+/// and shown to operators: no personal data in it.
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// It may work later: one of five tries is used up.
+    #[error("it may work later")]
+    Retry(#[source] Box<dyn Error + Send + Sync>),
+    /// It will never work: the event becomes a dead letter at once.
+    #[error("it will never work")]
+    Reject(#[source] Box<dyn Error + Send + Sync>),
+    /// Something that must come first has not come yet: tried again after this time, without
+    /// using up a try, for at most a day.
+    #[error("what must come first has not come yet")]
+    NotYet(Duration),
+}
+
+impl HandlerError {
+    /// It may work later.
+    pub fn retry(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Retry(error.into())
+    }
+
+    /// It will never work.
+    pub fn reject(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Reject(error.into())
+    }
+}
+
+impl From<sqlx::Error> for HandlerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::retry(error)
+    }
+}
+
+/// A handler of some event.
+pub(crate) trait AnyHandler: Send + Sync + 'static {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PgConnection,
+        payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), HandlerError>>;
+}
+
+/// A handler of `E`, as a handler of bytes.
+pub(crate) struct Decoding<E, H> {
+    handler: H,
+    event: PhantomData<fn(E)>,
+}
+
+impl<E, H> Decoding<E, H> {
+    pub(crate) const fn new(handler: H) -> Self {
+        Self {
+            handler,
+            event: PhantomData,
+        }
+    }
+}
+
+impl<E: Message + Default + 'static, H: Handler<E>> AnyHandler for Decoding<E, H> {
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut PgConnection,
+        payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), HandlerError>> {
+        Box::pin(async move {
+            let event = E::decode(payload).map_err(HandlerError::reject)?;
+            self.handler.handle(tx, event).await
+        })
+    }
+}
