@@ -1,1 +1,27 @@
-//! wanwu-personal
+//! Personal data: wrappers that cannot be printed, logged or serialised by accident, encryption
+//! with a key for each person, and blind indexes.
+
+mod blind_index;
+mod code_table;
+mod device;
+mod envelope;
+mod keys;
+mod person_name;
+mod phone;
+pub mod provider_code;
+mod resident_id;
+mod subject_keys;
+mod wrapper;
+
+pub use blind_index::{BlindIndex, IndexEntry};
+pub use device::{DeviceIdentifier, DeviceIdentifierKind, InvalidDeviceIdentifier};
+pub use envelope::{Aad, SealError, SubjectKey};
+pub use keys::{KeyError, KeyProvider};
+pub use person_name::{InvalidPersonName, PersonName};
+pub use phone::{InvalidPhone, NUMBER_PLAN, Phone};
+pub use resident_id::{InvalidResidentId, ResidentId};
+pub use subject_keys::{SubjectKeyError, SubjectKeys};
+pub use wrapper::{Class, Personal};
+
+/// The table that this library needs, in the service's database or in one of its own.
+pub const SCHEMA: &str = include_str!("../sql/subject_keys.sql");

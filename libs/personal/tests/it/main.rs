@@ -1,0 +1,3 @@
+//! Keys of persons in a real PostgreSQL.
+
+mod subject_keys;
