@@ -4,6 +4,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::postgres::PgConnectOptions;
 
+/// How the URL of a database begins.
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+
 /// Section `[database]` of a service's configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -108,7 +111,12 @@ impl DatabaseConfig {
             }
             _ => return Err(ConfigError::OneUrl),
         };
-        PgConnectOptions::from_str(url.expose_secret()).map_err(|_| ConfigError::Url)
+        let url = url.expose_secret();
+        // The parser takes any scheme.
+        if !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(ConfigError::Url);
+        }
+        PgConnectOptions::from_str(url).map_err(|_| ConfigError::Url)
     }
 }
 
