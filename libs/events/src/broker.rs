@@ -136,3 +136,38 @@ pub(crate) async fn within<T>(
         .map_err(|_| BrokerError::Timeout)?
         .map_err(BrokerError::Amqp)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn broker() -> (BrokerConfig, Connection) {
+        let url = std::env::var("WANWU_TEST_AMQP_URL").expect("WANWU_TEST_AMQP_URL names a broker");
+        let config = BrokerConfig {
+            queue_prefix: format!("test-{}.", uuid::Uuid::new_v4().simple()),
+            queue_expires: Some(Duration::from_secs(60)),
+            ..BrokerConfig::of(&url)
+        };
+        let connection = connect(&config, "test").await.unwrap();
+        (config, connection)
+    }
+
+    #[tokio::test]
+    async fn only_what_a_queue_has_is_accepted() {
+        let (config, connection) = broker().await;
+        let channel = confirming(&connection).await.unwrap();
+        let send = || send(&channel, &config, "q", BasicProperties::default(), b"x");
+        assert_eq!(send().await.unwrap(), Sent::Unroutable);
+        declare(&channel, &config, "q").await.unwrap();
+        assert_eq!(send().await.unwrap(), Sent::Accepted);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_accepted_without_confirms() {
+        let (config, connection) = broker().await;
+        let channel = channel(&connection).await.unwrap();
+        declare(&channel, &config, "q").await.unwrap();
+        let sent = send(&channel, &config, "q", BasicProperties::default(), b"x").await;
+        assert_eq!(sent.unwrap(), Sent::Refused);
+    }
+}

@@ -1,0 +1,68 @@
+use opentelemetry::{
+    global,
+    trace::{SpanId, SpanKind, TracerProvider},
+};
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    trace::{InMemorySpanExporter, SdkTracerProvider, SpanData},
+};
+use sqlx::PgPool;
+use tracing::{Instrument, info_span};
+use tracing_subscriber::{layer::SubscriberExt, registry};
+use wanwu_events::publish;
+use wanwu_ids::Ids;
+use wanwu_testkit::wait_for;
+
+use crate::bench::{Bench, Credit, PATIENCE, usage};
+
+#[sqlx::test(migrations = false)]
+async fn one_trace_shows_the_request_the_event_and_its_effect(pool: PgPool) {
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    let exporter = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder()
+        .with_simple_exporter(exporter.clone())
+        .build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let _guard = tracing::subscriber::set_default(registry().with(layer));
+
+    let mut bench = Bench::new(pool).await;
+    bench.relay();
+    bench.consume(&Credit::default());
+    let telling = async {
+        let mut tx = bench.pool.begin().await.unwrap();
+        publish(&mut tx, &Ids::system(), &usage(1)).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    telling.instrument(info_span!("request")).await;
+    bench.wait_for_effects(1).await;
+    let spans = || exporter.get_finished_spans().unwrap();
+    let consumed = "events.consume wanwu.inference.v1.UsageRecorded";
+    wait_for("the consumer's span", PATIENCE, || async {
+        spans().iter().any(|span| span.name == consumed)
+    })
+    .await;
+    let spans = spans();
+    let request = find(&spans, "request");
+    let published = find(&spans, "events.publish wanwu.inference.v1.UsageRecorded");
+    let consumed = find(&spans, consumed);
+    assert_eq!(request.parent_span_id, SpanId::INVALID);
+    assert_eq!(published.parent_span_id, request.span_context.span_id());
+    assert_eq!(consumed.parent_span_id, published.span_context.span_id());
+    assert_eq!(
+        consumed.span_context.trace_id(),
+        request.span_context.trace_id()
+    );
+    assert_eq!(
+        (&published.span_kind, &consumed.span_kind),
+        (&SpanKind::Producer, &SpanKind::Consumer)
+    );
+    bench.end().await;
+}
+
+fn find<'a>(spans: &'a [SpanData], name: &str) -> &'a SpanData {
+    let names: Vec<_> = spans.iter().map(|span| &span.name).collect();
+    spans
+        .iter()
+        .find(|span| span.name == name)
+        .unwrap_or_else(|| panic!("{name} in {names:?}"))
+}
