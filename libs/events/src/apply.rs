@@ -1,7 +1,7 @@
 //! One event, applied once: record and effect in one transaction; what fails is kept in the
 //! database before the broker is told that we have it.
 
-use std::{collections::HashMap, error::Error, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use chrono::Duration;
 use futures::FutureExt;
@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info_span};
 use wanwu_clock::SharedClock;
-use wanwu_postgres::is_transient;
 
 use crate::{
     HandlerError,
@@ -18,6 +17,7 @@ use crate::{
     handler::AnyHandler,
     inbox::{self, Try},
     message::Incoming,
+    race::lost_race,
 };
 
 /// Tries before an event becomes a dead letter.
@@ -278,35 +278,6 @@ async fn sound(tx: &mut PgConnection) -> Result<(), Failure> {
         }
         other => other.map_err(Failure::Database),
     }
-}
-
-/// A failure that another try of the same transaction may cure.
-fn lost_race(error: HandlerError) -> Result<sqlx::Error, HandlerError> {
-    match error {
-        HandlerError::Retry(source) => match source.downcast::<sqlx::Error>() {
-            Ok(error) if is_transient(&error) => Ok(*error),
-            Ok(error) => Err(HandlerError::Retry(error)),
-            Err(source) => match transient_cause(&*source) {
-                true => Ok(sqlx::Error::Protocol(chain(&*source))),
-                false => Err(HandlerError::Retry(source)),
-            },
-        },
-        error => Err(error),
-    }
-}
-
-fn transient_cause(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error
-            .downcast_ref::<sqlx::Error>()
-            .is_some_and(is_transient)
-        {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 fn pause_after(attempts: i32) -> Duration {

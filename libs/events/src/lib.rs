@@ -18,6 +18,7 @@ mod message;
 mod outbox;
 mod publish;
 mod publish_many;
+mod race;
 mod relay;
 mod retries;
 mod topology;

@@ -1,5 +1,7 @@
 //! The library against a real PostgreSQL and a real RabbitMQ.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod bench;
 mod broken_connections;
 mod dead_letters;

@@ -1,5 +1,7 @@
 //! The library against a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod migrate;
 mod page;
 mod pool;
