@@ -1,0 +1,22 @@
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use wanwu_ids::AccountId;
+use wanwu_proto::identity::v1::Standing;
+
+/// Whether the account may act could not be established in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the standing of the account is not known")]
+pub struct StandingUnknown;
+
+/// Where the standing of accounts comes from: the watch in most services, its own database in
+/// identity.
+pub trait StandingSource: Send + Sync + 'static {
+    /// The standing, if it is in memory and known to be current.
+    fn fresh(&self, account_id: AccountId) -> Option<Arc<Standing>>;
+
+    /// Asks for the standing; `None`: there is no such account.
+    fn ask(
+        &self,
+        account_id: AccountId,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Standing>>, StandingUnknown>> + Send + '_>>;
+}

@@ -1,0 +1,136 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::client::conn::http2::SendRequest;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::body::Body;
+
+use crate::{Tls, connect::connect};
+
+/// One replica: at most one connection in use, made again whenever it is lost.
+pub(super) struct Endpoint {
+    sender: Mutex<Option<SendRequest<Body>>>,
+    in_flight: AtomicUsize,
+    lost: Notify,
+    stop: CancellationToken,
+}
+
+/// Counts a call of an endpoint until it is dropped.
+pub(super) struct InFlight(Arc<Endpoint>);
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
+/// How often an unused connection is asked whether the peer has said goodbye.
+const CHECK: Duration = Duration::from_millis(200);
+
+impl Endpoint {
+    /// Connects to `place` and goes on doing so until the endpoint is stopped. `changed` is told
+    /// whenever a connection stands.
+    pub(super) fn start(
+        service: Arc<str>,
+        place: String,
+        tls: Tls,
+        changed: watch::Sender<()>,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let endpoint = Arc::new(Self {
+            sender: Mutex::new(None),
+            in_flight: AtomicUsize::new(0),
+            lost: Notify::new(),
+            stop: stop.clone(),
+        });
+        let keep = Arc::clone(&endpoint).keep_connected(service, place, tls, changed);
+        tasks.spawn(async move { stop.run_until_cancelled(keep).await });
+        endpoint
+    }
+
+    /// A way to send, if the connection stands.
+    pub(super) fn sender(&self) -> Option<SendRequest<Body>> {
+        let mut sender = self.sender.lock();
+        if sender.as_ref().is_some_and(SendRequest::is_closed) {
+            *sender = None;
+            self.lost.notify_one();
+        }
+        sender.clone()
+    }
+
+    /// The connection took nothing any more: another one is made.
+    pub(super) fn lose(&self) {
+        *self.sender.lock() = None;
+        self.lost.notify_one();
+    }
+
+    /// How many calls are under way.
+    pub(super) fn load(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Makes no more connections. Calls that are under way end by themselves.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+        *self.sender.lock() = None;
+    }
+
+    async fn keep_connected(
+        self: Arc<Self>,
+        service: Arc<str>,
+        place: String,
+        tls: Tls,
+        changed: watch::Sender<()>,
+    ) {
+        let mut backoff = FIRST_BACKOFF;
+        let mut told = false;
+        loop {
+            match connect(&service, &place, &tls).await {
+                Ok((sender, connection)) => {
+                    tracing::debug!(peer = %service, "connected");
+                    (backoff, told) = (FIRST_BACKOFF, false);
+                    let (done, mut gone) = watch::channel(());
+                    // The connection outlives its replacement: streams end on it in peace.
+                    #[allow(clippy::disallowed_methods, reason = "it ends with its connection")]
+                    tokio::spawn(async move {
+                        let _ = connection.await;
+                        drop(done);
+                    });
+                    *self.sender.lock() = Some(sender);
+                    changed.send_replace(());
+                    while self.sender().is_some() {
+                        tokio::select! {
+                            _ = gone.changed() => self.lose(),
+                            () = self.lost.notified() => {}
+                            () = tokio::time::sleep(CHECK) => {}
+                        }
+                    }
+                }
+                Err(error) => {
+                    if !told {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::info!(peer = %service, error, "a peer cannot be reached");
+                        told = true;
+                    }
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,37 @@
+//! What the contracts say about methods that the wire does not.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use wanwu_proto::DESCRIPTORS;
+
+/// Whether each method of the contracts answers with a stream, by path.
+static METHODS: LazyLock<HashMap<String, bool>> = LazyLock::new(|| {
+    let set = FileDescriptorSet::decode(DESCRIPTORS).expect("the embedded descriptors are valid");
+    let mut methods = HashMap::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                methods.insert(path, method.server_streaming());
+            }
+        }
+    }
+    methods
+});
+
+/// The method answers with a stream, or is not of our contracts: neither gets a deadline that
+/// nobody asked for.
+#[must_use]
+pub fn is_streaming(path: &str) -> bool {
+    METHODS.get(path).copied().unwrap_or(true)
+}
+
+/// The path as a label of metrics: what is not of our contracts shares one, so that nobody can
+/// make labels up.
+pub(crate) fn label(path: &str) -> &'static str {
+    METHODS
+        .get_key_value(path)
+        .map_or("other", |(path, _)| path)
+}
