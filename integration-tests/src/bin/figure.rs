@@ -1,0 +1,107 @@
+//! Lists and measures the figures: `figure [NAME [--full]] [--quick-all]`.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use integration_tests::{
+    figures::{Figure, Kind, Reading, Tier, all},
+    stack::Stack,
+};
+
+/// A quick measurement that takes longer than this has failed.
+const QUICK_LIMIT: Duration = Duration::from_secs(120);
+
+/// Lists every measured claim, or measures one.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The figure to measure; none: all are listed.
+    name: Option<String>,
+    /// The whole measurement instead of the quick one.
+    #[arg(long)]
+    full: bool,
+    /// The quick measurement of every figure.
+    #[arg(long, conflicts_with_all = ["name", "full"])]
+    quick_all: bool,
+    /// The description of the stack to measure on.
+    #[arg(long, env = "WANWU_STACK", default_value = ".local/stack.json")]
+    stack: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let figures = all();
+    let Some(name) = &arguments.name else {
+        if arguments.quick_all {
+            return quick_all(&arguments, &figures).await;
+        }
+        for figure in &figures {
+            println!("{:<20} {}", figure.name, figure.claim);
+        }
+        return ExitCode::SUCCESS;
+    };
+    let Some(figure) = figures.iter().find(|figure| figure.name == name) else {
+        eprintln!("there is no figure {name}; `figure` lists them");
+        return ExitCode::FAILURE;
+    };
+    let tier = if arguments.full {
+        Tier::Full
+    } else {
+        Tier::Quick
+    };
+    match measure(&arguments, figure, tier).await {
+        Some(reading) if reading.holds => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+async fn quick_all(arguments: &Arguments, figures: &[Figure]) -> ExitCode {
+    let mut lines = Vec::new();
+    let mut failed = 0;
+    for figure in figures {
+        println!("\n== {} ({})", figure.name, figure.claim);
+        let quick = tokio::time::timeout(QUICK_LIMIT, measure(arguments, figure, Tier::Quick));
+        let reading = quick.await.unwrap_or_else(|_| {
+            println!("{} took longer than {QUICK_LIMIT:?}", figure.name);
+            None
+        });
+        let holds = reading.as_ref().is_some_and(|reading| reading.holds);
+        let verdict = match (holds, figure.kind) {
+            (true, _) => "holds",
+            (false, Kind::Correctness) => "FAILS",
+            (false, Kind::Speed) => "missed (speed: printed only)",
+        };
+        failed += u32::from(!holds && figure.kind == Kind::Correctness);
+        let line = reading.map_or_else(|| figure.name.to_owned(), |r| r.line(figure.name));
+        lines.push(format!("{line}  {verdict}"));
+    }
+    println!("\nfigures:");
+    for line in &lines {
+        println!("  {line}");
+    }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn measure(arguments: &Arguments, figure: &Figure, tier: Tier) -> Option<Reading> {
+    let stack = match Stack::load(&arguments.stack) {
+        Ok(stack) => stack,
+        Err(error) => {
+            eprintln!("{error}");
+            return None;
+        }
+    };
+    match (figure.measure)(stack, tier).await {
+        Ok(reading) => {
+            println!("{}", reading.line(figure.name));
+            Some(reading)
+        }
+        Err(error) => {
+            println!("{}: failed: {error:#}", figure.name);
+            None
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Every measured claim of the project, one a file, each by a name that `scripts/figure` knows.
+//!
+//! A figure measures real parts on a running stack and says whether its goal holds. Figures of
+//! correctness fail `scripts/test`; figures of speed are printed.
+
+use std::{future::Future, pin::Pin};
+
+use crate::stack::Stack;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// Its name: `kill-each`.
+    pub name: &'static str,
+    /// What it claims, in one line.
+    pub claim: &'static str,
+    /// Whether it can fail the tests.
+    pub kind: Kind,
+    /// How it is measured.
+    pub measure: Measure,
+}
+
+/// Whether a figure can fail the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Right or wrong: fails them.
+    Correctness,
+    /// Faster or slower on this machine: printed only.
+    Speed,
+}
+
+/// How long one may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// At most 20 seconds, 90 where things are killed.
+    Quick,
+    /// As long as the whole claim takes.
+    Full,
+}
+
+/// Measures on a stack. Progress goes to standard output.
+pub type Measure = fn(Stack, Tier) -> Pin<Box<dyn Future<Output = anyhow::Result<Reading>> + Send>>;
+
+/// What was measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The figure, as it is printed: `0.42`.
+    pub figure: String,
+    /// Its unit: `ms`.
+    pub unit: String,
+    /// What it should be: `< 1 ms`.
+    pub goal: String,
+    /// It is.
+    pub holds: bool,
+}
+
+impl Reading {
+    /// The last line of a measurement.
+    #[must_use]
+    pub fn line(&self, name: &str) -> String {
+        let Self {
+            figure, unit, goal, ..
+        } = self;
+        format!("{name}: {figure} {unit} (goal {goal})")
+    }
+}
+
+/// All of them, by name. A new figure is a file in `figures/` and a line here.
+#[must_use]
+pub fn all() -> Vec<Figure> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_claims_are_lines() {
+        let mut names = HashSet::new();
+        for figure in all() {
+            assert!(names.insert(figure.name), "{} is there twice", figure.name);
+            assert!(!figure.claim.contains('\n') && !figure.claim.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_last_line_says_figure_and_goal() {
+        let reading = Reading {
+            figure: "0".to_owned(),
+            unit: "wrong bills".to_owned(),
+            goal: "0".to_owned(),
+            holds: true,
+        };
+        assert_eq!(
+            reading.line("kill-each"),
+            "kill-each: 0 wrong bills (goal 0)"
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! The local stack: a private database cluster and broker, certificates, keys, simulators, the
+//! services and a model engine, each a process of its own under one folder.
+//!
+//! `stack up` makes and starts it; tests read what it wrote with [`Stack::load`] and may end,
+//! pause and start every [`Process`] of it.
+
+mod certificates;
+mod configuration;
+mod database;
+mod description;
+mod down;
+mod engine;
+mod files;
+mod layout;
+mod ports;
+mod postgres;
+mod process;
+mod progress;
+mod providers;
+mod rabbitmq;
+mod ready;
+mod secrets;
+mod services;
+mod up;
+
+pub use description::{
+    Broker, Database, Description, Model, ServiceAddresses, Stack, StackError, Traces,
+};
+pub use down::{down, wipe};
+pub use engine::Engine;
+pub use layout::Layout;
+pub use process::{Process, ProcessSpec};
+pub use progress::Progress;
+pub use ready::Ready;
+pub use services::SERVICES;
+pub use up::{Plan, absolute, up};

@@ -1,0 +1,140 @@
+//! The configuration of each service: what its defaults do not say for a stack on one machine.
+
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::{Description, Layout, SERVICES, files, services::with_database};
+
+/// Writes the configuration of every service.
+pub fn write(
+    layout: &Layout,
+    description: &Description,
+    providers: &dyn Fn(&str) -> Value,
+) -> io::Result<()> {
+    for service in SERVICES {
+        let mut config = common(layout, description, service);
+        merge(&mut config, own(layout, description, service));
+        merge(&mut config, providers(service));
+        let text = toml_text(&config);
+        let path = layout.config(service);
+        if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            continue;
+        }
+        files::write_private(&path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The sections that every service has.
+fn common(layout: &Layout, description: &Description, service: &str) -> Value {
+    let port = |what: &str| {
+        let port = description.ports[&format!("{service}.{what}")];
+        format!("127.0.0.1:{port}")
+    };
+    let (certificate, key) = layout.certificate(service);
+    let peers: serde_json::Map<String, Value> = SERVICES
+        .into_iter()
+        .filter(|peer| called_by(service).contains(peer))
+        .map(|peer| (peer.to_owned(), json!(description.services[peer].grpc)))
+        .collect();
+    let mut config = json!({
+        "service": {"environment": "local", "region": description.region},
+        "grpc": {"listen": port("grpc")},
+        "admin": {"listen": port("admin")},
+        "tls": {"ca_file": description.ca_file, "cert_file": certificate, "key_file": key},
+        "telemetry": {"otlp_endpoint": description.traces.otlp, "sample_ratio": 1.0},
+        "peers": peers,
+        "keys": {"file": layout.keys(service)},
+    });
+    if with_database().any(|name| name == service) {
+        config["database"] = json!({"url": description.database.urls[service]});
+        config["broker"] = json!({"url": description.broker.url});
+    }
+    config
+}
+
+/// The call graph: whom a service asks.
+fn called_by(service: &str) -> &'static [&'static str] {
+    match service {
+        "edge" => &[
+            "identity",
+            "verification",
+            "billing",
+            "inference-routing",
+            "device-registry",
+            "privacy",
+        ],
+        "identity" => &["privacy", "verification"],
+        "verification" => &["privacy", "identity"],
+        "privacy" | "billing" => &["identity"],
+        "inference-routing" => &["billing", "identity", "device-registry"],
+        "device-registry" => &["identity"],
+        _ => &[],
+    }
+}
+
+/// The sections that only one service has.
+fn own(_layout: &Layout, description: &Description, service: &str) -> Value {
+    match service {
+        "inference-routing" => json!({"models": models(description)}),
+        _ => json!({}),
+    }
+}
+
+fn models(description: &Description) -> Vec<Value> {
+    let model = |model: &super::Model| {
+        json!({
+            "name": model.name,
+            "engine_model": model.engine_name,
+            "created_at": "2026-11-01T00:00:00Z",
+            "context_tokens": model.context_tokens,
+            "default_max_tokens": 512,
+            "template_allowance_tokens": 64,
+            "continuous_usage": model.scripted,
+            "engines": [{"url": model.engine}],
+        })
+    };
+    description.models.iter().map(model).collect()
+}
+
+/// Puts the sections of one value over those of another.
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn toml_text(config: &Value) -> String {
+    let table = toml::Table::try_from(config).expect("the sections are tables without null");
+    let text = toml::to_string(&table).expect("a table is TOML");
+    format!("# Written by `stack up`: changes are lost.\n{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_merged_key_by_key() {
+        let mut config = json!({"a": {"x": 1, "y": 2}});
+        merge(
+            &mut config,
+            json!({"a": {"y": 3}, "b": {"list": [{"z": "t"}]}}),
+        );
+        assert_eq!(
+            config,
+            json!({"a": {"x": 1, "y": 3}, "b": {"list": [{"z": "t"}]}})
+        );
+        let text = toml_text(&config);
+        assert!(
+            text.contains("[a]\n") && text.contains("[[b.list]]"),
+            "{text}"
+        );
+    }
+}

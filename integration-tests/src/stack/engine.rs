@@ -1,0 +1,139 @@
+//! Model engines: one of our own on this machine, or one that runs elsewhere.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use super::{Layout, Model, ProcessSpec, Ready, files, process::StopSignal, services::environment};
+
+/// Serves a model with llama.cpp; kept in one place with the other scripts.
+const SCRIPT: &str = include_str!("../../../scripts/engine.py");
+/// Calls that it works on at the same time.
+const PARALLEL: u32 = 2;
+/// The context of each, in tokens: as in the script.
+const CONTEXT_TOKENS: u32 = 4096;
+
+/// Where answers come from.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// A model file that is served here.
+    Local {
+        /// A Python that has `xllamacpp`.
+        python: PathBuf,
+        /// The model (GGUF).
+        file: PathBuf,
+        /// Its name in the catalogue.
+        name: String,
+    },
+    /// An OpenAI-compatible server that somebody runs: vLLM, SGLang, llama.cpp.
+    Remote {
+        /// Its address, without `/v1`.
+        url: String,
+    },
+}
+
+/// What the engine at an address cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It cannot be asked.
+    #[error("cannot ask {url} for its models")]
+    Ask {
+        /// The address.
+        url: String,
+        /// Why not.
+        source: reqwest::Error,
+    },
+    /// It lists none.
+    #[error("{0} lists no model")]
+    NoModel(String),
+}
+
+/// The process that serves a model file.
+pub fn spec(
+    layout: &Layout,
+    port: u16,
+    python: &std::path::Path,
+    file: &std::path::Path,
+    name: &str,
+) -> io::Result<ProcessSpec> {
+    let script = layout.folder("engine.py");
+    files::write_private(&script, SCRIPT.as_bytes())?;
+    let text = |path: &std::path::Path| path.display().to_string();
+    Ok(ProcessSpec {
+        name: "model".to_owned(),
+        argv: vec![
+            text(python),
+            text(&script),
+            text(file),
+            name.to_owned(),
+            port.to_string(),
+            PARALLEL.to_string(),
+        ],
+        env: environment(layout.dir()),
+        cwd: layout.dir().to_owned(),
+        log: layout.log("model"),
+        pid_file: layout.pid_file("model"),
+        ready: Ready::Http {
+            url: format!("http://127.0.0.1:{port}/health"),
+        },
+        inputs: vec![script],
+        stop_signal: StopSignal::Term,
+        stop_timeout_ms: 5_000,
+        retry_start: false,
+    })
+}
+
+/// A local model as the catalogue has it.
+#[must_use]
+pub fn local(name: &str, port: u16) -> Model {
+    Model {
+        name: name.to_owned(),
+        engine_name: name.to_owned(),
+        engine: format!("http://127.0.0.1:{port}"),
+        context_tokens: CONTEXT_TOKENS,
+        scripted: false,
+    }
+}
+
+/// The scripted engine's model.
+#[must_use]
+pub fn scripted(port: u16) -> Model {
+    Model {
+        name: "scripted".to_owned(),
+        engine_name: "scripted".to_owned(),
+        engine: format!("http://127.0.0.1:{port}"),
+        context_tokens: 1_000_000,
+        scripted: true,
+    }
+}
+
+/// Asks an engine elsewhere what it serves.
+pub async fn remote(url: &str) -> Result<Model, EngineError> {
+    let base = url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
+    let ask = async {
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        let answer = client.get(format!("{base}/v1/models")).send().await?;
+        answer.error_for_status()?.json::<serde_json::Value>().await
+    };
+    let models = ask.await.map_err(|source| EngineError::Ask {
+        url: base.clone(),
+        source,
+    })?;
+    let first = &models["data"][0];
+    let name = first["id"]
+        .as_str()
+        .ok_or_else(|| EngineError::NoModel(base.clone()))?;
+    let context = first["max_model_len"]
+        .as_u64()
+        .or(first["meta"]["n_ctx"].as_u64());
+    Ok(Model {
+        // Catalogue names hold no slashes; many engines name models by repository.
+        name: name.rsplit('/').next().unwrap_or(name).to_lowercase(),
+        engine_name: name.to_owned(),
+        engine: base,
+        context_tokens: context
+            .and_then(|tokens| tokens.try_into().ok())
+            .unwrap_or(CONTEXT_TOKENS),
+        scripted: false,
+    })
+}
