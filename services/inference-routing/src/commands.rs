@@ -1,0 +1,10 @@
+//! Use cases.
+
+pub mod call_log;
+pub mod chat;
+mod client;
+mod run_call;
+mod stream_answer;
+mod whole_answer;
+
+pub use client::{Item, Reply};

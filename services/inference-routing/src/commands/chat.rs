@@ -1,0 +1,212 @@
+//! A chat request is read, admitted and paid for; then its call runs by itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span, info_span};
+use wanwu_clock::SharedClock;
+use wanwu_ids::{AccountId, AppId, CallId, Ids, KeyId};
+
+use super::{client::Reply, run_call::Call};
+use crate::{
+    catalogue::{Catalogue, Model},
+    config::{ChatConfig, EngineConfig},
+    credit::{Credit, Hold},
+    devices::Devices,
+    domain::{lease_purse::Ask, request_body::RequestBody, screen::Screen},
+    engine::client::EngineClient,
+    error::Error,
+    journal::{Dispatch, Journal, Refusal, epoch::Epoch},
+};
+
+/// The longest idempotency key, in characters.
+const MAX_KEY_CHARS: usize = 128;
+
+/// Everything that chat calls need.
+pub struct Chat {
+    /// The models.
+    pub catalogue: Arc<Catalogue>,
+    /// The lexicon.
+    pub screen: Arc<Screen>,
+    /// What apps demand of devices.
+    pub devices: Devices,
+    /// The credit.
+    pub credit: Arc<Credit>,
+    /// The journal.
+    pub journal: Journal,
+    /// The epoch that writes it.
+    pub epoch: Arc<Epoch>,
+    /// The way to engines.
+    pub engines: EngineClient,
+    /// Limits of calls.
+    pub config: ChatConfig,
+    /// Limits of engines.
+    pub engine_config: EngineConfig,
+    /// Makes the ids of calls.
+    pub ids: Ids,
+    /// When calls begin and end.
+    pub clock: SharedClock,
+    /// Calls run to their end here, whatever becomes of their clients.
+    pub calls: TaskTracker,
+}
+
+/// An application that calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Who pays.
+    pub account_id: AccountId,
+    /// The app.
+    pub app_id: AppId,
+    /// The key.
+    pub key_id: KeyId,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct CreateChatCompletion {
+    /// Who calls.
+    pub caller: Caller,
+    /// The JSON of the OpenAI request.
+    pub body: Bytes,
+    /// The end user's device; empty: none.
+    pub device_token: String,
+    /// The client's key of this call; empty: none.
+    pub idempotency_key: String,
+}
+
+impl Chat {
+    /// Begins a call; answers when its first frame may be sent.
+    pub async fn create(self: &Arc<Self>, request: CreateChatCompletion) -> Result<Reply, Error> {
+        let caller = request.caller;
+        let key = idempotency_key(request.idempotency_key)?;
+        let body = RequestBody::parse(request.body)?;
+        let model = self
+            .catalogue
+            .find(body.model())
+            .ok_or(Error::ModelNotFound)?
+            .clone();
+        self.devices
+            .admit(
+                caller.app_id,
+                &request.device_token,
+                &model.config.capability,
+            )
+            .await?;
+        let call_id: CallId = self.ids.id();
+        tracing::Span::current().record("call.id", tracing::field::display(call_id));
+        self.screen_input(&body, call_id, caller.account_id).await?;
+        if !self.epoch.is_fresh() {
+            return Err(Error::JournalUnavailable);
+        }
+        let busy = Error::Busy {
+            retry_after: self.config.retry_after,
+        };
+        let place = model
+            .admission
+            .enter(caller.account_id, caller.app_id)
+            .instrument(info_span!("inference.queue"))
+            .await
+            .map_err(|_| busy)?;
+        let hold = self
+            .credit
+            .hold(caller.account_id, &self.ask(&body, &model))
+            .instrument(info_span!("inference.hold"))
+            .await?;
+        let row = Arc::new(self.dispatch_row(call_id, caller, &model, &hold, key));
+        let label = model.labeller.label(call_id);
+        let (client, reply) = Reply::channel(call_id, label.clone());
+        let call = Call::new(self.clone(), model, body, row, hold, place, client, label);
+        self.calls.spawn(call.run().instrument(Span::current()));
+        reply.begun().await
+    }
+
+    /// The bound of what the call can cost.
+    fn ask(&self, body: &RequestBody, model: &Model) -> Ask {
+        let config = &model.config;
+        // No engine makes an answer that is longer than its context.
+        let longest = u64::from(config.context_tokens);
+        let default = config.default_max_tokens.min(longest);
+        let output = body.max_tokens().unwrap_or(default).min(longest);
+        let least = if body.max_tokens().is_some() {
+            output
+        } else {
+            self.least(output)
+        };
+        Ask {
+            model: config.name.clone(),
+            input: body.bytes() + config.template_allowance_tokens,
+            answers: body.answers(),
+            output,
+            least_output: least,
+        }
+    }
+
+    fn least(&self, output: u64) -> u64 {
+        self.config.least_output_tokens.clamp(1, output.max(1))
+    }
+
+    async fn screen_input(
+        &self,
+        body: &RequestBody,
+        call_id: CallId,
+        account_id: AccountId,
+    ) -> Result<(), Error> {
+        let mut class = None;
+        body.each_text(&mut |text| {
+            class = self.screen.read(&mut self.screen.window(), text).err();
+            class.is_none()
+        })?;
+        let Some(class) = class else { return Ok(()) };
+        metrics::counter!("inference_routing_violations", "side" => "input").increment(1);
+        let refusal = Refusal {
+            call_id,
+            account_id,
+            class_code: class.to_owned(),
+            traceparent: wanwu_events::traceparent(&Span::current()),
+        };
+        // It is refused in any case; the event is told if it can be.
+        if self.journal.refuse(refusal).await.is_err() {
+            tracing::warn!(call.id = %call_id, "a refused input could not be told");
+        }
+        Err(Error::ContentRefused {
+            class: class.to_owned(),
+        })
+    }
+
+    fn dispatch_row(
+        &self,
+        call_id: CallId,
+        caller: Caller,
+        model: &Model,
+        hold: &Hold,
+        idempotency_key: Option<String>,
+    ) -> Dispatch {
+        let held = hold.held();
+        Dispatch {
+            call_id,
+            lease_id: held.lease,
+            account_id: caller.account_id,
+            app_id: caller.app_id,
+            key_id: caller.key_id,
+            model: model.config.name.clone(),
+            prices: held.prices,
+            bound: held.bound,
+            traceparent: wanwu_events::traceparent(&Span::current()),
+            dispatched_at: self.clock.now(),
+            idempotency_key,
+        }
+    }
+}
+
+fn idempotency_key(text: String) -> Result<Option<String>, Error> {
+    let length = text.chars().count();
+    if length > MAX_KEY_CHARS || text.contains('\0') {
+        let problem = format!("has at most {MAX_KEY_CHARS} characters");
+        return Err(Error::InvalidArgument {
+            field: "idempotency_key",
+            problem,
+        });
+    }
+    Ok(Some(text).filter(|_| length > 0))
+}

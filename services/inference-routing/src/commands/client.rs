@@ -1,0 +1,134 @@
+//! The two ends of an answer: the call sends, the client's response stream takes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::Stream;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use wanwu_ids::CallId;
+
+use crate::{
+    domain::answer::{Frame, Spent},
+    error::Error,
+};
+
+/// Frames that wait for the client at most.
+const FRAMES: usize = 8;
+
+/// One item of an answer.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// JSON of a chunk or of a whole answer.
+    Data(Frame),
+    /// JSON of an error; the answer ends with it.
+    Error(Bytes),
+}
+
+/// The sending end.
+#[derive(Debug)]
+pub struct Client {
+    items: mpsc::Sender<Result<Item, Error>>,
+    delivered: Arc<Mutex<Spent>>,
+}
+
+/// The answer as the client gets it.
+#[derive(Debug)]
+pub struct Reply {
+    /// The call.
+    pub call_id: CallId,
+    /// Its label.
+    pub label: String,
+    first: Option<Item>,
+    items: mpsc::Receiver<Result<Item, Error>>,
+    delivered: Arc<Mutex<Spent>>,
+}
+
+/// The client went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Client {
+    /// Waits until the client goes away.
+    pub async fn gone(&self) {
+        self.items.closed().await;
+    }
+
+    /// Room for an item.
+    pub async fn room(&self) -> Result<mpsc::Permit<'_, Result<Item, Error>>, Gone> {
+        self.items.reserve().await.map_err(|_| Gone)
+    }
+
+    /// Sends an item, where nothing else is to be done meanwhile.
+    pub async fn send(&self, item: Item) -> Result<(), Gone> {
+        self.items.send(Ok(item)).await.map_err(|_| Gone)
+    }
+
+    /// Refuses the call: nothing was sent.
+    pub async fn refuse(&self, error: Error) {
+        let _ = self.items.send(Err(error)).await;
+    }
+
+    /// What was taken for sending so far.
+    pub fn delivered(&self) -> Spent {
+        *self.delivered.lock()
+    }
+}
+
+impl Reply {
+    /// Both ends.
+    #[must_use]
+    pub fn channel(call_id: CallId, label: String) -> (Client, Self) {
+        let (sender, items) = mpsc::channel(FRAMES);
+        let delivered = Arc::new(Mutex::new(Spent::default()));
+        let client = Client {
+            items: sender,
+            delivered: delivered.clone(),
+        };
+        (
+            client,
+            Self {
+                call_id,
+                label,
+                first: None,
+                items,
+                delivered,
+            },
+        )
+    }
+
+    /// Waits for the first item, or the reason why there is none.
+    pub async fn begun(mut self) -> Result<Self, Error> {
+        match self.items.recv().await {
+            Some(Ok(first)) => {
+                self.first = Some(first);
+                Ok(self)
+            }
+            Some(Err(error)) => Err(error),
+            // The call's task is gone: the process is ending.
+            None => Err(Error::JournalUnavailable),
+        }
+    }
+}
+
+impl Stream for Reply {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        let item = match self.first.take() {
+            Some(first) => Some(first),
+            None => match self.items.poll_recv(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(item) => item.and_then(Result::ok),
+            },
+        };
+        if let Some(Item::Data(frame)) = &item {
+            *self.delivered.lock() = frame.spent;
+        }
+        Poll::Ready(item)
+    }
+}

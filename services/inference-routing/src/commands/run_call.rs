@@ -1,0 +1,275 @@
+//! One call, from its dispatch to its final row.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI16, Ordering},
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::{Instrument, Span, info_span};
+
+use super::{
+    chat::Chat,
+    client::{Client, Item},
+};
+use crate::{
+    admission::Place,
+    catalogue::Model,
+    credit::Hold,
+    domain::{
+        answer::{Spent, Wishes},
+        request_body::RequestBody,
+        usage::{Outcome, Source, Tokens, estimated_input},
+    },
+    engine::{Answer, EngineError, client::Question, pool::AtWork},
+    error::Error,
+    journal::{Dispatch, Final, NotDispatched, NotDurable},
+};
+
+/// A call that was admitted and paid for.
+pub struct Call {
+    pub(super) chat: Arc<Chat>,
+    pub(super) model: Arc<Model>,
+    pub(super) body: RequestBody,
+    pub(super) row: Arc<Dispatch>,
+    pub(super) client: Client,
+    pub(super) label: String,
+    hold: Option<Hold>,
+    _place: Place,
+    attempts: AtomicI16,
+    started: Instant,
+}
+
+/// Why an answer did not begin.
+enum NotBegun {
+    ClientGone,
+    Journal(NotDispatched),
+    Engine(EngineError),
+}
+
+impl Call {
+    /// A call that is ready to run.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a call is the sum of what was got for it"
+    )]
+    pub fn new(
+        chat: Arc<Chat>,
+        model: Arc<Model>,
+        body: RequestBody,
+        row: Arc<Dispatch>,
+        hold: Hold,
+        place: Place,
+        client: Client,
+        label: String,
+    ) -> Self {
+        let attempts = AtomicI16::new(0);
+        let (hold, started) = (Some(hold), Instant::now());
+        Self {
+            chat,
+            model,
+            body,
+            row,
+            client,
+            label,
+            hold,
+            _place: place,
+            attempts,
+            started,
+        }
+    }
+
+    /// Runs to the final row.
+    pub async fn run(mut self) {
+        match self.begin().await {
+            Ok((Answer::Stream(first, events), _at_work)) => {
+                self.note_first_token();
+                self.stream(first, events).await;
+            }
+            Ok((Answer::Whole(answer), _at_work)) => self.whole(&answer).await,
+            Err(NotBegun::ClientGone) => {
+                drop(self.finish(Outcome::ClientGone, Spent::default(), None));
+            }
+            Err(NotBegun::Journal(NotDispatched::Duplicate)) => {
+                self.client.refuse(Error::DuplicateCall).await;
+            }
+            Err(NotBegun::Journal(error)) => {
+                // The row may have become durable yet: it gets its end.
+                drop(self.finish(Outcome::EngineFailed, Spent::default(), None));
+                self.client.refuse(error.into()).await;
+            }
+            Err(NotBegun::Engine(error)) => {
+                let durable = self
+                    .finish(Outcome::EngineFailed, Spent::default(), None)
+                    .await;
+                let error = durable.map_or(Error::JournalUnavailable, |()| error.into());
+                self.client.refuse(error).await;
+            }
+        }
+    }
+
+    /// Dispatches the call while an engine already works on it. With a client's key the engine
+    /// waits: a duplicate must not reach it.
+    async fn begin(&self) -> Result<(Answer, AtWork), NotBegun> {
+        let keyed = self.row.idempotency_key.is_some();
+        let journal = &self.chat.journal;
+        let dispatch = journal
+            .dispatch(self.row.clone())
+            .instrument(info_span!("inference.dispatch_commit"));
+        let engine = self
+            .ask_engines()
+            .instrument(info_span!("inference.first_token"));
+        tokio::pin!(dispatch, engine);
+        let mut dispatched = false;
+        let mut answer = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.client.gone() => return Err(NotBegun::ClientGone),
+                result = &mut dispatch, if !dispatched => {
+                    result.map_err(NotBegun::Journal)?;
+                    dispatched = true;
+                }
+                result = &mut engine, if answer.is_none() && (dispatched || !keyed) => {
+                    answer = Some(result);
+                }
+            }
+            if dispatched && let Some(answer) = answer.take() {
+                return answer.map_err(NotBegun::Engine);
+            }
+        }
+    }
+
+    /// Asks engines, one after the other, until one begins to answer.
+    async fn ask_engines(&self) -> Result<(Answer, AtWork), EngineError> {
+        let limit = Some(self.row.bound.output / self.body.answers());
+        let config = &self.model.config;
+        let question = Question {
+            call_id: self.row.call_id,
+            traceparent: wanwu_events::traceparent(&Span::current()),
+            body: self
+                .body
+                .engine_body(config.engine_model(), limit, config.continuous_usage),
+            stream: self.body.stream(),
+        };
+        let mut tried = Vec::new();
+        let mut last = EngineError::NoneWell;
+        while tried.len() < self.chat.engine_config.max_attempts {
+            let Some(at_work) = self.model.pool.pick(&tried) else {
+                break;
+            };
+            let engine = at_work.engine().clone();
+            self.attempts.fetch_add(1, Ordering::Relaxed);
+            match self.chat.engines.ask(&engine, &question).await {
+                Ok(answer) => {
+                    engine.succeeded();
+                    return Ok((answer, at_work));
+                }
+                Err(error) if !error.is_retryable() => return Err(error),
+                Err(error) => {
+                    tracing::info!(
+                        engine.url,
+                        error = &error as &dyn std::error::Error,
+                        "an engine did not begin to answer"
+                    );
+                    let certainly = matches!(error, EngineError::NoConnection(_));
+                    engine.failed(certainly, std::time::Instant::now());
+                    tried.push(engine);
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// What the client gets to see.
+    pub(super) fn wishes(&self) -> Wishes {
+        let config = &self.model.config;
+        let renamed = config.engine_model() != config.name;
+        Wishes {
+            answers: self.body.answers(),
+            usage: self.body.include_usage(),
+            continuous_usage: self.body.continuous_usage(),
+            model: renamed.then(|| serde_json::Value::from(config.name.as_str()).to_string()),
+            label: self.label.clone(),
+        }
+    }
+
+    /// Sends the final row on its way; answers when it is durable.
+    pub(super) fn finish(
+        &mut self,
+        outcome: Outcome,
+        spent: Spent,
+        violation: Option<String>,
+    ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
+        metrics::counter!("inference_routing_calls",
+            "outcome" => outcome.as_str(), "model" => self.row.model.clone())
+        .increment(1);
+        let (tokens, source) = self.bill(outcome, spent);
+        let row = Final {
+            call: self.row.clone(),
+            outcome,
+            tokens,
+            source,
+            attempts: self.attempts.load(Ordering::Relaxed),
+            finished_at: self.chat.clock.now(),
+            violation,
+            hold: self.hold.take(),
+        };
+        self.chat
+            .journal
+            .finish(row)
+            .instrument(info_span!("inference.final_commit"))
+    }
+
+    /// What is paid for what was spent: within the hold, and nothing where nothing was sent.
+    fn bill(&self, outcome: Outcome, spent: Spent) -> (Tokens, Source) {
+        let source = if spent.by_engine {
+            Source::Engine
+        } else {
+            Source::Estimate
+        };
+        if spent.tokens.output == 0 && outcome != Outcome::Completed {
+            return (Tokens::default(), source);
+        }
+        (self.with_input(spent.tokens).within(self.row.bound), source)
+    }
+
+    /// Tokens with an estimate of the prompt's where the engine did not say.
+    pub(super) fn with_input(&self, tokens: Tokens) -> Tokens {
+        let input = match tokens.input {
+            0 => estimated_input(self.body.message_bytes()),
+            known => known,
+        };
+        Tokens { input, ..tokens }
+    }
+
+    fn note_first_token(&self) {
+        metrics::histogram!("inference_routing_first_token_seconds", "model" => self.row.model.clone())
+            .record(self.started.elapsed());
+    }
+
+    /// The error frame for an engine that broke off.
+    pub(super) fn engine_failed() -> Item {
+        error_item(
+            "engine_failed",
+            "the engine broke off; what was sent is billed",
+        )
+    }
+
+    /// The error frame in place of a last frame that cannot be stood for.
+    pub(super) fn journal_failed() -> Item {
+        error_item(
+            "journal_unavailable",
+            "the end of the call could not be recorded in time",
+        )
+    }
+}
+
+fn error_item(code: &str, message: &str) -> Item {
+    let json = serde_json::json!({"error": {
+        "message": message, "type": "server_error", "param": null, "code": code,
+    }});
+    Item::Error(Bytes::from(json.to_string()))
+}

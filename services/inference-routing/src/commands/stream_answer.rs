@@ -1,0 +1,196 @@
+//! A streamed answer, frame by frame.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{
+    client::{Gone, Item},
+    run_call::Call,
+};
+use crate::{
+    domain::{
+        answer::{Answer, Frame, Spent, Stop},
+        usage::Outcome,
+    },
+    engine::{EngineError, client::Events},
+    journal::Progress,
+};
+
+/// How a stream ended.
+enum End {
+    Completed,
+    ClientGone,
+    Violation(String),
+    Cut(EngineError),
+}
+
+/// What was recorded of a stream.
+struct Meter {
+    recorded: u64,
+    due: Instant,
+}
+
+impl Call {
+    /// Sends the answer on as it comes, then writes the final row, then sends the last frame.
+    pub(super) async fn stream(&mut self, first: Bytes, mut events: Events) {
+        let screen = Arc::clone(&self.chat.screen);
+        let mut answer = Answer::new(&screen, self.wishes());
+        let mut meter = Meter {
+            recorded: 0,
+            due: self.next_progress(),
+        };
+        // What the client will have got when it has taken everything that is on its way.
+        let mut sent = Spent::default();
+        let deadline = Instant::now() + self.chat.engine_config.call_timeout;
+        let relayed = self.relay(first, &mut events, &mut answer, &mut meter, &mut sent);
+        let mut end = match timeout_at(deadline, relayed).await {
+            Ok(end) => end,
+            Err(_) => End::Cut(EngineError::TooLong),
+        };
+        // Nobody listens any more: the engine sees its connection close.
+        drop(events);
+        if let End::Cut(_) = end {
+            for frame in answer.cut() {
+                if self.send(frame, &mut meter, &mut sent).await.is_err() {
+                    end = End::ClientGone;
+                    break;
+                }
+            }
+        }
+        self.end_stream(end, &mut answer, &mut meter, sent).await;
+    }
+
+    async fn relay(
+        &self,
+        first: Bytes,
+        events: &mut Events,
+        answer: &mut Answer<'_>,
+        meter: &mut Meter,
+        sent: &mut Spent,
+    ) -> End {
+        let mut event = first;
+        loop {
+            if event.as_ref() == b"[DONE]" {
+                return End::Completed;
+            }
+            let frames = match answer.push(&event) {
+                Ok(frames) => frames,
+                Err(Stop::Violation(class)) => return End::Violation(class),
+                Err(Stop::EngineError) => return End::Cut(EngineError::Cut),
+                Err(Stop::Nonsense(error)) => return End::Cut(EngineError::Nonsense(error.into())),
+            };
+            for frame in frames {
+                if self.send(frame, meter, sent).await.is_err() {
+                    return End::ClientGone;
+                }
+            }
+            event = match self.next_event(events, meter).await {
+                Ok(Ok(Some(event))) => event,
+                Ok(Ok(None)) if answer.is_finished() => return End::Completed,
+                Ok(Ok(None)) => return End::Cut(EngineError::Cut),
+                Ok(Err(error)) => return End::Cut(error),
+                Err(Gone) => return End::ClientGone,
+            };
+        }
+    }
+
+    async fn next_event(
+        &self,
+        events: &mut Events,
+        meter: &mut Meter,
+    ) -> Result<Result<Option<Bytes>, EngineError>, Gone> {
+        let next = events.next();
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.client.gone() => return Err(Gone),
+                event = &mut next => return Ok(event),
+                () = sleep_until(meter.due) => self.record(meter, true),
+            }
+        }
+    }
+
+    async fn send(&self, frame: Frame, meter: &mut Meter, sent: &mut Spent) -> Result<(), Gone> {
+        loop {
+            tokio::select! {
+                biased;
+                room = self.client.room() => {
+                    *sent = frame.spent;
+                    room?.send(Ok(Item::Data(frame)));
+                    break;
+                }
+                () = sleep_until(meter.due) => self.record(meter, true),
+            }
+        }
+        self.record(meter, false);
+        Ok(())
+    }
+
+    /// Records what the client took, when a window of tokens or of time is over.
+    fn record(&self, meter: &mut Meter, time_is_over: bool) {
+        let delivered = self.client.delivered().tokens;
+        let unrecorded = delivered.output.saturating_sub(meter.recorded);
+        if unrecorded >= self.chat.config.progress_tokens || (time_is_over && unrecorded > 0) {
+            let tokens = self.with_input(delivered);
+            self.chat.journal.progress(Progress {
+                call_id: self.row.call_id,
+                tokens,
+            });
+            meter.recorded = delivered.output;
+            meter.due = self.next_progress();
+        } else if time_is_over {
+            meter.due = self.next_progress();
+        }
+    }
+
+    fn next_progress(&self) -> Instant {
+        Instant::now() + self.chat.config.progress_every
+    }
+
+    async fn end_stream(
+        &mut self,
+        end: End,
+        answer: &mut Answer<'_>,
+        meter: &mut Meter,
+        mut sent: Spent,
+    ) {
+        let last = match end {
+            End::ClientGone => {
+                let delivered = self.client.delivered();
+                drop(self.finish(Outcome::ClientGone, delivered, None));
+                return;
+            }
+            End::Completed => {
+                let mut frames = answer.finish();
+                let last = frames.pop();
+                for frame in frames {
+                    // Who leaves now has had his answer.
+                    if self.send(frame, meter, &mut sent).await.is_err() {
+                        break;
+                    }
+                }
+                let durable = self.finish(Outcome::Completed, answer.spent(), None).await;
+                durable.map(|()| last.map(Item::Data))
+            }
+            End::Violation(class) => {
+                metrics::counter!("inference_routing_violations", "side" => "output").increment(1);
+                let last = answer.stopped(sent);
+                let durable = self
+                    .finish(Outcome::ContentStopped, sent, Some(class))
+                    .await;
+                durable.map(|()| Some(Item::Data(last)))
+            }
+            End::Cut(error) => {
+                tracing::info!(call.id = %self.row.call_id, error = &error as &dyn std::error::Error, "an answer was cut");
+                let durable = self.finish(Outcome::EngineFailed, sent, None).await;
+                durable.map(|()| Some(Self::engine_failed()))
+            }
+        };
+        if let Some(item) = last.unwrap_or_else(|_| Some(Self::journal_failed())) {
+            let _ = self.client.send(item).await;
+        }
+    }
+}

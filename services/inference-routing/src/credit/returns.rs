@@ -1,0 +1,118 @@
+//! Leases go back to billing with the count and the sum of their calls.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use wanwu_ids::AccountId;
+
+use super::{Credit, Returning, now};
+use crate::store::calls;
+
+/// How often idle leases are looked for.
+const EVERY: Duration = Duration::from_millis(250);
+
+impl Credit {
+    /// Returns leases as they become idle, expire or are recalled, until `stop`.
+    pub async fn run_returns(self: &Arc<Self>, pool: &PgPool, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = sleep(EVERY) => {}
+                () = self.wake.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            self.take_all_returnable(false);
+            self.return_with(pool).await;
+        }
+    }
+
+    /// Returns every lease; for the end of the process, when no call runs any more.
+    pub async fn return_all(&self, pool: &PgPool) {
+        self.take_all_returnable(true);
+        self.return_with(pool).await;
+    }
+
+    /// Billing wants this account's credit back.
+    pub fn recall(&self, account: AccountId) {
+        if let Some(entry) = self.accounts.lock().get_mut(&account) {
+            entry.purse.recall();
+        }
+        self.take_returnable(account, false);
+        self.wake.notify_one();
+    }
+
+    /// Takes leases of one account out of use; answers whether there were any.
+    pub(super) fn take_returnable(&self, account: AccountId, all: bool) -> bool {
+        let mut accounts = self.accounts.lock();
+        let Some(entry) = accounts.get_mut(&account) else {
+            return false;
+        };
+        let leases = entry.purse.take_returnable(self.terms(), now(), all);
+        let any = !leases.is_empty();
+        self.returning
+            .lock()
+            .extend(leases.into_iter().map(|lease| Returning { account, lease }));
+        any
+    }
+
+    fn take_all_returnable(&self, all: bool) {
+        let mut accounts = self.accounts.lock();
+        let mut returning = self.returning.lock();
+        accounts.retain(|account, entry| {
+            let leases = entry.purse.take_returnable(self.terms(), now(), all);
+            returning.extend(leases.into_iter().map(|lease| Returning {
+                account: *account,
+                lease,
+            }));
+            let forgotten = entry
+                .returned
+                .is_none_or(|at| at.elapsed() > self.config.idle * 4);
+            // Somebody may wait on it.
+            let unused = entry.purse.is_empty() && Arc::strong_count(&entry.asking) == 1;
+            !(forgotten && unused)
+        });
+    }
+
+    /// Lets the returning task do its work now, and waits for it a moment.
+    pub(super) async fn return_leases(&self) {
+        self.wake.notify_one();
+        let patience = Instant::now() + self.config.shortage_poll;
+        while !self.returning.lock().is_empty() && Instant::now() < patience {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn return_with(&self, pool: &PgPool) {
+        // A lease stays in the list until billing has taken it.
+        let leases = self.returning.lock().clone();
+        for returning in leases {
+            match self.return_one(pool, returning).await {
+                Ok(()) => self
+                    .returning
+                    .lock()
+                    .retain(|other| other.lease != returning.lease),
+                Err(error) => {
+                    tracing::warn!(lease.id = %returning.lease, error = &*error, "a lease could not go back yet");
+                }
+            }
+        }
+    }
+
+    async fn return_one(
+        &self,
+        pool: &PgPool,
+        returning: Returning,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let total = calls::lease_total(pool, returning.lease).await?;
+        let freed = self
+            .lender
+            .close(self.epoch, returning.lease, total)
+            .await?;
+        if let Some(entry) = self.accounts.lock().get_mut(&returning.account) {
+            entry.returned = Some(Instant::now());
+        }
+        tracing::debug!(lease.id = %returning.lease, calls = total.calls, freed, "a lease went back");
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! Rules without a database, a network or a clock.
+
+pub mod answer;
+pub mod chunk;
+pub mod fair_queue;
+pub mod label;
+pub mod lease_purse;
+pub mod request_body;
+pub mod screen;
+pub mod usage;

@@ -1,0 +1,454 @@
+//! An answer on its way from the engine to the client: screened, labelled, counted.
+//!
+//! Pure: events go in, frames come out, each with what the answer has used up to and including
+//! it.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::{
+    chunk::{Chunk, Edits, NotAChunk, labelled},
+    screen::{Screen, Window},
+    usage::Tokens,
+};
+
+/// A frame for the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// JSON of a chunk.
+    pub data: Bytes,
+    /// What is used with it.
+    pub spent: Spent,
+}
+
+/// What an answer used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Tokens; of the prompt 0 while the engine does not say.
+    pub tokens: Tokens,
+    /// The engine said so, up to here.
+    pub by_engine: bool,
+}
+
+/// What the client gets to see.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    /// How many answers it wants.
+    pub answers: u64,
+    /// Usage at the end.
+    pub usage: bool,
+    /// Usage in every chunk.
+    pub continuous_usage: bool,
+    /// The name of the model, as JSON text, where it is not the engine's.
+    pub model: Option<String>,
+    /// The label, as JSON text.
+    pub label: String,
+}
+
+/// Why a stream does not go on.
+#[derive(Debug)]
+pub enum Stop {
+    /// A term of this class is in it.
+    Violation(String),
+    /// The engine reports an error.
+    EngineError,
+    /// The engine sent something else.
+    Nonsense(NotAChunk),
+}
+
+/// A streamed answer.
+pub struct Answer<'s> {
+    screen: &'s Screen,
+    wishes: Wishes,
+    windows: HashMap<(u32, u8), Progress>,
+    waiting: VecDeque<Waiting>,
+    spent: Spent,
+    /// What the engine said last.
+    by_engine: Option<Tokens>,
+    finished: u64,
+    labelled_first: bool,
+    head: Option<String>,
+}
+
+/// How far one text has been read.
+struct Progress {
+    window: Window,
+    read: usize,
+    /// Bytes at its end that could begin a term.
+    pending: usize,
+}
+
+/// A frame that is not sent yet.
+struct Waiting {
+    frame: Frame,
+    /// The texts in it and where each ends in its own place.
+    ends: Vec<((u32, u8), usize)>,
+}
+
+impl<'s> Answer<'s> {
+    /// Nothing has come yet.
+    #[must_use]
+    pub fn new(screen: &'s Screen, wishes: Wishes) -> Self {
+        Self {
+            screen,
+            wishes,
+            windows: HashMap::new(),
+            waiting: VecDeque::new(),
+            spent: Spent::default(),
+            by_engine: None,
+            finished: 0,
+            labelled_first: false,
+            head: None,
+        }
+    }
+
+    /// Every answer has its finish reason.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.finished >= self.wishes.answers
+    }
+
+    /// What the engine said last about usage.
+    #[must_use]
+    pub const fn by_engine(&self) -> Option<Tokens> {
+        self.by_engine
+    }
+
+    /// What all events so far used.
+    #[must_use]
+    pub const fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// Takes an event; answers the frames that may go now.
+    pub fn push(&mut self, event: &Bytes) -> Result<Vec<Frame>, Stop> {
+        let chunk = Chunk::parse(event).map_err(Stop::Nonsense)?;
+        if chunk.is_error {
+            return Err(Stop::EngineError);
+        }
+        self.head
+            .get_or_insert_with(|| chunk.head(self.wishes.model.as_deref()));
+        self.count(&chunk);
+        self.finished += chunk.finished();
+        let ends = self.read(&chunk)?;
+        let last_usage = chunk.is_usage_only() || chunk.finished() > 0;
+        let keep_usage = self.wishes.continuous_usage || (self.wishes.usage && last_usage);
+        if chunk.is_usage_only() && chunk.usage().is_some() && !keep_usage {
+            return Ok(self.release());
+        }
+        let edits = Edits {
+            without_usage: !keep_usage,
+            model: self.wishes.model.as_deref(),
+            label: None,
+        };
+        let frame = Frame {
+            data: chunk.edited(edits),
+            spent: self.spent,
+        };
+        self.waiting.push_back(Waiting { frame, ends });
+        Ok(self.release())
+    }
+
+    /// The engine is done: the frames that are left. The last one has the label.
+    pub fn finish(&mut self) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = self.waiting.drain(..).map(|w| w.frame).collect();
+        if frames.is_empty() {
+            let data = self.chunk("[]").into();
+            frames.push(Frame {
+                data,
+                spent: self.spent,
+            });
+        }
+        let only = frames.len() == 1 && !self.labelled_first;
+        self.label(&mut frames);
+        if let Some(last) = frames.last_mut().filter(|_| !only) {
+            last.data = labelled(&last.data, &self.wishes.label);
+        }
+        frames
+    }
+
+    /// The engine broke off: the frames that are left, none of them the last.
+    pub fn cut(&mut self) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = self.waiting.drain(..).map(|w| w.frame).collect();
+        self.label(&mut frames);
+        frames
+    }
+
+    /// The screen stopped it: the frame that says so.
+    #[must_use]
+    pub fn stopped(&self, spent: Spent) -> Frame {
+        let choices: Vec<String> = (0..self.wishes.answers)
+            .map(|index| {
+                format!("{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"content_filter\"}}")
+            })
+            .collect();
+        let chunk = self.chunk(&format!("[{}]", choices.join(",")));
+        Frame {
+            data: labelled(chunk.as_bytes(), &self.wishes.label),
+            spent,
+        }
+    }
+
+    fn count(&mut self, chunk: &Chunk<'_>) {
+        if let Some(tokens) = chunk.usage() {
+            self.by_engine = Some(tokens);
+            self.spent = Spent {
+                tokens,
+                by_engine: true,
+            };
+        } else if chunk.units() > 0 {
+            self.spent.tokens.output += chunk.units();
+            self.spent.by_engine = false;
+        }
+    }
+
+    /// Shows the texts to the screen.
+    fn read(&mut self, chunk: &Chunk<'_>) -> Result<Vec<((u32, u8), usize)>, Stop> {
+        let mut ends = Vec::new();
+        for piece in chunk.pieces() {
+            let progress = self.windows.entry(piece.place).or_insert_with(|| Progress {
+                window: self.screen.window(),
+                read: 0,
+                pending: 0,
+            });
+            progress.pending = self
+                .screen
+                .read(&mut progress.window, piece.text)
+                .map_err(|class| Stop::Violation(class.to_owned()))?;
+            progress.read += piece.text.len();
+            ends.push((piece.place, progress.read));
+        }
+        if chunk.finished() > 0 {
+            // What has ended cannot become a term any more.
+            for (place, progress) in &mut self.windows {
+                if chunk.finishes(place.0) {
+                    progress.pending = 0;
+                }
+            }
+        }
+        Ok(ends)
+    }
+
+    /// Frames from the front whose text cannot be part of a term. Once every answer is finished
+    /// the newest frame stays: it may be the last.
+    fn release(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(waiting) = self.waiting.front() {
+            let may_be_last = self.is_finished() && self.waiting.len() == 1;
+            let held_back = waiting.ends.iter().any(|(place, end)| {
+                self.windows
+                    .get(place)
+                    .is_some_and(|p| *end > p.read - p.pending)
+            });
+            if may_be_last || held_back {
+                break;
+            }
+            frames.extend(self.waiting.pop_front().map(|waiting| waiting.frame));
+        }
+        self.label(&mut frames);
+        frames
+    }
+
+    /// Labels the first frame of all.
+    fn label(&mut self, frames: &mut [Frame]) {
+        if let Some(first) = frames.first_mut().filter(|_| !self.labelled_first) {
+            first.data = labelled(&first.data, &self.wishes.label);
+            self.labelled_first = true;
+        }
+    }
+
+    /// A chunk of our own in the engine's words.
+    fn chunk(&self, choices: &str) -> String {
+        let head = self.head.as_deref().unwrap_or_default();
+        format!("{{{head}\"object\":\"chat.completion.chunk\",\"choices\":{choices}}}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LABEL: &str = r#"{"Label":"1"}"#;
+
+    fn screen() -> Screen {
+        Screen::parse("demo.a1\tforbidden\n").unwrap()
+    }
+
+    fn wishes() -> Wishes {
+        let label = LABEL.to_owned();
+        Wishes {
+            answers: 1,
+            usage: false,
+            continuous_usage: false,
+            model: None,
+            label,
+        }
+    }
+
+    fn text(content: &str) -> Bytes {
+        let content = serde_json::Value::from(content);
+        format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{{"content":{content}}},"finish_reason":null}}]}}"#).into()
+    }
+
+    fn end() -> Bytes {
+        Bytes::from_static(
+            br#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        )
+    }
+
+    fn usage(input: u64, output: u64) -> Bytes {
+        format!(r#"{{"id":"c","choices":[],"usage":{{"prompt_tokens":{input},"completion_tokens":{output}}}}}"#).into()
+    }
+
+    fn has_label(json: &[u8]) -> bool {
+        json.windows(8).any(|part| part == b"\"aigc\":{")
+    }
+
+    fn labels(frames: &[Frame]) -> Vec<bool> {
+        frames.iter().map(|f| has_label(&f.data)).collect()
+    }
+
+    #[test]
+    fn the_first_and_the_last_frame_are_labelled_and_unasked_usage_is_gone() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes());
+        let mut frames = Vec::new();
+        for event in [text("a"), text("b"), end(), usage(7, 2)] {
+            frames.extend(answer.push(&event).unwrap());
+        }
+        assert_eq!(frames.len(), 2);
+        frames.extend(answer.finish());
+        assert_eq!(labels(&frames), [true, false, true]);
+        assert_eq!(frames[1].data, text("b"));
+        assert!(
+            frames
+                .iter()
+                .all(|f| !String::from_utf8_lossy(&f.data).contains("usage"))
+        );
+        assert_eq!(frames[1].spent.tokens.output, 2);
+        assert_eq!(
+            answer.by_engine(),
+            Some(Tokens {
+                input: 7,
+                output: 2
+            })
+        );
+    }
+
+    #[test]
+    fn usage_that_was_asked_for_is_the_last_frame() {
+        let screen = screen();
+        let mut answer = Answer::new(
+            &screen,
+            Wishes {
+                usage: true,
+                ..wishes()
+            },
+        );
+        let mut frames = Vec::new();
+        for event in [text("a"), end(), usage(7, 1)] {
+            frames.extend(answer.push(&event).unwrap());
+        }
+        frames.extend(answer.finish());
+        assert_eq!(labels(&frames), [true, false, true]);
+        assert!(String::from_utf8_lossy(&frames[2].data).contains("\"prompt_tokens\":7"));
+    }
+
+    #[test]
+    fn a_single_frame_is_labelled_once_and_an_empty_stream_too() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes());
+        assert!(answer.push(&end()).unwrap().is_empty());
+        let frames = answer.finish();
+        assert_eq!(
+            String::from_utf8_lossy(&frames[0].data)
+                .matches("aigc")
+                .count(),
+            1
+        );
+        let frames = Answer::new(&screen, wishes()).finish();
+        let json: serde_json::Value = serde_json::from_slice(&frames[0].data).unwrap();
+        assert_eq!(json["aigc"]["Label"], "1");
+    }
+
+    #[test]
+    fn text_is_held_back_only_while_it_could_begin_a_term() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes());
+        let steps = [("fine ", 1), ("for", 0), ("bid", 0), ("s it", 3), (" f", 0)];
+        for (content, released) in steps {
+            assert_eq!(
+                answer.push(&text(content)).unwrap().len(),
+                released,
+                "{content}"
+            );
+        }
+        assert_eq!(answer.push(&end()).unwrap().len(), 1);
+        assert_eq!(answer.finish().len(), 1);
+    }
+
+    #[test]
+    fn a_term_across_chunks_stops_the_stream_and_nothing_of_it_is_sent() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes());
+        let sent = answer.push(&text("ok")).unwrap();
+        assert!(answer.push(&text(" FOR")).unwrap().is_empty());
+        let Err(Stop::Violation(class)) = answer.push(&text("BIDDEN")) else {
+            panic!()
+        };
+        assert_eq!(class, "demo.a1");
+        let last = answer.stopped(sent[0].spent);
+        let json: serde_json::Value = serde_json::from_slice(&last.data).unwrap();
+        assert_eq!(json["choices"][0]["finish_reason"], "content_filter");
+        assert_eq!(
+            (json["id"].as_str(), has_label(&last.data)),
+            (Some("c"), true)
+        );
+        assert_eq!(last.spent.tokens.output, 1);
+    }
+
+    #[test]
+    fn running_usage_is_believed_before_chunks_are_counted() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes());
+        let running = Bytes::from_static(
+            br#"{"choices":[{"delta":{"content":"ab"}}],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#,
+        );
+        let frames = answer.push(&running).unwrap();
+        let tokens = Tokens {
+            input: 5,
+            output: 2,
+        };
+        assert_eq!(
+            frames[0].spent,
+            Spent {
+                tokens,
+                by_engine: true
+            }
+        );
+        let frames = answer.push(&text("c")).unwrap();
+        assert_eq!(
+            frames[0].spent,
+            Spent {
+                tokens: Tokens {
+                    input: 5,
+                    output: 3
+                },
+                by_engine: false
+            }
+        );
+    }
+
+    #[test]
+    fn an_error_in_the_stream_ends_it() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes());
+        let error = Bytes::from_static(br#"{"error":{"message":"out of memory"}}"#);
+        assert!(matches!(answer.push(&error), Err(Stop::EngineError)));
+        assert!(matches!(
+            answer.push(&Bytes::from_static(b"oops")),
+            Err(Stop::Nonsense(_))
+        ));
+    }
+}

@@ -1,0 +1,410 @@
+//! One JSON document from an engine: a chunk of a stream or a whole answer. It is parsed once,
+//! borrowed, and sent on as it is but for what must be taken out or put in.
+
+use std::{borrow::Cow, ops::Range};
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::usage::Tokens;
+
+/// What is looked at in a chunk or an answer.
+#[derive(Debug)]
+pub struct Chunk<'a> {
+    raw: &'a Bytes,
+    choices: Vec<Choice<'a>>,
+    usage: Option<(Tokens, Range<usize>)>,
+    model_at: Option<Range<usize>>,
+    /// Its id, its time of creation and its model.
+    head: [Option<&'a RawValue>; 3],
+    /// The engine reports an error inside its stream.
+    pub is_error: bool,
+}
+
+/// What to change in a chunk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Edits<'a> {
+    /// Take the usage out.
+    pub without_usage: bool,
+    /// Name this model, as JSON text.
+    pub model: Option<&'a str>,
+    /// Put this label in, as JSON text.
+    pub label: Option<&'a str>,
+}
+
+/// Not a chunk of a chat completion.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine sent something that is not a chat completion")]
+pub struct NotAChunk(#[source] serde_json::Error);
+
+/// One piece of text of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The answer's index and the kind of text: pieces of one place follow each other.
+    pub place: (u32, u8),
+    /// The text.
+    pub text: &'a str,
+}
+
+#[derive(Debug, Deserialize)]
+struct Document<'a> {
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    created: Option<&'a RawValue>,
+}
+
+/// `null` too is a member that may have to be taken out.
+fn even_null<'de, D: Deserializer<'de>>(json: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(json).map(Some)
+}
+
+#[derive(Debug, Deserialize)]
+struct Choice<'a> {
+    #[serde(default)]
+    index: u32,
+    /// `delta` in a stream, `message` in an answer.
+    #[serde(borrow, default, alias = "message")]
+    delta: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow, default)]
+    content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Function<'a> {
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Default, Deserialize)]
+struct Usage {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+}
+
+impl<'a> Chunk<'a> {
+    /// Reads a chunk.
+    pub fn parse(raw: &'a Bytes) -> Result<Self, NotAChunk> {
+        let document: Document<'a> = serde_json::from_slice(raw).map_err(NotAChunk)?;
+        let place = |value: &RawValue| {
+            let start = value.get().as_ptr() as usize - raw.as_ptr() as usize;
+            start..start + value.get().len()
+        };
+        let usage = document.usage.map(|value| {
+            let usage: Usage = serde_json::from_str(value.get()).unwrap_or_default();
+            let tokens = Tokens {
+                input: usage.prompt_tokens,
+                output: usage.completion_tokens,
+            };
+            (tokens, place(value))
+        });
+        Ok(Self {
+            raw,
+            usage,
+            is_error: document.error.is_some_and(|e| e.get() != "null"),
+            model_at: document.model.map(place),
+            head: [document.id, document.created, document.model],
+            choices: document.choices.unwrap_or_default(),
+        })
+    }
+
+    /// What the engine says was used up to here; none where it says nothing.
+    #[must_use]
+    pub fn usage(&self) -> Option<Tokens> {
+        self.usage
+            .as_ref()
+            .map(|(tokens, _)| *tokens)
+            .filter(|t| *t != Tokens::default())
+    }
+
+    /// There is no piece of any answer in it.
+    #[must_use]
+    pub const fn is_usage_only(&self) -> bool {
+        self.choices.is_empty()
+    }
+
+    /// How many answers end with this chunk.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.choices
+            .iter()
+            .filter(|choice| choice.finish_reason.is_some())
+            .count() as u64
+    }
+
+    /// How many answers go on with this chunk: what an engine that says nothing about usage is
+    /// taken to have spent on it, a token each.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        self.choices
+            .iter()
+            .filter(|choice| choice.carries_output())
+            .count() as u64
+    }
+
+    /// The answer with this index ends with this chunk.
+    #[must_use]
+    pub fn finishes(&self, index: u32) -> bool {
+        self.choices
+            .iter()
+            .any(|c| c.index == index && c.finish_reason.is_some())
+    }
+
+    /// The members that name the answer, each with a comma behind it, for chunks of our own;
+    /// with `model`, JSON text, in place of the engine's.
+    #[must_use]
+    pub fn head(&self, model: Option<&str>) -> String {
+        let [id, created, engine_model] = self.head.map(|value| value.map(RawValue::get));
+        let members = [
+            ("id", id),
+            ("created", created),
+            ("model", model.or(engine_model)),
+        ];
+        let members = members
+            .iter()
+            .filter_map(|(name, value)| Some(format!("\"{name}\":{},", (*value)?)));
+        members.collect()
+    }
+
+    /// Every piece of text, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.choices.iter().flat_map(Choice::pieces)
+    }
+
+    /// The chunk as it goes on to the client.
+    #[must_use]
+    pub fn edited(&self, edits: Edits<'_>) -> Bytes {
+        let usage = match &self.usage {
+            Some((_, at)) if edits.without_usage => Some(member(self.raw, at)),
+            _ => None,
+        };
+        let model = edits
+            .model
+            .and_then(|name| Some((self.model_at.clone()?, name)));
+        if usage.is_none() && model.is_none() && edits.label.is_none() {
+            return self.raw.clone();
+        }
+        let mut spliced: Vec<(Range<usize>, String)> = Vec::with_capacity(3);
+        spliced.extend(usage.map(|at| (at, String::new())));
+        spliced.extend(model.map(|(at, name)| (at, name.to_owned())));
+        spliced.sort_by_key(|(at, _)| at.start);
+        let mut out = Vec::with_capacity(self.raw.len() + 256);
+        let mut from = 0;
+        for (at, text) in spliced {
+            out.extend_from_slice(&self.raw[from..at.start]);
+            out.extend_from_slice(text.as_bytes());
+            from = at.end;
+        }
+        out.extend_from_slice(&self.raw[from..]);
+        match edits.label {
+            Some(label) => labelled(&out, label),
+            None => out.into(),
+        }
+    }
+}
+
+impl Choice<'_> {
+    fn carries_output(&self) -> bool {
+        let calls_a_tool = self
+            .delta
+            .as_ref()
+            .and_then(|d| d.tool_calls.as_ref())
+            .is_some_and(|c| !c.is_empty());
+        calls_a_tool || self.pieces().next().is_some()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.delta.iter().flat_map(|delta| {
+            let texts = [
+                &delta.content,
+                &delta.reasoning_content,
+                &delta.reasoning,
+                &delta.refusal,
+            ];
+            let texts = texts
+                .into_iter()
+                .zip(0..)
+                .filter_map(|(text, kind)| Some((text.as_ref()?, kind)));
+            let tools = delta
+                .tool_calls
+                .iter()
+                .flatten()
+                .filter_map(|call| Some((call.function.as_ref()?.arguments.as_ref()?, 4)));
+            texts
+                .chain(tools)
+                .filter(|(text, _)| !text.0.is_empty())
+                .map(|(text, kind)| Piece {
+                    place: (self.index, kind),
+                    text: &text.0,
+                })
+        })
+    }
+}
+
+/// A JSON object with `"aigc":<label>` as its last member.
+#[must_use]
+pub fn labelled(json: &[u8], label: &str) -> Bytes {
+    let Some(close) = json.iter().rposition(|b| *b == b'}') else {
+        return Bytes::copy_from_slice(json);
+    };
+    let before = json[..close].iter().rposition(|b| !b.is_ascii_whitespace());
+    let comma = if before.is_some_and(|at| json[at] == b'{') {
+        ""
+    } else {
+        ","
+    };
+    let mut out = Vec::with_capacity(json.len() + label.len() + 9);
+    out.extend_from_slice(&json[..close]);
+    out.extend_from_slice(comma.as_bytes());
+    out.extend_from_slice(b"\"aigc\":");
+    out.extend_from_slice(label.as_bytes());
+    out.extend_from_slice(&json[close..]);
+    out.into()
+}
+
+/// The whole member whose value stands at `value`: its name and one of its commas too.
+fn member(json: &[u8], value: &Range<usize>) -> Range<usize> {
+    let blank = |b: &u8| b.is_ascii_whitespace();
+    let back = |from: usize| json[..from].iter().rposition(|b| !blank(b));
+    // value <- `:` <- `"` <- name <- `"`; the parser has seen that they are there.
+    let name = back(value.start)
+        .and_then(back)
+        .and_then(|quote| json[..quote].iter().rposition(|b| *b == b'"'));
+    let Some(name) = name else {
+        return value.clone();
+    };
+    if let Some(comma) = back(name).filter(|at| json[*at] == b',') {
+        return comma..value.end;
+    }
+    let after = json[value.end..]
+        .iter()
+        .position(|b| !blank(b))
+        .map(|at| at + value.end);
+    match after.filter(|at| json[*at] == b',') {
+        Some(comma) => name..comma + 1,
+        None => name..value.end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(json: &str, edits: Edits<'_>) -> String {
+        let raw = Bytes::copy_from_slice(json.as_bytes());
+        let out = Chunk::parse(&raw).unwrap().edited(edits);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn usage_is_taken_out_wherever_it_stands() {
+        let edits = Edits {
+            without_usage: true,
+            ..Edits::default()
+        };
+        let cases = [
+            (
+                r#"{"id":1,"usage":{"prompt_tokens":1},"choices":[]}"#,
+                r#"{"id":1,"choices":[]}"#,
+            ),
+            (r#"{"usage" : null , "id":1}"#, r#"{ "id":1}"#),
+            (r#"{"id":1 , "usage": {"a":{}} }"#, r#"{"id":1  }"#),
+            (r#"{"usage":null}"#, "{}"),
+            (r#"{"id":1}"#, r#"{"id":1}"#),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(edited(json, edits), expected);
+        }
+    }
+
+    #[test]
+    fn label_and_model_are_put_in_and_the_rest_stays_as_it_is() {
+        let edits = Edits {
+            without_usage: true,
+            model: Some("\"m\""),
+            label: Some("{}"),
+        };
+        let json = r#"{"odd": 1.50,"model":"/path","usage":{"prompt_tokens":2},"choices":[{"delta":{"x":"\u4f60"}}] }"#;
+        let expected =
+            r#"{"odd": 1.50,"model":"m","choices":[{"delta":{"x":"\u4f60"}}] ,"aigc":{}}"#;
+        assert_eq!(edited(json, edits), expected);
+        assert_eq!(labelled(b"{ }", "1"), Bytes::from_static(br#"{ "aigc":1}"#));
+        assert_eq!(edited(json, Edits::default()), json);
+    }
+
+    #[test]
+    fn a_chunk_tells_its_text_its_units_and_its_end() {
+        let raw = Bytes::from_static(
+            br#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}},
+            {"index":1,"delta":{"content":"a\n","reasoning_content":"b"},"finish_reason":"stop"},
+            {"index":2,"delta":{"tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":null}],
+            "usage":{"prompt_tokens":3,"completion_tokens":4}}"#,
+        );
+        let chunk = Chunk::parse(&raw).unwrap();
+        let pieces: Vec<_> = chunk
+            .pieces()
+            .map(|p| (p.place, p.text.to_owned()))
+            .collect();
+        assert_eq!(
+            pieces,
+            [
+                ((1, 0), "a\n".into()),
+                ((1, 1), "b".into()),
+                ((2, 4), "{}".into())
+            ]
+        );
+        assert_eq!(
+            (chunk.units(), chunk.finished(), chunk.is_usage_only()),
+            (2, 1, false)
+        );
+        assert_eq!(
+            chunk.usage(),
+            Some(Tokens {
+                input: 3,
+                output: 4
+            })
+        );
+        assert!(!chunk.is_error);
+    }
+
+    #[test]
+    fn an_error_inside_a_stream_is_seen_and_nonsense_is_refused() {
+        let raw = Bytes::from_static(br#"{"error":{"message":"x"}}"#);
+        assert!(Chunk::parse(&raw).unwrap().is_error);
+        assert!(Chunk::parse(&Bytes::from_static(b"[]x")).is_err());
+    }
+}

@@ -1,0 +1,248 @@
+//! HTTP to an engine.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::timeout;
+use wanwu_ids::CallId;
+
+use super::{Answer, EngineError, pool::Engine, sse::SseReader};
+use crate::config::EngineConfig;
+
+/// The longest message of an engine that is read, in bytes.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// Connections to one engine that are kept for the next call.
+const IDLE_CONNECTIONS: usize = 256;
+
+/// Speaks HTTP/1.1 with engines. A response that is dropped closes its connection: the engine
+/// sees that nobody listens.
+#[derive(Clone, Debug)]
+pub struct EngineClient {
+    http: Client<HttpConnector, Full<Bytes>>,
+    config: EngineConfig,
+}
+
+/// What is asked of an engine.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The call: `x-request-id`.
+    pub call_id: CallId,
+    /// The trace of the call.
+    pub traceparent: Option<String>,
+    /// The body.
+    pub body: Bytes,
+    /// The answer is a stream.
+    pub stream: bool,
+}
+
+/// The events of a stream.
+#[derive(Debug)]
+pub struct Events {
+    body: Incoming,
+    reader: SseReader,
+    patience: Duration,
+}
+
+impl EngineClient {
+    /// A client with these limits.
+    #[must_use]
+    pub fn new(config: &EngineConfig) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(config.connect_timeout));
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(connector);
+        Self {
+            http,
+            config: config.clone(),
+        }
+    }
+
+    /// Asks an engine; answers with the first event of the stream, or the whole answer.
+    pub async fn ask(&self, engine: &Engine, question: &Question) -> Result<Answer, EngineError> {
+        match timeout(
+            self.config.first_token_timeout,
+            self.first(engine, question),
+        )
+        .await
+        {
+            Ok(answer) => answer,
+            Err(_) => Err(EngineError::Silent),
+        }
+    }
+
+    /// The engine says that it is well.
+    pub async fn is_well(&self, engine: &Engine, path: &str) -> bool {
+        let Ok(request) = self.request(engine, Method::GET, path, Bytes::new()) else {
+            return false;
+        };
+        let answer = async {
+            let response = self.http.request(request).await.ok()?;
+            let well = response.status().is_success();
+            // Read to its end, so that the connection can be used again.
+            Limited::new(response.into_body(), MAX_MESSAGE_BYTES)
+                .collect()
+                .await
+                .ok()?;
+            Some(well)
+        };
+        matches!(
+            timeout(self.config.probe_timeout, answer).await,
+            Ok(Some(true))
+        )
+    }
+
+    async fn first(&self, engine: &Engine, question: &Question) -> Result<Answer, EngineError> {
+        let mut request = self.request(
+            engine,
+            Method::POST,
+            "/v1/chat/completions",
+            question.body.clone(),
+        )?;
+        let headers = request.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        let call = HeaderValue::from_str(&question.call_id.to_string());
+        headers.insert(
+            "x-request-id",
+            call.map_err(|e| EngineError::Unreachable(e.into()))?,
+        );
+        if let Some(Ok(trace)) = question.traceparent.as_deref().map(HeaderValue::from_str) {
+            headers.insert("traceparent", trace);
+        }
+        let response = self.http.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                EngineError::NoConnection(error.into())
+            } else {
+                EngineError::Unreachable(error.into())
+            }
+        })?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refusal(status, response.into_body()).await);
+        }
+        if !question.stream {
+            let body = Limited::new(response.into_body(), self.config.max_answer_bytes);
+            let whole = body.collect().await.map_err(EngineError::Unreachable)?;
+            return Ok(Answer::Whole(whole.to_bytes()));
+        }
+        let mut events = Events {
+            body: response.into_body(),
+            reader: SseReader::new(self.config.max_event_bytes),
+            patience: self.config.token_timeout,
+        };
+        match events.read().await? {
+            Some(first) => Ok(Answer::Stream(first, events)),
+            None => Err(EngineError::Unreachable(
+                "the stream ended before it began".into(),
+            )),
+        }
+    }
+
+    fn request(
+        &self,
+        engine: &Engine,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, EngineError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", engine.url));
+        if let Some(token) = &engine.authorization {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        request
+            .body(Full::new(body))
+            .map_err(|e| EngineError::Unreachable(e.into()))
+    }
+}
+
+impl Events {
+    /// The data of the next event; none: the stream ended.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+        match timeout(self.patience, self.read()).await {
+            Ok(event) => event,
+            Err(_) => Err(EngineError::Silent),
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, EngineError> {
+        loop {
+            match self.reader.next_event() {
+                Ok(Some(event)) => return Ok(Some(event)),
+                Ok(None) => {}
+                Err(error) => return Err(EngineError::Nonsense(error.into())),
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(EngineError::Unreachable(error.into())),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        self.reader.push(&bytes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What an answer that is not a success means.
+async fn refusal(status: StatusCode, body: Incoming) -> EngineError {
+    let busy = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+    );
+    // Our own credentials are wrong, or the address is: nothing that the client did.
+    let ours = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    if !status.is_client_error() || busy || ours {
+        return EngineError::Unable(status.as_u16());
+    }
+    let body = Limited::new(body, MAX_MESSAGE_BYTES).collect().await;
+    let text = body.map(|body| body.to_bytes()).unwrap_or_default();
+    EngineError::Refused {
+        status: status.as_u16(),
+        message: message(&text),
+    }
+}
+
+/// The message of an OpenAI error object, wherever engines put it.
+fn message(body: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let places = ["/error/message", "/message", "/error", "/detail"];
+    let found = places
+        .iter()
+        .find_map(|place| json.pointer(place)?.as_str());
+    let text = found.unwrap_or("the engine refused the request");
+    text.chars().take(500).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_own_words_are_found() {
+        let cases: [(&[u8], &str); 4] = [
+            (br#"{"error":{"message":"too long"}}"#, "too long"),
+            (br#"{"object":"error","message":"bad n"}"#, "bad n"),
+            (br#"{"detail":"no"}"#, "no"),
+            (b"<html>", "the engine refused the request"),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(message(body), expected);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! inference-routing: from a chat request to an engine, and to an exact bill.
+
+pub mod admission;
+pub mod app;
+pub mod catalogue;
+pub mod commands;
+pub mod config;
+pub mod credit;
+pub mod devices;
+pub mod domain;
+pub mod engine;
+pub mod error;
+pub mod journal;
+pub mod peers;
+pub mod store;
+
+pub use error::Error;

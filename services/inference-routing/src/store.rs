@@ -1,0 +1,6 @@
+//! SQL. Functions that take a connection join its transaction.
+
+pub mod calls;
+pub mod epochs;
+pub mod idempotency_keys;
+pub mod usage_events;

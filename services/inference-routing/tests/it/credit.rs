@@ -1,0 +1,145 @@
+//! Credit: never overspent, never stranded.
+
+use std::time::Duration;
+
+use inference_routing::Error;
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::world::{World, billing::events, chat, rows, wait_for};
+
+#[sqlx::test]
+async fn a_call_without_enough_credit_is_refused_before_it_reaches_an_engine(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    world.billing.set(world.caller.account_id, 50);
+    let mut body = chat(true, json!({"tokens": 1}));
+    body["max_tokens"] = json!(100);
+    let error = world.call(&body).await.unwrap_err();
+    assert!(matches!(error, Error::InsufficientBalance));
+    assert_eq!((world.engine.calls(), rows::count(&pool).await), (0, 0));
+}
+
+#[sqlx::test]
+async fn a_call_without_a_limit_gets_as_many_tokens_as_the_credit_covers(pool: PgPool) {
+    let world = World::start(pool).await;
+    let body = chat(true, json!({"tokens": 30}));
+    let input = (body.to_string().len() as i64 + 16) * 2;
+    world.billing.set(world.caller.account_id, input + 10 * 40);
+    let got = world.call(&body).await.unwrap();
+    assert_eq!(got.error, None);
+    let sent: serde_json::Value = serde_json::from_slice(&world.engine.only().body).unwrap();
+    assert_eq!(sent["max_tokens"], 40);
+}
+
+#[sqlx::test]
+async fn many_calls_ask_billing_once(pool: PgPool) {
+    let world = World::start(pool).await;
+    let body = chat(true, json!({"tokens": 3}));
+    let calls = (0..40).map(|_| world.call(&body));
+    for call in futures::future::join_all(calls).await {
+        assert_eq!(call.unwrap().error, None);
+    }
+    assert!(world.billing.asked() <= 3, "{}", world.billing.asked());
+}
+
+#[sqlx::test]
+async fn concurrent_calls_never_spend_more_than_the_balance(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    let balance = 20_000;
+    world.billing.set(world.caller.account_id, balance);
+    let mut body = chat(true, json!({"tokens": 100}));
+    body["max_tokens"] = json!(100);
+    let calls = (0..50).map(|_| world.call(&body));
+    let results = futures::future::join_all(calls).await;
+    let paid = results.iter().filter(|result| result.is_ok()).count();
+    let refused = results
+        .iter()
+        .filter(|r| matches!(r, Err(Error::InsufficientBalance)))
+        .count();
+    assert!(
+        paid > 0 && refused > 0 && paid + refused == 50,
+        "{paid} paid, {refused} refused"
+    );
+    let spent: i64 = events(&pool)
+        .await
+        .iter()
+        .map(|event| event.amount_nanos)
+        .sum();
+    assert!(spent <= balance, "{spent}");
+}
+
+#[sqlx::test]
+async fn idle_credit_goes_back_with_the_count_and_the_sum_of_its_calls(pool: PgPool) {
+    let world = World::with(pool, |config| {
+        config.leases.idle = Duration::from_millis(100)
+    })
+    .await;
+    let account = world.caller.account_id;
+    world.call(&chat(true, json!({"tokens": 3}))).await.unwrap();
+    world.call(&chat(true, json!({"tokens": 4}))).await.unwrap();
+    wait_for("the lease to be freed", async || {
+        world.billing.leases()[0].freed
+    })
+    .await;
+    let paid = 2 * (9 * 2) + 3 * 10 + 4 * 10;
+    assert_eq!(world.billing.leases()[0].closed, Some((2, paid)));
+    assert_eq!(world.billing.free(account), 1_000_000_000 - paid);
+}
+
+#[sqlx::test]
+async fn recalled_credit_goes_back_at_once_and_used_credit_when_its_calls_end(pool: PgPool) {
+    let world = World::start(pool).await;
+    let account = world.caller.account_id;
+    let script = json!({"tokens": 20, "delay_ms": 20});
+    let reply = world.begin(&chat(true, script)).await.unwrap();
+    world.billing.recall(account);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(world.billing.leases()[0].closed.is_none());
+    crate::world::read(reply).await;
+    wait_for("the lease to be freed", async || {
+        world.billing.leases()[0].freed
+    })
+    .await;
+
+    world.call(&chat(true, json!({"tokens": 1}))).await.unwrap();
+    world.billing.recall(account);
+    wait_for("both leases to be freed", async || {
+        world
+            .billing
+            .leases()
+            .iter()
+            .filter(|lent| lent.freed)
+            .count()
+            == 2
+    })
+    .await;
+}
+
+#[sqlx::test]
+async fn a_silent_billing_refuses_new_calls_only_when_credit_is_short(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.call(&chat(true, json!({"tokens": 1}))).await.unwrap();
+    world.billing.go_down(true);
+    world.call(&chat(true, json!({"tokens": 1}))).await.unwrap();
+    let mut long = chat(true, json!({"tokens": 1}));
+    long["n"] = json!(128);
+    long["max_tokens"] = json!(4096);
+    for _ in 0..500 {
+        if let Err(error) = world.call(&long).await {
+            assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+            return;
+        }
+    }
+    // The first lease covered it all: then there was no need to ask.
+    assert_eq!(world.billing.asked(), 1);
+}
+
+#[sqlx::test]
+async fn at_the_end_of_the_process_all_credit_goes_back(pool: PgPool) {
+    let mut world = World::start(pool.clone()).await;
+    world.call(&chat(true, json!({"tokens": 3}))).await.unwrap();
+    world.shut_down().await;
+    let account = world.caller.account_id;
+    let paid = 9 * 2 + 3 * 10;
+    assert_eq!(world.billing.settle(account).await, 1_000_000_000 - paid);
+}

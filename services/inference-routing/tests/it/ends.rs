@@ -1,0 +1,112 @@
+//! Calls that end before their answer does.
+
+use futures::StreamExt;
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::world::{World, chat, engine::PROMPT_TOKENS, rows, wait_for};
+
+#[sqlx::test]
+async fn a_client_that_goes_away_stops_the_engine_and_pays_what_was_sent(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    let script = json!({"tokens": 1000, "delay_ms": 20});
+    let mut reply = world.begin(&chat(true, script)).await.unwrap();
+    let call = reply.call_id.to_string();
+    for _ in 0..4 {
+        reply.next().await.unwrap();
+    }
+    drop(reply);
+    wait_for("the engine to notice", async || {
+        world.engine.seen(&call).unwrap().cancelled
+    })
+    .await;
+    assert!(world.engine.seen(&call).unwrap().sent < 12);
+    let row = rows::ended(&pool, &call).await;
+    assert_eq!((row.outcome, row.output_tokens), (2, 4));
+    assert_eq!(row.usage_source.as_deref(), Some("estimate"));
+}
+
+#[sqlx::test]
+async fn a_client_that_goes_away_pays_by_the_running_usage_where_there_is_one(pool: PgPool) {
+    let world = World::with(pool.clone(), |config| {
+        config.models[0].continuous_usage = true
+    })
+    .await;
+    let script = json!({"tokens": 1000, "delay_ms": 20});
+    let mut reply = world.begin(&chat(true, script)).await.unwrap();
+    let call = reply.call_id.to_string();
+    reply.next().await.unwrap();
+    reply.next().await.unwrap();
+    drop(reply);
+    let row = rows::ended(&pool, &call).await;
+    assert_eq!(
+        (row.input_tokens, row.output_tokens),
+        (PROMPT_TOKENS as i64, 2)
+    );
+    assert_eq!(row.usage_source.as_deref(), Some("engine"));
+}
+
+#[sqlx::test]
+async fn a_client_that_goes_away_before_the_first_token_pays_nothing(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    let body = chat(true, json!({"tokens": 5, "first_delay_ms": 60_000}));
+    tokio::select! {
+        _ = world.begin(&body) => panic!("nothing comes"),
+        () = wait_for("the engine to be asked", async || world.engine.calls() == 1) => {}
+    }
+    wait_for("the engine to notice", async || {
+        world.engine.only().cancelled
+    })
+    .await;
+    wait_for("the bill", async || {
+        crate::world::billing::events(&pool).await.len() == 1
+    })
+    .await;
+    let event = crate::world::billing::events(&pool).await.remove(0);
+    assert_eq!(event.amount_nanos, 0);
+    assert_eq!(rows::ended(&pool, &event.call_id).await.outcome, 2);
+}
+
+#[sqlx::test]
+async fn an_answer_that_the_engine_cuts_is_billed_as_far_as_it_came(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    let script = json!({"tokens": 10, "cut_after": 4, "delay_ms": 5});
+    let got = world.call(&chat(true, script)).await.unwrap();
+    assert_eq!(got.frames.len(), 4);
+    assert_eq!(got.error.unwrap()["error"]["code"], "engine_failed");
+    let row = rows::ended(&pool, &got.call_id).await;
+    assert_eq!((row.outcome, row.output_tokens), (3, 4));
+}
+
+#[sqlx::test]
+async fn an_engine_that_hangs_is_given_up(pool: PgPool) {
+    let world = World::with(pool.clone(), |config| {
+        config.engines.token_timeout = std::time::Duration::from_millis(100);
+    })
+    .await;
+    let got = world
+        .call(&chat(true, json!({"tokens": 10, "hang_after": 2})))
+        .await
+        .unwrap();
+    assert!(got.error.is_some());
+    assert_eq!(rows::ended(&pool, &got.call_id).await.output_tokens, 2);
+    wait_for("the engine to notice", async || {
+        world.engine.only().cancelled
+    })
+    .await;
+}
+
+#[sqlx::test]
+async fn an_answer_that_is_cut_before_its_first_token_costs_nothing(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    let error = world
+        .call(&chat(true, json!({"tokens": 10, "cut_after": 0})))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        inference_routing::Error::EngineUnavailable(_)
+    ));
+    let event = crate::world::billing::events(&pool).await.remove(0);
+    assert_eq!(rows::ended(&pool, &event.call_id).await.amount_nanos, 0);
+}

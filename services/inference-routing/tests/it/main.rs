@@ -1,0 +1,13 @@
+//! inference-routing on a real PostgreSQL, with engines, billing and device-registry of the
+//! test's own on loopback.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod answers;
+mod credit;
+mod ends;
+mod engines;
+mod journal;
+mod labels;
+mod recovery;
+mod refusals;
+mod world;

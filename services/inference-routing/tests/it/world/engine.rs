@@ -1,0 +1,221 @@
+//! A model engine that does what the request's field `wanwu_script` says, and remembers.
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+
+/// An engine.
+pub struct FakeEngine {
+    pub url: String,
+    truth: Truth,
+    server: JoinHandle<()>,
+}
+
+/// What the engine knows, by call.
+type Truth = Arc<Mutex<HashMap<String, Seen>>>;
+
+/// What the engine knows of one call.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub body: Bytes,
+    pub sent: u64,
+    pub cancelled: bool,
+    pub times: u32,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Script {
+    tokens: u64,
+    delay_ms: u64,
+    first_delay_ms: u64,
+    cut_after: Option<u64>,
+    hang_after: Option<u64>,
+    status: Option<u16>,
+    no_usage: bool,
+    /// Sent a character at a time; in parts, so that the screen does not see it in the request.
+    text: Option<Vec<String>>,
+}
+
+/// What a prompt costs here.
+pub const PROMPT_TOKENS: u64 = 9;
+
+impl FakeEngine {
+    pub async fn start() -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    pub fn on(listener: TcpListener) -> Self {
+        let truth = Truth::default();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = Router::new()
+            .route("/health", get(|| async { "ok" }))
+            .route("/v1/chat/completions", post(complete))
+            .with_state(truth.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, truth, server }
+    }
+
+    pub fn seen(&self, call: &str) -> Option<Seen> {
+        self.truth.lock().get(call).cloned()
+    }
+
+    /// How many calls it saw.
+    pub fn calls(&self) -> usize {
+        self.truth.lock().len()
+    }
+
+    /// The only call that it saw.
+    pub fn only(&self) -> Seen {
+        let truth = self.truth.lock();
+        assert_eq!(truth.len(), 1);
+        truth.values().next().unwrap().clone()
+    }
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Notes that a stream was dropped before its end.
+struct Watch {
+    call: String,
+    truth: Truth,
+    done: bool,
+}
+
+impl Watch {
+    fn finish(&mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(seen) = self.truth.lock().get_mut(&self.call) {
+            seen.cancelled = !self.done;
+        }
+    }
+}
+
+async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -> Response {
+    let call = headers["x-request-id"].to_str().unwrap().to_owned();
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let script: Script =
+        serde_json::from_value(request["wanwu_script"].clone()).unwrap_or_default();
+    {
+        let mut truth = truth.lock();
+        let seen = truth.entry(call.clone()).or_default();
+        seen.body = body;
+        seen.times += 1;
+    }
+    if let Some(status) = script.status {
+        let error = json!({"error": {"message": "the engine says no"}});
+        return (StatusCode::from_u16(status).unwrap(), error.to_string()).into_response();
+    }
+    let watch = Watch {
+        call,
+        truth,
+        done: false,
+    };
+    if request["stream"] == true {
+        Body::from_stream(stream(request, script, watch)).into_response()
+    } else {
+        whole(script, watch).await.into_response()
+    }
+}
+
+async fn whole(script: Script, mut watch: Watch) -> String {
+    sleep(Duration::from_millis(
+        script.first_delay_ms + script.delay_ms * script.tokens,
+    ))
+    .await;
+    let text = script.text.map_or_else(
+        || "字".repeat(script.tokens as usize),
+        |parts| parts.concat(),
+    );
+    watch.finish();
+    let mut answer = json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "engine-test",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text},
+            "finish_reason": "stop"}],
+    });
+    if !script.no_usage {
+        answer["usage"] = usage(script.tokens);
+    }
+    answer.to_string()
+}
+
+fn usage(output: u64) -> Value {
+    json!({"prompt_tokens": PROMPT_TOKENS, "completion_tokens": output,
+        "total_tokens": PROMPT_TOKENS + output})
+}
+
+fn stream(
+    request: Value,
+    script: Script,
+    mut watch: Watch,
+) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> {
+    let continuous = request["stream_options"]["continuous_usage_stats"] == true;
+    let include = request["stream_options"]["include_usage"] == true && !script.no_usage;
+    let pieces: Vec<String> = match &script.text {
+        Some(parts) => parts.concat().chars().map(String::from).collect(),
+        None => (0..script.tokens).map(|n| format!("词{n} ")).collect(),
+    };
+    async_stream::stream! {
+        sleep(Duration::from_millis(script.first_delay_ms)).await;
+        for (at, piece) in pieces.iter().enumerate() {
+            let at = at as u64;
+            if script.cut_after == Some(at) {
+                // What was sent is on its way before the connection breaks.
+                sleep(Duration::from_millis(20)).await;
+                watch.finish();
+                yield Err(std::io::Error::other("cut"));
+                return;
+            }
+            if script.hang_after == Some(at) {
+                std::future::pending::<Infallible>().await;
+            }
+            if at > 0 {
+                sleep(Duration::from_millis(script.delay_ms)).await;
+            }
+            let mut chunk = chunk(json!([{"index": 0, "delta": {"content": piece},
+                "finish_reason": null}]));
+            if continuous && include {
+                chunk["usage"] = usage(at + 1);
+            }
+            watch.truth.lock().get_mut(&watch.call).unwrap().sent = at + 1;
+            yield Ok(event(&chunk));
+        }
+        yield Ok(event(&chunk(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]))));
+        if include {
+            let mut last = chunk(json!([]));
+            last["usage"] = usage(pieces.len() as u64);
+            yield Ok(event(&last));
+        }
+        watch.finish();
+        yield Ok(Bytes::from_static(b"data: [DONE]\n\n"));
+    }
+}
+
+fn chunk(choices: Value) -> Value {
+    json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1,
+        "model": "engine-test", "choices": choices})
+}
+
+fn event(chunk: &Value) -> Bytes {
+    Bytes::from(format!("data: {chunk}\n\n"))
+}
