@@ -68,7 +68,7 @@ impl Default for GrpcConfig {
             handshake_timeout: Duration::from_secs(3),
             default_timeout: Duration::from_secs(30),
             max_connection_age: Duration::from_secs(600),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(15),
         }
     }
 }
