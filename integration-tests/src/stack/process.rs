@@ -254,6 +254,9 @@ impl Process {
             files::write_private(&spec.log, b"")?;
         }
         let log = fs::OpenOptions::new().append(true).open(&spec.log)?;
+        if !Path::new(&spec.argv[0]).exists() && spec.argv[0].contains('/') {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         // A session of its own: the terminal that `scripts/up` ran in may close.
         let mut command = Command::new("setsid");
         command

@@ -319,7 +319,8 @@ async fn migrate(layout: &Layout, service: &str) -> anyhow::Result<()> {
         .envs(environment(layout.dir()))
         .current_dir(layout.dir());
     as_owner(&mut command, layout.dir())?;
-    let output = tokio::process::Command::from(command).output().await?;
+    let output = tokio::process::Command::from(command).output().await;
+    let output = output.with_context(|| format!("cannot run {service} migrate"))?;
     if !output.status.success() {
         bail!(
             "{service} migrate ended with {}:\n{}{}",
