@@ -566,6 +566,10 @@ pub struct CreateChatCompletionResponse {
     /// The call (UUID text); set in the first frame.
     #[prost(string, tag = "3")]
     pub call_id: ::prost::alloc::string::String,
+    /// The request asked for a stream (`"stream": true`); set in the first frame. The edge answers
+    /// with server-sent events then and with one JSON document otherwise: it does not read bodies.
+    #[prost(bool, tag = "4")]
+    pub stream: bool,
     /// What the frame holds.
     #[prost(oneof = "create_chat_completion_response::Frame", tags = "1, 2")]
     pub frame: ::core::option::Option<create_chat_completion_response::Frame>,
