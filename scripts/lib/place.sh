@@ -7,6 +7,7 @@
 readonly stack_user=wanwu
 target=${CARGO_TARGET_DIR:-$root/target}
 binaries=$target/stack
+source=$root
 
 ensure_user() {
   is_root || return 0
@@ -47,6 +48,7 @@ elsewhere() {
     say "user $stack_user cannot read $root: .local lies in $there"
   fi
   binaries=$there/bin
+  source=$there/source
 }
 
 # After a build: what runs must be readable for the user.
@@ -61,6 +63,12 @@ place_binaries() {
     install -m 755 -p "$target/stack/$program" "$binaries/.$program"
     mv "$binaries/.$program" "$binaries/$program"
   done
+  local data
+  for data in services/privacy/agreements services/billing/price-lists; do
+    rm -rf "${source:?}/$data"
+    mkdir -p "$source/$data"
+    cp -r "$root/$data/." "$source/$data/"
+  done
 }
 
 # A stack's folder, made so that the user can work in it.
@@ -68,6 +76,13 @@ ensure_folder() {
   mkdir -p "$1"
   is_root && chown "$stack_user:" "$1"
   return 0
+}
+
+# stack_up FOLDER ARGUMENT...
+stack_up() {
+  local folder=$1
+  shift
+  stack_tool up --dir "$folder" --source "$source" "$@"
 }
 
 stack_tool() {

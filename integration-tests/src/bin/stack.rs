@@ -85,6 +85,9 @@ struct UpArguments {
     /// The stack's folder.
     #[arg(long, default_value = ".local")]
     dir: PathBuf,
+    /// The repository, or a copy of its data that the user of the stack can read.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.."))]
+    source: PathBuf,
     /// Only starts; does not do the main job.
     #[arg(long)]
     no_demo: bool,
@@ -172,6 +175,7 @@ async fn start(arguments: UpArguments, progress: &Progress) -> anyhow::Result<()
     let plan = Plan {
         dir: absolute(&arguments.dir),
         binaries: binaries.to_owned(),
+        source: absolute(&arguments.source),
         engine,
         scripted_engine: arguments.scripted_engine,
     };

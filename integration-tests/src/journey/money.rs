@@ -160,7 +160,7 @@ pub async fn ledger_sum(stack: &Stack) -> Result<(String, i64), sqlx::Error> {
         superuser.rsplit_once('/').map_or("", |(base, _)| base)
     );
     let mut connection = PgConnection::connect(&url).await?;
-    sqlx::query_as("select coalesce(sum(amount), 0)::text, count(*) from entries")
+    sqlx::query_as("select coalesce(sum(amount_nanos), 0)::text, count(*) from entries")
         .fetch_one(&mut connection)
         .await
 }

@@ -1,29 +1,42 @@
 //! The configuration of each service: what its defaults do not say for a stack on one machine.
 
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
-use super::{Description, Layout, SERVICES, files, services::with_database};
+use super::{
+    Description, Layout, SERVICES, files, providers::Provisioned, services::with_database,
+};
 
 /// Writes the configuration of every service.
 pub fn write(
     layout: &Layout,
+    source: &Path,
     description: &Description,
-    providers: &dyn Fn(&str) -> Value,
+    provisioned: &Provisioned,
 ) -> io::Result<()> {
+    write_if_changed(&descriptors(layout), wanwu_proto::DESCRIPTORS)?;
     for service in SERVICES {
         let mut config = common(layout, description, service);
-        merge(&mut config, own(layout, description, service));
-        merge(&mut config, providers(service));
-        let text = toml_text(&config);
-        let path = layout.config(service);
-        if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
-            continue;
-        }
-        files::write_private(&path, text.as_bytes())?;
+        merge(&mut config, own(layout, source, description, service));
+        merge(&mut config, provisioned.section(service));
+        write_if_changed(&layout.config(service), toml_text(&config).as_bytes())?;
     }
     Ok(())
+}
+
+fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<()> {
+    if std::fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    files::write_private(path, content)
+}
+
+fn descriptors(layout: &Layout) -> PathBuf {
+    layout.folder("config").join("descriptors.bin")
 }
 
 /// The sections that every service has.
@@ -75,9 +88,12 @@ fn called_by(service: &str) -> &'static [&'static str] {
 }
 
 /// The sections that only one service has.
-fn own(_layout: &Layout, description: &Description, service: &str) -> Value {
+fn own(layout: &Layout, source: &Path, description: &Description, service: &str) -> Value {
     match service {
+        "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
+        "billing" => json!({"prices": {"folder": source.join("services/billing/price-lists")}}),
         "inference-routing" => json!({"models": models(description)}),
+        "edge" => json!({"descriptors": {"file": descriptors(layout)}}),
         _ => json!({}),
     }
 }

@@ -127,8 +127,8 @@ pub async fn remote(url: &str) -> Result<Model, EngineError> {
         .as_u64()
         .or(first["meta"]["n_ctx"].as_u64());
     Ok(Model {
-        // Catalogue names hold no slashes; many engines name models by repository.
-        name: name.rsplit('/').next().unwrap_or(name).to_lowercase(),
+        // The price list knows it by this name, whatever it is.
+        name: "custom".to_owned(),
         engine_name: name.to_owned(),
         engine: base,
         context_tokens: context

@@ -35,6 +35,8 @@ pub struct Plan {
     pub dir: PathBuf,
     /// Where our binaries are.
     pub binaries: PathBuf,
+    /// The repository, or a copy of its data that the user of the stack can read.
+    pub source: PathBuf,
     /// Where answers come from; none: only from the scripted engine.
     pub engine: Option<Engine>,
     /// Whether the scripted engine runs too.
@@ -63,9 +65,7 @@ pub async fn up(plan: &Plan, progress: &Progress) -> anyhow::Result<Stack> {
         secrets::ensure_keys(&layout.keys(service))?;
     }
     let provisioned = providers::provision(&layout, &description)?;
-    configuration::write(&layout, &description, &|service| {
-        provisioned.section(service)
-    })?;
+    configuration::write(&layout, &plan.source, &description, &provisioned)?;
     description.save(&layout.description())?;
     let stack = Stack::from(description);
     end_strangers(before.as_ref(), &stack, progress)?;
