@@ -79,7 +79,7 @@ async fn apply(
     let mut unlocked = Migrator::with_migrations(migrator.iter().cloned().collect());
     unlocked.set_locking(false).set_ignore_missing(true);
     loop {
-        match unlocked.run(&mut *connection).await {
+        match unlocked.run_direct(None, &mut *connection, false).await {
             Ok(()) => return Ok(()),
             Err(error) if waited_for_lock(&error) => {
                 tracing::info!("a table is busy, the migration waits");

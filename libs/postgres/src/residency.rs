@@ -1,6 +1,6 @@
 //! A database says where it belongs, and a service refuses to work on one that belongs elsewhere.
 
-use sqlx::{Acquire, PgConnection, Postgres};
+use sqlx::{PgConnection, PgPool};
 
 /// Regions of the mainland, by the names that its clouds give them. Hong Kong, Macao and Taiwan
 /// are not in it: data there has left the mainland in the sense of the law.
@@ -58,12 +58,8 @@ pub fn check_region(region: &str) -> Result<(), ResidencyError> {
 ///
 /// # Errors
 /// When the region is not on the mainland or the database belongs to another one.
-pub async fn mark<'c>(
-    database: impl Acquire<'c, Database = Postgres>,
-    region: &str,
-) -> Result<(), ResidencyError> {
+pub async fn mark(connection: &mut PgConnection, region: &str) -> Result<(), ResidencyError> {
     check_region(region)?;
-    let mut connection = database.acquire().await?;
     sqlx::query(
         "insert into database_marks (region) values ($1)
          on conflict on constraint database_marks_pkey do nothing",
@@ -71,22 +67,15 @@ pub async fn mark<'c>(
     .bind(region)
     .execute(&mut *connection)
     .await?;
-    compare(&mut connection, region).await
+    check(connection, region).await
 }
 
 /// Refuses a database that does not carry this region's mark; part of `serve`.
 ///
 /// # Errors
 /// When the region is not on the mainland, or the mark is absent or another's.
-pub async fn check<'c>(
-    database: impl Acquire<'c, Database = Postgres>,
-    region: &str,
-) -> Result<(), ResidencyError> {
+pub async fn check(connection: &mut PgConnection, region: &str) -> Result<(), ResidencyError> {
     check_region(region)?;
-    compare(&mut *database.acquire().await?, region).await
-}
-
-async fn compare(connection: &mut PgConnection, region: &str) -> Result<(), ResidencyError> {
     let mark: Option<(String,)> = sqlx::query_as("select region from database_marks")
         .fetch_optional(connection)
         .await?;
@@ -98,6 +87,24 @@ async fn compare(connection: &mut PgConnection, region: &str) -> Result<(), Resi
         }),
         None => Err(ResidencyError::Unmarked),
     }
+}
+
+/// As [`mark`], for the database of a pool.
+///
+/// # Errors
+/// As [`mark`].
+pub async fn mark_pool(pool: PgPool, region: String) -> Result<(), ResidencyError> {
+    let mut connection = pool.acquire().await?;
+    mark(&mut connection, &region).await
+}
+
+/// As [`check`], for the database of a pool.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_pool(pool: PgPool, region: String) -> Result<(), ResidencyError> {
+    let mut connection = pool.acquire().await?;
+    check(&mut connection, &region).await
 }
 
 #[cfg(test)]

@@ -95,3 +95,11 @@ async fn a_wrong_migration_is_an_error_and_an_older_binary_is_not(pool: PgPool) 
         .unwrap();
     migrate(&config, &migrator(&[CREATE]).await).await.unwrap();
 }
+
+#[sqlx::test(migrations = false)]
+async fn a_migration_can_be_spawned(pool: PgPool) {
+    let (config, migrator) = (config(&pool), migrator(&[CREATE]).await);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { migrate(&config, &migrator).await });
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
