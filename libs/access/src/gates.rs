@@ -38,3 +38,152 @@ pub fn gate(standing: &Standing, gates: &[i32]) -> Result<(), Reason> {
         .any(|&gate| Gate::try_from(gate).map_or(true, |gate| gate == Gate::Unspecified));
     refused_if(unknown, Reason::NotAllowed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Gate; 5] = [
+        Gate::Agreements,
+        Gate::RealName,
+        Gate::Guardian,
+        Gate::NotSuspended,
+        Gate::Consent,
+    ];
+
+    fn adult() -> Standing {
+        Standing {
+            agreements_current: true,
+            core_consent: true,
+            real_name_verified: true,
+            age_band: AgeBand::Adult.into(),
+            ..Standing::default()
+        }
+    }
+
+    fn aged(age_band: AgeBand, guardian_consent: bool) -> Standing {
+        Standing {
+            age_band: age_band.into(),
+            guardian_consent,
+            ..adult()
+        }
+    }
+
+    fn asked(standing: &Standing, gates: &[Gate]) -> Result<(), Reason> {
+        let gates: Vec<i32> = gates.iter().map(|&gate| gate.into()).collect();
+        gate(standing, &gates)
+    }
+
+    #[test]
+    fn each_gate_has_its_reason() {
+        use Reason as R;
+        let cases = [
+            (adult(), Ok(())),
+            (
+                Standing {
+                    closed: true,
+                    ..adult()
+                },
+                Err(R::AccountClosed),
+            ),
+            (
+                Standing {
+                    suspended: true,
+                    ..adult()
+                },
+                Err(R::AccountSuspended),
+            ),
+            (
+                Standing {
+                    agreements_current: false,
+                    ..adult()
+                },
+                Err(R::AgreementsNotAccepted),
+            ),
+            (
+                Standing {
+                    core_consent: false,
+                    ..adult()
+                },
+                Err(R::ConsentWithdrawn),
+            ),
+            (
+                Standing {
+                    real_name_verified: false,
+                    ..adult()
+                },
+                Err(R::RealNameRequired),
+            ),
+            (aged(AgeBand::Unspecified, true), Err(R::RealNameRequired)),
+            (aged(AgeBand::Under8, false), Err(R::AgeRefused)),
+            (aged(AgeBand::Under8, true), Err(R::AgeRefused)),
+            (
+                aged(AgeBand::AgeBand8To13, false),
+                Err(R::GuardianConsentRequired),
+            ),
+            (aged(AgeBand::AgeBand8To13, true), Ok(())),
+            (
+                aged(AgeBand::AgeBand14To17, false),
+                Err(R::GuardianConsentRequired),
+            ),
+            (aged(AgeBand::AgeBand14To17, true), Ok(())),
+        ];
+        for (standing, expected) in cases {
+            assert_eq!(asked(&standing, &ALL), expected, "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_reason_is_what_a_person_mends_first() {
+        use Reason as R;
+        let mut standing = Standing {
+            closed: true,
+            suspended: true,
+            ..Standing::default()
+        };
+        standing.age_band = AgeBand::Under8.into();
+        type Mend = fn(&mut Standing);
+        let mends: [(R, Mend); 7] = [
+            (R::AccountClosed, |s| s.closed = false),
+            (R::AccountSuspended, |s| s.suspended = false),
+            (R::AgreementsNotAccepted, |s| s.agreements_current = true),
+            (R::ConsentWithdrawn, |s| s.core_consent = true),
+            (R::RealNameRequired, |s| s.real_name_verified = true),
+            (R::AgeRefused, |s| {
+                s.age_band = AgeBand::AgeBand14To17.into()
+            }),
+            (R::GuardianConsentRequired, |s| s.guardian_consent = true),
+        ];
+        for (reason, mend) in mends {
+            assert_eq!(asked(&standing, &ALL), Err(reason));
+            mend(&mut standing);
+        }
+        assert_eq!(asked(&standing, &ALL), Ok(()));
+    }
+
+    #[test]
+    fn only_the_gates_that_are_asked_refuse() {
+        let worst = Standing {
+            closed: true,
+            suspended: true,
+            ..Standing::default()
+        };
+        assert_eq!(asked(&worst, &[]), Ok(()));
+        let cases = [
+            (Gate::NotSuspended, Reason::AccountClosed),
+            (Gate::Agreements, Reason::AgreementsNotAccepted),
+            (Gate::Consent, Reason::ConsentWithdrawn),
+            (Gate::RealName, Reason::RealNameRequired),
+            (Gate::Guardian, Reason::RealNameRequired),
+        ];
+        for (gate, reason) in cases {
+            assert_eq!(asked(&worst, &[gate]), Err(reason));
+        }
+    }
+
+    #[test]
+    fn a_gate_that_this_build_does_not_know_cannot_be_passed() {
+        assert_eq!(gate(&adult(), &[99]), Err(Reason::NotAllowed));
+        assert_eq!(gate(&adult(), &[0]), Err(Reason::NotAllowed));
+    }
+}

@@ -86,3 +86,79 @@ impl TryFrom<Principal> for Caller {
 fn id<T: FromStr>(text: &str) -> Result<T, PrincipalError> {
     text.parse().map_err(|_| PrincipalError)
 }
+
+#[cfg(test)]
+mod tests {
+    use wanwu_ids::{AccountId, Ids, OperatorId, SessionId};
+    use wanwu_proto::access::v1::{AccountSubject, OperatorSubject};
+
+    use super::*;
+
+    fn principal(account_id: &str) -> Principal {
+        let session_id = SessionId::to_string(&Ids::system().id());
+        let account = AccountSubject {
+            account_id: account_id.to_owned(),
+            session_id,
+        };
+        Principal {
+            subject: Some(principal::Subject::Account(account)),
+            request_id: "r".to_owned(),
+            mainland: true,
+            address_key: "a".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_principal_survives_the_wire() {
+        let account_id: AccountId = Ids::system().id();
+        let header = principal_header(&principal(&account_id.to_string()));
+        let caller = read_principal(header.as_bytes()).unwrap();
+        assert_eq!(caller.account_id().unwrap(), account_id);
+        assert!(caller.mainland);
+        assert_eq!(
+            (caller.request_id.as_str(), caller.address_key.as_str()),
+            ("r", "a")
+        );
+        // Other implementations pad.
+        let padded = format!("{}==", header.to_str().unwrap().trim_end_matches('='));
+        let _ = read_principal(padded.as_bytes());
+    }
+
+    #[test]
+    fn what_is_not_a_principal_is_refused() {
+        let unknown = principal_header(&principal("someone"));
+        let long = "A".repeat(MAX_LENGTH + 1);
+        for bytes in [&b"!!"[..], b"AAAA", unknown.as_bytes(), long.as_bytes()] {
+            assert_eq!(read_principal(bytes), Err(PrincipalError));
+        }
+    }
+
+    #[test]
+    fn nobody_is_an_empty_principal() {
+        let header = principal_header(&Principal::default());
+        let caller = read_principal(header.as_bytes()).unwrap();
+        assert_eq!(caller.subject, Subject::Nobody);
+        assert!(!caller.mainland, "an absent field is no permission");
+    }
+
+    #[test]
+    fn a_role_that_is_not_known_gives_no_right() {
+        let id = || OperatorId::to_string(&Ids::system().id());
+        let operator = OperatorSubject {
+            operator_id: id(),
+            session_id: id(),
+            roles: vec![0, 3, 99],
+        };
+        let subject = Some(principal::Subject::Operator(operator));
+        let caller = Caller::try_from(Principal {
+            subject,
+            ..Principal::default()
+        })
+        .unwrap();
+        assert!(caller.has_role(OperatorRole::PrivacyOfficer));
+        let Subject::Operator { roles, .. } = caller.subject else {
+            panic!("an operator")
+        };
+        assert_eq!(roles, [OperatorRole::PrivacyOfficer]);
+    }
+}

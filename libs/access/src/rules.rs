@@ -109,3 +109,216 @@ fn admit(rule: &Rule, caller: &Caller) -> Result<(), Reason> {
         Err(Reason::NotAllowed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::DescriptorPool;
+    use wanwu_ids::Ids;
+    use wanwu_proto::DESCRIPTORS;
+
+    use super::*;
+    use crate::OperatorRole;
+
+    fn subjects() -> [(&'static str, Subject); 7] {
+        let ids = Ids::system();
+        let key = |scopes: &[&str]| Subject::AppKey {
+            account_id: ids.id(),
+            app_id: ids.id(),
+            key_id: ids.id(),
+            scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+        };
+        let operator = |role| Subject::Operator {
+            operator_id: ids.id(),
+            session_id: ids.id(),
+            roles: vec![role],
+        };
+        [
+            ("nobody", Subject::Nobody),
+            (
+                "account",
+                Subject::Account {
+                    account_id: ids.id(),
+                    session_id: ids.id(),
+                },
+            ),
+            ("key", key(&["chat"])),
+            ("key without the scope", key(&["speech"])),
+            ("finance", operator(OperatorRole::Finance)),
+            ("support", operator(OperatorRole::Support)),
+            ("service", Subject::Service("billing".into())),
+        ]
+    }
+
+    fn caller(subject: Subject) -> Caller {
+        Caller {
+            subject,
+            request_id: String::new(),
+            mainland: true,
+            address_key: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_rule_admits_the_kinds_that_it_names() {
+        use Reason::{NotAllowed, ScopeMissing, Unauthenticated};
+        let no = Err(NotAllowed);
+        let rules: [(&str, Rule, [Result<(), Reason>; 7]); 6] = [
+            (
+                "empty",
+                Rule::default(),
+                [Err(Unauthenticated), no, no, no, no, no, no],
+            ),
+            (
+                "anonymous",
+                Rule {
+                    anonymous: true,
+                    ..Rule::default()
+                },
+                [Ok(()), Ok(()), Ok(()), Ok(()), Ok(()), Ok(()), no],
+            ),
+            (
+                "account",
+                Rule {
+                    account: true,
+                    ..Rule::default()
+                },
+                [Err(Unauthenticated), Ok(()), no, no, no, no, no],
+            ),
+            (
+                "app_key",
+                Rule {
+                    app_key: true,
+                    scope: "chat".to_owned(),
+                    ..Rule::default()
+                },
+                [
+                    Err(Unauthenticated),
+                    no,
+                    Ok(()),
+                    Err(ScopeMissing),
+                    no,
+                    no,
+                    no,
+                ],
+            ),
+            (
+                "operator",
+                Rule {
+                    operator_roles: vec![OperatorRole::Finance.into()],
+                    ..Rule::default()
+                },
+                [Err(Unauthenticated), no, no, no, Ok(()), no, no],
+            ),
+            (
+                "service",
+                Rule {
+                    services: vec!["billing".to_owned()],
+                    ..Rule::default()
+                },
+                [Err(Unauthenticated), no, no, no, no, no, Ok(())],
+            ),
+        ];
+        for (name, rule, expected) in rules {
+            for ((kind, subject), expected) in subjects().into_iter().zip(expected) {
+                assert_eq!(
+                    admit(&rule, &caller(subject)),
+                    expected,
+                    "{kind} calls {name}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_service_is_not_the_named_one() {
+        let rule = Rule {
+            services: vec!["identity".to_owned()],
+            ..Rule::default()
+        };
+        let caller = caller(Subject::Service("identity2".into()));
+        assert_eq!(admit(&rule, &caller), Err(Reason::NotAllowed));
+    }
+
+    #[test]
+    fn a_foreign_network_is_refused_before_anything_else_is_told() {
+        for (_, subject) in subjects() {
+            let abroad = Caller {
+                mainland: false,
+                ..caller(subject)
+            };
+            let rule = Rule {
+                anonymous: true,
+                ..Rule::default()
+            };
+            assert_eq!(admit(&rule, &abroad), Err(Reason::NetworkNotAllowed));
+        }
+        let abroad = Caller {
+            mainland: false,
+            ..caller(Subject::Nobody)
+        };
+        let rule = Rule {
+            anonymous: true,
+            any_network: true,
+            ..Rule::default()
+        };
+        assert_eq!(admit(&rule, &abroad), Ok(()));
+    }
+
+    #[test]
+    fn every_method_of_the_contracts_has_a_rule_that_admits_somebody() {
+        let rules = Rules::from_descriptors(DESCRIPTORS).unwrap();
+        let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+        let mut methods = 0;
+        for service in pool.services() {
+            for method in service.methods() {
+                let path = format!("/{}/{}", service.full_name(), method.name());
+                let rule = rules
+                    .rule(&path)
+                    .unwrap_or_else(|| panic!("{path} has no rule"));
+                let admits = rule.anonymous
+                    || rule.account
+                    || rule.app_key
+                    || !rule.operator_roles.is_empty()
+                    || !rule.services.is_empty();
+                assert!(admits, "{path} admits nobody");
+                assert!(
+                    rule.scope.is_empty() || rule.app_key,
+                    "{path} has a scope and no keys"
+                );
+                let gated = rule.account || rule.app_key || rule.gates.is_empty();
+                assert!(gated, "{path} has gates that nobody passes");
+                methods += 1;
+            }
+        }
+        assert!(methods > 30, "{methods}");
+    }
+
+    #[test]
+    fn a_method_without_a_rule_is_refused() {
+        let rules = Rules::from_descriptors(DESCRIPTORS).unwrap();
+        for path in [
+            "/wanwu.identity.v1.StandingService/Forget",
+            "/",
+            "",
+            "/a/b/c",
+        ] {
+            let refused = rules.admit(path, &caller(Subject::Service("edge".into())));
+            assert_eq!(refused.unwrap_err(), Reason::UnknownMethod, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_health_and_reflection_are_open() {
+        assert!(is_open("/grpc.health.v1.Health/Check"));
+        assert!(is_open(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+        ));
+        for path in [
+            "/grpc.health.v1.HealthX/Check",
+            "/wanwu.identity.v1.StandingService/GetStanding",
+            "",
+        ] {
+            assert!(!is_open(path), "{path}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status};
+use tracing::Instrument;
 
 use crate::{
     ASK_TIMEOUT, FRESH_FOR, Item, Source,
@@ -110,9 +111,8 @@ impl<S: Source> Holder<S> {
         if first {
             // The question lives on when its first asker gives up: others wait for it.
             let (inner, key) = (Arc::clone(&self.inner), key.to_owned());
-            self.inner
-                .asks
-                .spawn(async move { inner.answer(key).await });
+            let ask = async move { inner.answer(key).await };
+            self.inner.asks.spawn(ask.in_current_span());
         }
         match answer.wait_for(Option::is_some).await {
             Ok(answer) => answer.clone().unwrap_or(Err(Unknown)),

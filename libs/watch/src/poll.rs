@@ -97,3 +97,70 @@ impl Told {
         news
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wanwu_proto::identity::v1::Standing;
+
+    use super::*;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+    }
+
+    fn row(key: &str, version: u64, second: i64) -> (Standing, DateTime<Utc>) {
+        let account_id = key.to_owned();
+        (
+            Standing {
+                account_id,
+                version,
+                ..Standing::default()
+            },
+            at(second),
+        )
+    }
+
+    fn told() -> Told {
+        Told {
+            latest: at(0),
+            behind: false,
+            versions: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_row_is_told_once_a_version() {
+        let mut told = told();
+        assert_eq!(told.news(vec![row("a", 1, 1), row("b", 1, 1)]).len(), 2);
+        assert_eq!(told.news(vec![row("a", 1, 1), row("b", 2, 2)]).len(), 1);
+        assert_eq!(told.news(vec![row("a", 1, 1), row("b", 2, 2)]).len(), 0);
+    }
+
+    #[test]
+    fn a_row_that_was_committed_late_is_told() {
+        let mut told = told();
+        told.news(vec![row("a", 1, 20)]);
+        assert_eq!(told.since(), at(10));
+        let late = told.news(vec![row("b", 1, 12), row("a", 1, 20)]);
+        assert_eq!(late[0].account_id, "b");
+    }
+
+    #[test]
+    fn a_full_reading_is_followed_by_its_rest() {
+        let mut told = told();
+        let full = (0..POLL_LIMIT).map(|i| row(&i.to_string(), 1, 5)).collect();
+        assert_eq!(told.news(full).len(), POLL_LIMIT);
+        assert!(told.behind);
+        assert_eq!(told.since(), at(5));
+        told.news(vec![row("last", 1, 6)]);
+        assert_eq!(told.since(), at(-4));
+    }
+
+    #[test]
+    fn what_is_older_than_the_overlap_is_forgotten() {
+        let mut told = told();
+        told.news(vec![row("a", 1, 1)]);
+        told.news(vec![row("b", 1, 30)]);
+        assert_eq!(told.versions.len(), 1);
+    }
+}

@@ -95,3 +95,47 @@ impl<T: Item> Shelf<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wanwu_proto::identity::v1::Standing;
+
+    use super::*;
+
+    fn value(key: &str, version: u64) -> Arc<Standing> {
+        let account_id = key.to_owned();
+        Arc::new(Standing {
+            account_id,
+            version,
+            ..Standing::default()
+        })
+    }
+
+    #[test]
+    fn the_higher_version_stays() {
+        let mut shelf = Shelf::new(10);
+        assert_eq!(shelf.put(value("a", 2)).version, 2);
+        assert_eq!(shelf.put(value("a", 1)).version, 2);
+        shelf.update(&value("a", 3));
+        shelf.update(&value("a", 1));
+        assert_eq!(shelf.get("a").unwrap().version, 3);
+    }
+
+    #[test]
+    fn what_is_not_held_is_not_updated() {
+        let mut shelf = Shelf::new(10);
+        shelf.update(&value("a", 1));
+        assert!(shelf.get("a").is_none());
+    }
+
+    #[test]
+    fn it_is_bounded_and_keeps_what_is_used() {
+        let mut shelf = Shelf::new(100);
+        for i in 0..10_000_u64 {
+            shelf.put(value(&i.to_string(), 1));
+            shelf.get("0");
+        }
+        assert_eq!(shelf.len(), 100);
+        assert!(shelf.get("0").is_some());
+    }
+}

@@ -1,0 +1,5 @@
+//! Feeds and holders on a paused clock.
+
+mod feeds;
+mod holders;
+mod owner;
