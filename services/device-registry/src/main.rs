@@ -1,1 +1,34 @@
-fn main() {}
+//! End users' devices and what they are licensed for.
+
+use std::process::ExitCode;
+
+use device_registry::config::Config;
+use wanwu_service::{NoCommand, Service, Shell};
+
+fn main() -> ExitCode {
+    wanwu_service::run::<DeviceRegistry>()
+}
+
+struct DeviceRegistry;
+
+impl Service for DeviceRegistry {
+    const NAME: &'static str = "device-registry";
+    const DEFAULTS: &'static str = include_str!("../config.default.toml");
+    type Config = Config;
+    type Command = NoCommand;
+
+    async fn serve(config: Config, shell: Shell) -> anyhow::Result<()> {
+        device_registry::app::App::start(config, &shell).await
+    }
+
+    async fn migrate(config: Config) -> anyhow::Result<()> {
+        wanwu_postgres::migrate(&config.database, &device_registry::MIGRATIONS).await?;
+        let pool = wanwu_postgres::connect(&config.database, Self::NAME).await?;
+        let mut connection = pool.acquire().await?;
+        Ok(wanwu_postgres::residency::mark(&mut connection, &config.service.region).await?)
+    }
+
+    async fn command(_: Config, command: NoCommand) -> anyhow::Result<()> {
+        match command {}
+    }
+}

@@ -1,0 +1,3 @@
+//! What device-registry decides, without a database.
+
+pub mod capability;

@@ -1,0 +1,6 @@
+//! What privacy decides, without a database.
+
+pub mod acceptance;
+pub mod gate;
+pub mod guardian;
+pub mod purpose;

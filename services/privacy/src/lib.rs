@@ -1,0 +1,15 @@
+//! Agreements, consents, guardians.
+
+pub mod app;
+pub mod commands;
+pub mod config;
+mod convert;
+pub mod domain;
+pub mod error;
+pub mod grpc;
+mod identity;
+pub mod purposes;
+pub mod store;
+
+/// The database's migrations.
+pub const MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -1,0 +1,122 @@
+use wanwu_ids::{AccountId, ConsentId, RequestId, VerificationId};
+use wanwu_personal::{Aad, PersonName, ResidentId};
+use wanwu_postgres::{
+    requests::{self, BodyMac, Claim, RequestKey},
+    violates,
+};
+
+use crate::{
+    app::App,
+    domain::verification::State,
+    error::Error,
+    store::verifications::{self, ONE_AT_A_TIME, Verification},
+};
+
+/// A person submits name and resident ID for one agency query.
+pub struct SubmitRealName {
+    /// Who.
+    pub account_id: AccountId,
+    /// Names the request.
+    pub request_id: RequestId,
+    /// Proves that a repeated request is the same.
+    pub body: BodyMac,
+    /// The name.
+    pub name: PersonName,
+    /// The resident ID.
+    pub resident_id: ResidentId,
+    /// The consent to this query.
+    pub consent_id: ConsentId,
+}
+
+impl App {
+    /// Stores what was submitted, sealed, and asks the agency. An agency that does not answer
+    /// leaves the check pending; it is asked again in the background (obligation T2.2).
+    pub async fn submit_real_name(&self, command: SubmitRealName) -> Result<Verification, Error> {
+        // The act that the consent is used for is this request: repeating it needs no other one.
+        let act = command.request_id.uuid();
+        self.privacy
+            .use_consent(command.account_id, command.consent_id, act)
+            .await?;
+        let id = self.store_submission(&command).await?;
+        if let Err(error) = self.ask_agency(id).await {
+            // The person's request is safe; what failed is tried again and logged where it is tried.
+            tracing::warn!(verification.id = %id, error = &error as &dyn std::error::Error,
+                "The agency was not asked; it will be asked again");
+        }
+        let mut connection = self.pool.acquire().await?;
+        verifications::find(&mut connection, id)
+            .await?
+            .ok_or(Error::NotFound)
+    }
+
+    async fn store_submission(&self, command: &SubmitRealName) -> Result<VerificationId, Error> {
+        let (now, account_id) = (self.clock.now(), command.account_id);
+        let mut tx = self.pool.begin().await?;
+        let verification_id: VerificationId = self.ids.id();
+        let caller = format!("account:{account_id}");
+        let key = RequestKey {
+            method: "wanwu.verification.v1.VerificationService/SubmitRealName",
+            caller: &caller,
+            request_id: command.request_id.uuid(),
+        };
+        let object_id = verification_id.uuid();
+        if let Claim::Repeated(made) = requests::claim(
+            &mut tx,
+            key,
+            command.body,
+            object_id,
+            now,
+            Some(requests::KEPT),
+        )
+        .await?
+        {
+            return Ok(VerificationId::from_uuid(made));
+        }
+        let key = self.keys.key_in(&mut tx, account_id.uuid(), now).await?;
+        let row = verification_id.to_string();
+        let name = command.name.expose().as_bytes();
+        let number = command.resident_id.expose().as_bytes();
+        let verification = Verification {
+            verification_id,
+            account_id,
+            state: State::Pending,
+            name_sealed: key.seal(aad("name_sealed", &row), name)?,
+            resident_id_sealed: key.seal(aad("resident_id_sealed", &row), number)?,
+            submitted_at: now,
+            decided_at: None,
+            queries: 0,
+            query_after: now,
+        };
+        if let Err(error) = verifications::insert(&mut tx, &verification).await {
+            drop(tx);
+            return if violates(&error, ONE_AT_A_TIME) {
+                Err(self.in_the_way(account_id).await?)
+            } else {
+                Err(error.into())
+            };
+        }
+        tx.commit().await?;
+        Ok(verification_id)
+    }
+
+    async fn in_the_way(&self, account_id: AccountId) -> Result<Error, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let verified = verifications::verified(&mut connection, account_id)
+            .await?
+            .is_some();
+        Ok(if verified {
+            Error::AlreadyVerified
+        } else {
+            Error::Pending
+        })
+    }
+}
+
+/// What a sealed value is bound to besides its subject.
+pub(super) const fn aad<'a>(column: &'a str, row: &'a str) -> Aad<'a> {
+    Aad {
+        table: "verifications",
+        column,
+        row,
+    }
+}

@@ -1,0 +1,13 @@
+//! Between the contract's types and ours.
+
+use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
+
+/// An instant on the wire.
+#[must_use]
+pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp {
+        seconds: at.timestamp(),
+        nanos: i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,4 @@
+//! What verification decides, without a database.
+
+pub mod age;
+pub mod verification;

@@ -1,0 +1,4 @@
+//! SQL, on the connection of the caller's transaction.
+
+pub mod gates;
+pub mod verifications;
