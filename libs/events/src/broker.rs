@@ -10,12 +10,16 @@ use lapin::{
     tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{BrokerConfig, failure::BrokerError};
 
 /// How long the broker may take for one answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether it is one.
+const WATCH: Duration = Duration::from_millis(250);
+/// How long the broker may take to say good-bye.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Seconds between signs of life; a dead peer is noticed after two.
 const HEARTBEAT: u16 = 10;
 /// How often the broker may deliver a message before it throws it away. We count tries
@@ -51,9 +55,17 @@ pub(crate) async fn connect(config: &BrokerConfig, name: &str) -> Result<Connect
     .await
 }
 
-/// Closes politely, but not for long.
+/// Ends some time after the channel, or its connection, is none any more.
+pub(crate) async fn closed(channel: &Channel) {
+    while channel.status().connected() {
+        sleep(WATCH).await;
+    }
+    sleep(WATCH).await;
+}
+
+/// Closes politely, but not for long: without an answer the broker sees the socket close.
 pub(crate) async fn close(connection: &Connection) {
-    let _ = within(connection.close(200, "done".into())).await;
+    let _ = timeout(FAREWELL, connection.close(200, "done".into())).await;
 }
 
 pub(crate) async fn channel(connection: &Connection) -> Result<Channel, BrokerError> {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, future};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
@@ -12,7 +12,6 @@ use lapin::{
 };
 use tokio::{
     sync::Semaphore,
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,6 +26,8 @@ use crate::{
 
 /// How long events in hand may take when we stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long to wait for the client to send an acknowledgement.
+const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
 /// Takes the events of one service.
 pub(crate) struct Deliveries {
@@ -36,6 +37,14 @@ pub(crate) struct Deliveries {
     pub(crate) stop: CancellationToken,
     /// Events in hand, of this connection and of earlier ones.
     pub(crate) in_hand: TaskTracker,
+}
+
+/// A queue that we take from.
+struct Subscription {
+    /// Lives as long as we take from it.
+    channel: Channel,
+    consumer: Consumer,
+    route: Arc<Route>,
 }
 
 impl Deliveries {
@@ -62,7 +71,11 @@ impl Deliveries {
     async fn session(self: &Arc<Self>, backoff: &mut Backoff) -> Result<(), BrokerError> {
         let name = format!("{} consumers", self.service);
         let connection = broker::connect(&self.config, &name).await?;
-        let result = self.consume_on(&connection, backoff).await;
+        // They outlive the connection: closing them while it closes confuses the client.
+        let mut subscriptions = Vec::new();
+        let result = self
+            .consume_on(&connection, &mut subscriptions, backoff)
+            .await;
         if result.is_ok() {
             self.in_hand.close();
             let _ = timeout(DRAIN, self.in_hand.wait()).await;
@@ -74,28 +87,36 @@ impl Deliveries {
     async fn consume_on(
         self: &Arc<Self>,
         connection: &Connection,
+        subscriptions: &mut Vec<Subscription>,
         backoff: &mut Backoff,
     ) -> Result<(), BrokerError> {
-        let mut queues = JoinSet::new();
         for route in self.applier.routes.values() {
-            let (channel, consumer) = self.subscribe(connection, route).await?;
-            let taking = Arc::clone(self).take(channel, consumer, Arc::clone(route));
-            queues.spawn(taking);
+            subscriptions.push(self.subscribe(connection, Arc::clone(route)).await?);
         }
         backoff.reset();
-        let mut result = Ok(());
-        // The first that ends ends the others: dropping the set stops them.
-        if let Some(ended) = queues.join_next().await {
-            result = ended.unwrap_or_else(|_| Err(BrokerError::Ended(self.service.clone())));
+        let channels: Vec<_> = subscriptions
+            .iter()
+            .map(|taken| taken.channel.clone())
+            .collect();
+        let closing = channels
+            .iter()
+            .map(|channel| Box::pin(broker::closed(channel)));
+        let taking = subscriptions
+            .iter_mut()
+            .map(|subscription| Box::pin(self.take(subscription)));
+        tokio::select! {
+            // The first that ends ends the others.
+            (ended, ..) = future::select_all(taking) => ended,
+            // The client does not always tell those who wait for an event.
+            _ = future::select_all(closing) => Err(BrokerError::Ended(self.service.clone())),
         }
-        result
     }
 
     async fn subscribe(
         &self,
         connection: &Connection,
-        route: &Route,
-    ) -> Result<(Channel, Consumer), BrokerError> {
+        route: Arc<Route>,
+    ) -> Result<Subscription, BrokerError> {
         let channel = broker::channel(connection).await?;
         broker::declare(&channel, &self.config, &route.queue).await?;
         // Twice the workers: the next event is here when a worker is free.
@@ -109,17 +130,18 @@ impl Deliveries {
             FieldTable::default(),
         ));
         let consumer = consumer.await?;
-        Ok((channel, consumer))
+        Ok(Subscription {
+            channel,
+            consumer,
+            route,
+        })
     }
 
     /// Takes from one queue, at most `workers` events at the same time.
-    async fn take(
-        self: Arc<Self>,
-        // Lives as long as we take from it.
-        _channel: Channel,
-        mut consumer: Consumer,
-        route: Arc<Route>,
-    ) -> Result<(), BrokerError> {
+    async fn take(self: &Arc<Self>, subscription: &mut Subscription) -> Result<(), BrokerError> {
+        let Subscription {
+            consumer, route, ..
+        } = subscription;
         let workers = Arc::new(Semaphore::new(usize::from(self.config.workers)));
         let ended = || BrokerError::Ended(route.queue.clone());
         loop {
@@ -132,7 +154,7 @@ impl Deliveries {
                 return Ok(());
             };
             let delivery = delivery.ok_or_else(ended)??;
-            let (this, route) = (Arc::clone(&self), Arc::clone(&route));
+            let (this, route) = (Arc::clone(self), Arc::clone(route));
             // A task of its own: an event in hand is finished, whatever becomes of the connection.
             self.in_hand.spawn(async move {
                 this.settle(&route, delivery).await;
@@ -150,8 +172,10 @@ impl Deliveries {
         {
             return;
         }
-        // Not acknowledged, for whatever reason: it comes again and the inbox knows it.
-        if !matches!(delivery.ack(BasicAckOptions::default()).await, Ok(true)) {
+        // Not acknowledged, for whatever reason: it comes again and the inbox knows it. On a
+        // connection that broke the client may never answer.
+        let acknowledged = timeout(ACKNOWLEDGE, delivery.ack(BasicAckOptions::default()));
+        if !matches!(acknowledged.await, Ok(Ok(true))) {
             tracing::debug!(event.id = %event.event_id, "the event could not be acknowledged");
         }
     }

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures::future;
-use lapin::{Channel, Connection};
+use lapin::Channel;
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -84,18 +84,22 @@ impl Relay {
     ) -> Result<(), BrokerError> {
         let name = format!("{} relay", self.service);
         let connection = broker::connect(&self.config, &name).await?;
-        let result = self.send_on(&connection, stop, backoff).await;
+        // It outlives the connection: closing it while that closes confuses the client.
+        let channel = broker::confirming(&connection).await;
+        let result = match &channel {
+            Ok(channel) => self.send_on(channel, stop, backoff).await,
+            Err(_) => Ok(()),
+        };
         broker::close(&connection).await;
-        result
+        channel.and(result)
     }
 
     async fn send_on(
         &self,
-        connection: &Connection,
+        channel: &Channel,
         stop: &CancellationToken,
         backoff: &mut Backoff,
     ) -> Result<(), BrokerError> {
-        let channel = broker::confirming(connection).await?;
         let mut declared = HashSet::new();
         backoff.reset();
         let mut database = Backoff::new();
@@ -110,7 +114,7 @@ impl Relay {
                 }
                 Ok(rows) => {
                     database.reset();
-                    self.send(&channel, &mut declared, rows).await?;
+                    self.send(channel, &mut declared, rows).await?;
                     continue;
                 }
                 Err(error) => {
@@ -136,7 +140,15 @@ impl Relay {
             self.give_back(&ids, Duration::ZERO).await;
             return Err(error);
         }
-        let results = future::join_all(rows.iter().map(|row| self.send_row(channel, row))).await;
+        let sending = future::join_all(rows.iter().map(|row| self.send_row(channel, row)));
+        let results = tokio::select! {
+            results = sending => results,
+            // The client does not always tell those who wait for a confirm.
+            () = broker::closed(channel) => {
+                self.give_back(&ids, Duration::ZERO).await;
+                return Err(BrokerError::Ended(self.service.clone()));
+            }
+        };
         let (mut published, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         let mut broken = None;
         for (row, result) in rows.iter().zip(results) {
