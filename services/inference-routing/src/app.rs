@@ -42,6 +42,8 @@ pub struct Parts {
     pub config: Sections,
     /// It is a production environment.
     pub production: bool,
+    /// The key of the labels' integrity values.
+    pub integrity: Option<Vec<u8>>,
     /// The database, for the journal's writer alone.
     pub journal_pool: PgPool,
     /// The database, for everything else.
@@ -107,7 +109,11 @@ impl App {
             window: config.chat.progress_tokens,
         };
         let chat = Chat {
-            catalogue: Arc::new(Catalogue::build(&config, parts.production)?),
+            catalogue: Arc::new(Catalogue::build(
+                &config,
+                parts.integrity.as_deref(),
+                parts.production,
+            )?),
             screen: Arc::new(screen(&config)?),
             devices: Devices::new(parts.device_registry, parts.clock.clone()),
             credit,

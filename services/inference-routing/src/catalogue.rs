@@ -30,15 +30,15 @@ pub struct Model {
 pub struct Catalogue(BTreeMap<String, Arc<Model>>);
 
 impl Catalogue {
-    /// The catalogue of a configuration. `production` refuses the demonstration code.
-    pub fn build(config: &Sections, production: bool) -> Result<Self, InvalidConfig> {
+    /// The catalogue of a configuration, with the key of the labels' integrity values.
+    /// `production` refuses the demonstration code.
+    pub fn build(
+        config: &Sections,
+        integrity: Option<&[u8]>,
+        production: bool,
+    ) -> Result<Self, InvalidConfig> {
         let code = provider_code(&config.label, production)?;
-        let integrity = config
-            .label
-            .integrity_key_file
-            .as_deref()
-            .map(integrity_key)
-            .transpose()?;
+        let integrity = integrity.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
         let mut models = BTreeMap::new();
         for model in &config.models {
             let mut engines = Vec::with_capacity(model.engines.len());
@@ -108,11 +108,6 @@ fn provider_code(config: &LabelConfig, production: bool) -> Result<ProviderCode,
         ));
     }
     Ok(code)
-}
-
-fn integrity_key(path: &Path) -> Result<hmac::Key, InvalidConfig> {
-    let secret = read("label.integrity_key_file", path)?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, secret.trim().as_bytes()))
 }
 
 fn authorization(path: &Path) -> Result<HeaderValue, InvalidConfig> {

@@ -10,8 +10,13 @@ pub mod devices;
 pub mod domain;
 pub mod engine;
 pub mod error;
+pub mod grpc;
 pub mod journal;
 pub mod peers;
+pub mod serve;
 pub mod store;
 
 pub use error::Error;
+
+/// The schema of this build.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -115,7 +115,7 @@ impl Chat {
             .await?;
         let row = Arc::new(self.dispatch_row(call_id, caller, &model, &hold, key));
         let label = model.labeller.label(call_id);
-        let (client, reply) = Reply::channel(call_id, label.clone());
+        let (client, reply) = Reply::channel(call_id, label.clone(), body.stream());
         let call = Call::new(self.clone(), model, body, row, hold, place, client, label);
         self.calls.spawn(call.run().instrument(Span::current()));
         reply.begun().await

@@ -43,6 +43,8 @@ pub struct Reply {
     pub call_id: CallId,
     /// Its label.
     pub label: String,
+    /// The client asked for a stream.
+    pub stream: bool,
     first: Option<Item>,
     items: mpsc::Receiver<Result<Item, Error>>,
     delivered: Arc<Mutex<Spent>>,
@@ -82,7 +84,7 @@ impl Client {
 impl Reply {
     /// Both ends.
     #[must_use]
-    pub fn channel(call_id: CallId, label: String) -> (Client, Self) {
+    pub fn channel(call_id: CallId, label: String, stream: bool) -> (Client, Self) {
         let (sender, items) = mpsc::channel(FRAMES);
         let delivered = Arc::new(Mutex::new(Spent::default()));
         let client = Client {
@@ -94,6 +96,7 @@ impl Reply {
             Self {
                 call_id,
                 label,
+                stream,
                 first: None,
                 items,
                 delivered,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{World, chat, rows};
+use crate::world::{World, chat, rows, wait_for};
 
 fn labelled(frames: &[Value]) -> Vec<bool> {
     frames
@@ -45,7 +45,10 @@ async fn an_answer_with_a_term_is_stopped_and_what_was_sent_is_billed(pool: PgPo
     assert!(last.get("aigc").is_some());
     let row = rows::ended(&pool, &got.call_id).await;
     assert_eq!((row.outcome, row.output_tokens), (4, 3));
-    assert!(world.engine.only().cancelled);
+    wait_for("the engine to notice", async || {
+        world.engine.only().cancelled
+    })
+    .await;
     assert_eq!(violations(&pool).await, ["output"]);
 }
 

@@ -6,6 +6,7 @@ mod answers;
 mod credit;
 mod ends;
 mod engines;
+mod grpc;
 mod journal;
 mod labels;
 mod recovery;

@@ -184,6 +184,7 @@ async fn router(
     let parts = Parts {
         config,
         production: false,
+        integrity: None,
         journal_pool: pool.clone(),
         pool,
         billing: billing.channel.clone(),
@@ -200,9 +201,18 @@ pub fn config(engines: &[&str]) -> Sections {
     let defaults: toml::Table = toml::from_str(inference_routing::config::DEFAULTS).unwrap();
     let mut sections = defaults;
     sections.retain(|name, _| {
-        !["service", "grpc", "admin"]
-            .iter()
-            .any(|other| *other == name)
+        ![
+            "service",
+            "grpc",
+            "admin",
+            "tls",
+            "peers",
+            "database",
+            "broker",
+            "telemetry",
+        ]
+        .iter()
+        .any(|other| *other == name)
     });
     let mut config: Sections = sections.try_into().unwrap();
     let engines: String = engines

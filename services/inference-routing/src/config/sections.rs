@@ -1,0 +1,197 @@
+use std::{path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+
+/// `[chat]`: who may run how much at the same time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChatConfig {
+    /// Calls of one model that run at the same time.
+    pub max_running: usize,
+    /// Calls of one account that run at the same time, for each model.
+    pub max_running_per_account: usize,
+    /// Calls of one model that wait.
+    pub max_waiting: usize,
+    /// How long a call waits.
+    #[serde(with = "humantime_serde")]
+    pub queue_timeout: Duration,
+    /// When a refused call should come again.
+    #[serde(with = "humantime_serde")]
+    pub retry_after: Duration,
+    /// How short an answer is of use where the client set no limit, in tokens.
+    pub least_output_tokens: u64,
+    /// Most tokens of an answer between two progress rows.
+    pub progress_tokens: u64,
+    /// Most time between two progress rows while something is sent.
+    #[serde(with = "humantime_serde")]
+    pub progress_every: Duration,
+}
+
+/// `[journal]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JournalConfig {
+    /// How long the first row of a group waits for others.
+    #[serde(with = "humantime_serde")]
+    pub group_wait: Duration,
+    /// Rows of a group at most.
+    pub group_rows: usize,
+    /// Entries that may wait; above it calls are refused.
+    pub max_waiting: usize,
+    /// A call whose dispatch row is not durable by then is refused.
+    #[serde(with = "humantime_serde")]
+    pub dispatch_timeout: Duration,
+    /// A call whose final row is not durable by then ends with an error.
+    #[serde(with = "humantime_serde")]
+    pub final_timeout: Duration,
+    /// How long one transaction may take.
+    #[serde(with = "humantime_serde")]
+    pub write_timeout: Duration,
+    /// Before a transaction that failed is tried again.
+    #[serde(with = "humantime_serde")]
+    pub retry_wait: Duration,
+}
+
+/// `[epoch]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochConfig {
+    /// How often the epoch is renewed.
+    #[serde(with = "humantime_serde")]
+    pub renew_every: Duration,
+    /// Without a renewal for so long, new calls are refused.
+    #[serde(with = "humantime_serde")]
+    pub refuse_after: Duration,
+    /// Without a renewal for so long, others take this process for dead.
+    #[serde(with = "humantime_serde")]
+    pub ttl: Duration,
+    /// How often others' epochs are looked at.
+    #[serde(with = "humantime_serde")]
+    pub recover_every: Duration,
+}
+
+/// `[leases]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseConfig {
+    /// A lease is spent for so long.
+    #[serde(with = "humantime_serde")]
+    pub expiry: Duration,
+    /// A lease without calls for so long goes back.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+    /// How many holds of the call that needs it a new lease should cover.
+    pub want_factor: i64,
+    /// The least that a new lease should be, in 10^-9 CNY.
+    pub want_nanos: i64,
+    /// How long billing may take to answer.
+    #[serde(with = "humantime_serde")]
+    pub ask_timeout: Duration,
+    /// How long a call waits for credit that is on its way back.
+    #[serde(with = "humantime_serde")]
+    pub shortage_wait: Duration,
+    /// How often it looks.
+    #[serde(with = "humantime_serde")]
+    pub shortage_poll: Duration,
+}
+
+/// `[engines]`: limits of the way to every engine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineConfig {
+    /// To connect.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    /// From the request to the first token, or to the whole answer where nothing is streamed.
+    #[serde(with = "humantime_serde")]
+    pub first_token_timeout: Duration,
+    /// Between two tokens.
+    #[serde(with = "humantime_serde")]
+    pub token_timeout: Duration,
+    /// A whole call.
+    #[serde(with = "humantime_serde")]
+    pub call_timeout: Duration,
+    /// The longest event of a stream, in bytes.
+    pub max_event_bytes: usize,
+    /// The longest whole answer, in bytes.
+    pub max_answer_bytes: usize,
+    /// Engines that one call tries at most.
+    pub max_attempts: usize,
+    /// How often health is asked for.
+    #[serde(with = "humantime_serde")]
+    pub probe_every: Duration,
+    /// How long an engine may take to say that it is well.
+    #[serde(with = "humantime_serde")]
+    pub probe_timeout: Duration,
+    /// Failures in a row after which an engine is left out until it is well again.
+    pub eject_after: u32,
+}
+
+/// `[label]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelConfig {
+    /// The provider's 27-character code.
+    pub provider_code: String,
+}
+
+/// `[screen]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScreenConfig {
+    /// The lexicon; none: the demonstration lexicon.
+    #[serde(default)]
+    pub lexicon_file: Option<PathBuf>,
+}
+
+/// `[[models]]`: one model of the catalogue.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The name that calls and the price list use.
+    pub name: String,
+    /// What it is for: `chat`.
+    #[serde(default = "chat")]
+    pub capability: String,
+    /// The engines' name of it; none: the same.
+    #[serde(default)]
+    pub engine_model: Option<String>,
+    /// When it came into the catalogue, RFC 3339.
+    pub created_at: chrono::DateTime<chrono::Utc>,
+    /// Its context window, in tokens.
+    pub context_tokens: u32,
+    /// The limit of an answer where the client sets none, in tokens.
+    pub default_max_tokens: u64,
+    /// What the engine's template adds to a prompt at most, in tokens.
+    pub template_allowance_tokens: u64,
+    /// The engines understand `continuous_usage_stats`.
+    #[serde(default)]
+    pub continuous_usage: bool,
+    /// The last four characters of the provider code in labels, `0-9A-Z`; none: as configured.
+    #[serde(default)]
+    pub label_route: Option<String>,
+    /// Where a `GET` says that an engine is well.
+    #[serde(default = "health")]
+    pub health_path: String,
+    /// Its engines.
+    pub engines: Vec<EngineAddress>,
+}
+
+/// `[[models.engines]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineAddress {
+    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` is put after it.
+    pub url: String,
+    /// A file with the bearer token that it wants.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+}
+
+fn chat() -> String {
+    "chat".to_owned()
+}
+
+fn health() -> String {
+    "/health".to_owned()
+}

@@ -1,0 +1,41 @@
+//! The gRPC services: a request becomes a command, its result a reply.
+
+mod call_service;
+mod chat_service;
+mod frames;
+mod model_service;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tonic::service::Routes;
+use wanwu_proto::inference::v1::{
+    call_service_server::CallServiceServer, chat_service_server::ChatServiceServer,
+    model_service_server::ModelServiceServer,
+};
+
+use crate::{app::App, commands::chat::Chat, domain::request_body};
+
+/// What a chat request has beside its body, in bytes at most.
+const MESSAGE_ALLOWANCE: usize = 64 * 1024;
+
+/// What the services work with.
+#[derive(Clone)]
+pub struct Handlers {
+    chat: Arc<Chat>,
+    pool: PgPool,
+}
+
+/// The services of this application.
+#[must_use]
+pub fn routes(app: &App) -> Routes {
+    let handlers = Handlers {
+        chat: app.chat.clone(),
+        pool: app.pool.clone(),
+    };
+    let largest = request_body::MAX_BYTES + MESSAGE_ALLOWANCE;
+    let chat = ChatServiceServer::new(handlers.clone()).max_decoding_message_size(largest);
+    Routes::new(chat)
+        .add_service(ModelServiceServer::new(handlers.clone()))
+        .add_service(CallServiceServer::new(handlers))
+}

@@ -1,0 +1,80 @@
+//! The application as a process: with its database, its peers and its port.
+
+use std::sync::Arc;
+
+use tokio::time::{Duration, sleep};
+use tokio_util::sync::CancellationToken;
+use wanwu_access::AccessLayer;
+use wanwu_clock::SystemClock;
+use wanwu_events::{Consumers, Relay};
+use wanwu_grpc::{Server, Tls};
+use wanwu_ids::Ids;
+use wanwu_postgres::DatabaseConfig;
+use wanwu_proto::operations::v1::dead_letter_service_server::DeadLetterServiceServer;
+use wanwu_service::{Environment, Latch, Shell};
+use wanwu_watch::WatchedStanding;
+
+use crate::{
+    app::{App, Parts},
+    commands::chat::Chat,
+    config::Config,
+    grpc,
+    peers::peer,
+};
+
+/// The service's name.
+pub const NAME: &str = "inference-routing";
+
+/// Builds the service and starts its tasks.
+pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
+    let tls = Tls::load(&config.tls)?;
+    shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
+    let pool = wanwu_postgres::connect(&config.database, NAME).await?;
+    wanwu_postgres::residency::check_pool(pool.clone(), config.service.region.clone()).await?;
+    // The journal never waits behind anybody for a connection.
+    let journal_config = DatabaseConfig {
+        max_connections: 1,
+        ..config.database.clone()
+    };
+    let journal_pool = wanwu_postgres::connect(&journal_config, NAME).await?;
+    let standing = WatchedStanding::new(config.peers.channel("identity", &tls)?);
+    shell.spawn_infallible("standing", standing.clone().run(shell.stopping()));
+    let relay = Relay::new(pool.clone(), config.broker.clone(), NAME);
+    shell.spawn_infallible("relay", relay.run(shell.stopping()));
+    let clock = Arc::new(SystemClock);
+    let consumers = Consumers::new(pool.clone(), config.broker.clone(), NAME, clock.clone());
+
+    let mut app = App::build(Parts {
+        production: config.service.environment == Environment::Production,
+        integrity: config.label_key()?,
+        journal_pool,
+        pool,
+        billing: peer(config.peers.channel("billing", &tls)?),
+        device_registry: peer(config.peers.channel("device-registry", &tls)?),
+        ids: Ids::system(),
+        clock,
+        replica: config.grpc.listen.to_string(),
+        config: config.sections(),
+    })?;
+    for (name, task) in app.tasks(shell.stopping()) {
+        shell.spawn(name, task);
+    }
+    shell.spawn_work(ready(app.chat.clone(), shell.latch(), shell.draining()));
+    let routes =
+        grpc::routes(&app).add_service(DeadLetterServiceServer::new(consumers.dead_letters()));
+    let access = AccessLayer::of_contracts(Some(Arc::new(standing)));
+    let server = Server::bind(&config.grpc, &tls).await?;
+    shell.spawn(
+        "grpc",
+        server.run(routes, access, shell.draining(), shell.stopping()),
+    );
+    Ok(())
+}
+
+/// Holds the latch until the epoch has begun: before, every call would be refused.
+async fn ready(chat: Arc<Chat>, latch: Latch, stop: CancellationToken) {
+    while !chat.epoch.is_fresh() && !stop.is_cancelled() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(latch);
+}
