@@ -1,0 +1,87 @@
+use chrono::{DateTime, Utc};
+use wanwu_ids::{AccountId, CallId, OrderId};
+use wanwu_postgres::page::{Page, PageRequest};
+
+use crate::{
+    app::App,
+    domain::price::PriceList,
+    error::Error,
+    store::{
+        calls::{self, Call, Line, Position},
+        ledger::{self, Audit},
+        orders::{self, Order},
+        prices,
+    },
+};
+
+impl App {
+    /// What an account can spend and what is lent to replicas, in 10^-9 CNY.
+    pub async fn balance(&self, account_id: AccountId) -> Result<(i64, i64), Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(ledger::balances(&mut connection, account_id).await?)
+    }
+
+    /// The account's order.
+    pub async fn order(&self, account_id: AccountId, id: OrderId) -> Result<Order, Error> {
+        let mut connection = self.pool.acquire().await?;
+        orders::find(&mut connection, id)
+            .await?
+            .filter(|order| order.account_id == account_id)
+            .ok_or(Error::NotFound)
+    }
+
+    /// The account's orders, newest first.
+    pub async fn orders(
+        &self,
+        account_id: AccountId,
+        page: &PageRequest<OrderId>,
+    ) -> Result<Page<Order>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let rows = orders::list(&mut connection, account_id, page.after, page.limit()).await?;
+        Ok(page.page(rows, |order| order.order_id))
+    }
+
+    /// The account's top-ups and calls, newest first.
+    pub async fn statement(
+        &self,
+        account_id: AccountId,
+        page: &PageRequest<Position>,
+    ) -> Result<Page<Line>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let rows = calls::statement(&mut connection, account_id, page.after, page.limit()).await?;
+        Ok(page.page(rows, Line::position))
+    }
+
+    /// The bill of one of the account's calls, once it is settled.
+    pub async fn call_bill(&self, account_id: AccountId, id: CallId) -> Result<Call, Error> {
+        let mut connection = self.pool.acquire().await?;
+        calls::find(&mut connection, account_id, id)
+            .await?
+            .ok_or(Error::NotFound)
+    }
+
+    /// The price list in force at an instant.
+    pub async fn price_list(&self, instant: DateTime<Utc>) -> Result<PriceList, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let version = prices::in_force(&mut connection, instant)
+            .await?
+            .ok_or(Error::NotFound)?;
+        prices::find(&mut connection, version)
+            .await?
+            .ok_or(Error::NotFound)
+    }
+
+    /// The price list with this version.
+    pub async fn price_list_version(&self, version: i32) -> Result<PriceList, Error> {
+        let mut connection = self.pool.acquire().await?;
+        prices::find(&mut connection, version)
+            .await?
+            .ok_or(Error::NoPrices)
+    }
+
+    /// What the entries say about the ledger.
+    pub async fn audit_ledger(&self) -> Result<Audit, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(ledger::audit(&mut connection).await?)
+    }
+}

@@ -1,0 +1,141 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use url::Url;
+use wanwu_service::{AdminConfig, Configuration, ProcessConfig};
+use wanwu_telemetry::TelemetryConfig;
+
+/// The whole configuration; `config.default.toml` documents every key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Section `[service]`.
+    pub service: ProcessConfig,
+    /// Section `[admin]`.
+    pub admin: AdminConfig,
+    /// Section `[telemetry]`.
+    pub telemetry: TelemetryConfig,
+    /// Section `[grpc]`.
+    pub grpc: wanwu_grpc::GrpcConfig,
+    /// Section `[tls]`.
+    pub tls: wanwu_grpc::TlsConfig,
+    /// Section `[peers]`.
+    pub peers: wanwu_grpc::Peers,
+    /// Section `[database]`.
+    pub database: wanwu_postgres::DatabaseConfig,
+    /// Section `[broker]`.
+    pub broker: wanwu_events::BrokerConfig,
+    /// Section `[keys]`.
+    pub keys: KeysConfig,
+    /// Section `[prices]`.
+    pub prices: PricesConfig,
+    /// Section `[wechat_pay]`.
+    pub wechat_pay: WechatPayConfig,
+}
+
+/// Section `[keys]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysConfig {
+    /// The file of the keys that nothing in the database can be read without.
+    pub file: std::path::PathBuf,
+}
+
+/// Section `[prices]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PricesConfig {
+    /// The folder with the price lists.
+    pub folder: PathBuf,
+}
+
+/// Section `[wechat_pay]`: the merchant's account at WeChat Pay, API v3.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WechatPayConfig {
+    /// Where it answers.
+    pub base_url: Url,
+    /// The merchant.
+    pub mchid: String,
+    /// The merchant's app.
+    pub appid: String,
+    /// Serial number of the merchant's certificate.
+    pub merchant_serial: String,
+    /// The merchant's key, PKCS#8 in PEM.
+    pub merchant_key_file: PathBuf,
+    /// The APIv3 key, 32 characters.
+    pub api_v3_key: Option<SecretString>,
+    /// A file that holds the APIv3 key. Exactly one of the two.
+    pub api_v3_key_file: Option<PathBuf>,
+    /// The platform's certificate in PEM.
+    pub platform_certificate_file: PathBuf,
+    /// Its serial number, as signatures name it.
+    pub platform_serial: String,
+    /// Where notices are sent to: the edge's callback address.
+    pub notify_url: String,
+}
+
+impl WechatPayConfig {
+    /// The APIv3 key.
+    ///
+    /// # Errors
+    /// When it is absent, named twice, unreadable, or not 32 characters: without it notices could not
+    /// be told from anybody's.
+    pub fn key(&self) -> anyhow::Result<SecretString> {
+        let key = match (&self.api_v3_key, &self.api_v3_key_file) {
+            (Some(key), None) => key.clone(),
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?
+                .trim()
+                .into(),
+            _ => anyhow::bail!("set exactly one of wechat_pay.api_v3_key and api_v3_key_file"),
+        };
+        anyhow::ensure!(
+            key.expose_secret().len() == 32,
+            "wechat_pay.api_v3_key has not 32 characters"
+        );
+        Ok(key)
+    }
+}
+
+impl Configuration for Config {
+    fn service(&self) -> &ProcessConfig {
+        &self.service
+    }
+
+    fn admin(&self) -> &AdminConfig {
+        &self.admin
+    }
+
+    fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<_> = self
+            .service
+            .environment
+            .provider_problem("wechat_pay.base_url", self.wechat_pay.base_url.as_str())
+            .into_iter()
+            .collect();
+        for (key, value) in [
+            ("mchid", &self.wechat_pay.mchid),
+            ("appid", &self.wechat_pay.appid),
+            ("merchant_serial", &self.wechat_pay.merchant_serial),
+            ("platform_serial", &self.wechat_pay.platform_serial),
+            ("notify_url", &self.wechat_pay.notify_url),
+        ] {
+            if value.is_empty() {
+                problems.push(format!("wechat_pay.{key} must be set"));
+            }
+        }
+        if self.wechat_pay.api_v3_key.is_some() == self.wechat_pay.api_v3_key_file.is_some() {
+            problems.push(
+                "exactly one of wechat_pay.api_v3_key and api_v3_key_file must be set".to_owned(),
+            );
+        }
+        problems
+    }
+}

@@ -1,0 +1,7 @@
+//! What billing decides, without a database.
+
+pub mod lease;
+pub mod ledger;
+pub mod money;
+pub mod order;
+pub mod price;

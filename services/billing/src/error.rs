@@ -1,0 +1,135 @@
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use wanwu_grpc::{Failure, Violation, status};
+use wanwu_postgres::{is_transient, requests::ClaimError, violates};
+use wanwu_proto::{billing::v1::ErrorReason, operations};
+
+use crate::{domain::lease::LeaseError, providers::wechat_pay::WechatPayError};
+
+/// What a caller of billing can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field of the request.
+    #[error("{field} {what}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// There is no such thing, or it is not the caller's.
+    #[error("not found")]
+    NotFound,
+    /// The free credit does not cover what was asked.
+    #[error("the free credit does not cover what was asked")]
+    InsufficientBalance,
+    /// The epoch is fenced.
+    #[error("the epoch is fenced")]
+    EpochFenced,
+    /// The lease was closed with other numbers, or states less than was settled.
+    #[error("the lease does not agree")]
+    Lease(#[from] LeaseError),
+    /// The payment provider did not do it.
+    #[error("the payment provider is not available; repeat the request")]
+    Provider(#[from] WechatPayError),
+    /// The same request_id came with another body.
+    #[error("the request_id was used with another body")]
+    RequestIdReused,
+    /// No price list is in force.
+    #[error("no price list is in force")]
+    NoPrices,
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] sqlx::Error),
+}
+
+impl Error {
+    /// A field that is not valid.
+    pub fn invalid(field: &'static str, what: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            what: what.into(),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        if violates(&error, "ledger_accounts_balance_nanos_check") {
+            Self::InsufficientBalance
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+impl From<ClaimError> for Error {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Reused => Self::RequestIdReused,
+            ClaimError::Database(error) => Self::Database(error),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn code(&self) -> Code {
+        match self {
+            Self::Invalid { .. } => Code::InvalidArgument,
+            Self::NotFound => Code::NotFound,
+            Self::InsufficientBalance => Code::ResourceExhausted,
+            Self::EpochFenced | Self::Lease(_) => Code::FailedPrecondition,
+            Self::Provider(_) => Code::Unavailable,
+            Self::RequestIdReused => Code::AlreadyExists,
+            Self::Database(error) if is_transient(error) => Code::Unavailable,
+            Self::NoPrices | Self::Database(_) => Code::Internal,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        use operations::v1::ErrorReason as Platform;
+        match self {
+            Self::Invalid { .. } => Platform::InvalidArgument.as_str_name(),
+            Self::NotFound => Platform::NotFound.as_str_name(),
+            Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
+            Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
+            Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
+            Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
+            Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
+            Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
+            Self::NoPrices | Self::Database(_) => Platform::Internal.as_str_name(),
+        }
+    }
+
+    fn domain(&self) -> &'static str {
+        match self {
+            Self::InsufficientBalance | Self::EpochFenced | Self::Lease(_) | Self::Provider(_) => {
+                "billing.wanwu"
+            }
+            _ => wanwu_grpc::DOMAIN,
+        }
+    }
+
+    fn violations(&self) -> Vec<Violation> {
+        match self {
+            Self::Invalid { field, what } => {
+                vec![Violation {
+                    field: (*field).to_owned(),
+                    description: what.clone(),
+                }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        (self.code() == Code::Unavailable).then_some(Duration::from_secs(1))
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        status(&error)
+    }
+}

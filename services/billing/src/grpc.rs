@@ -1,0 +1,28 @@
+//! The services of the contract: parse, command, reply.
+
+mod balance;
+mod callbacks;
+mod leases;
+mod orders;
+mod prices;
+
+use std::{str::FromStr, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+use wanwu_postgres::page::PageRequest;
+
+use crate::{app::App, error::Error};
+
+/// Answers every service of billing.
+#[derive(Clone)]
+pub struct Handlers(pub Arc<App>);
+
+fn id<T: FromStr>(field: &'static str, text: &str) -> Result<T, Error> {
+    text.parse()
+        .map_err(|_| Error::invalid(field, "is not a UUID"))
+}
+
+fn page<K: Serialize + DeserializeOwned>(size: i32, token: &str) -> Result<PageRequest<K>, Error> {
+    PageRequest::parse(size, token)
+        .map_err(|error| Error::invalid(error.field(), error.to_string()))
+}

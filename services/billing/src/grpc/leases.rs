@@ -1,0 +1,102 @@
+use futures::{StreamExt, stream::BoxStream};
+use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
+use tonic::{Request, Response, Status};
+use wanwu_proto::billing::v1::{
+    AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
+    FenceEpochRequest, FenceEpochResponse, WatchRecallsRequest, WatchRecallsResponse,
+    lease_service_server::LeaseService,
+};
+use wanwu_watch::HEARTBEAT;
+
+use super::{Handlers, id};
+use crate::{
+    commands::{AcquireLease, CloseLease},
+    domain::lease::Tally,
+    error::Error,
+};
+
+fn amount(field: &'static str, nanos: i64) -> Result<i64, Error> {
+    if nanos > 0 {
+        Ok(nanos)
+    } else {
+        Err(Error::invalid(field, "must be above 0"))
+    }
+}
+
+fn count(field: &'static str, number: i64) -> Result<i64, Error> {
+    if number >= 0 {
+        Ok(number)
+    } else {
+        Err(Error::invalid(field, "must not be below 0"))
+    }
+}
+
+#[tonic::async_trait]
+impl LeaseService for Handlers {
+    type WatchRecallsStream = BoxStream<'static, Result<WatchRecallsResponse, Status>>;
+
+    async fn acquire_lease(
+        &self,
+        request: Request<AcquireLeaseRequest>,
+    ) -> Result<Response<AcquireLeaseResponse>, Status> {
+        let request = request.into_inner();
+        let command = AcquireLease {
+            lease_id: id("lease_id", &request.lease_id)?,
+            account_id: id("account_id", &request.account_id)?,
+            epoch_id: id("epoch_id", &request.epoch_id)?,
+            min_nanos: amount("min_nanos", request.min_nanos)?,
+            want_nanos: amount("want_nanos", request.want_nanos)?,
+        };
+        let lease = self.0.acquire_lease(command).await?;
+        let list = self.0.price_list_version(lease.price_version).await?;
+        Ok(Response::new(AcquireLeaseResponse {
+            lease: Some(lease.into()),
+            price_list: Some(list.into()),
+        }))
+    }
+
+    async fn close_lease(
+        &self,
+        request: Request<CloseLeaseRequest>,
+    ) -> Result<Response<CloseLeaseResponse>, Status> {
+        let request = request.into_inner();
+        let stated = Tally {
+            calls: count("calls", request.calls)?,
+            nanos: count("sum_nanos", request.sum_nanos)?,
+        };
+        let command = CloseLease {
+            lease_id: id("lease_id", &request.lease_id)?,
+            epoch_id: id("epoch_id", &request.epoch_id)?,
+            stated,
+        };
+        let freed = self.0.close_lease(command).await?;
+        Ok(Response::new(CloseLeaseResponse { freed }))
+    }
+
+    async fn fence_epoch(
+        &self,
+        request: Request<FenceEpochRequest>,
+    ) -> Result<Response<FenceEpochResponse>, Status> {
+        let open = self
+            .0
+            .fence_epoch(id("epoch_id", &request.get_ref().epoch_id)?)
+            .await?;
+        let open_leases = open.into_iter().map(Into::into).collect();
+        Ok(Response::new(FenceEpochResponse { open_leases }))
+    }
+
+    async fn watch_recalls(
+        &self,
+        _: Request<WatchRecallsRequest>,
+    ) -> Result<Response<Self::WatchRecallsStream>, Status> {
+        // A recall that a slow replica missed costs one refused call, and the next is told again.
+        let recalls = BroadcastStream::new(self.0.recalls.subscribe())
+            .filter_map(|recall| async { recall.ok().map(|account_id| account_id.to_string()) });
+        let heartbeats =
+            IntervalStream::new(tokio::time::interval(HEARTBEAT)).map(|_| String::new());
+        let items = futures::stream::select(recalls, heartbeats)
+            .map(|account_id| Ok(WatchRecallsResponse { account_id }))
+            .take_until(self.0.stopping.clone().cancelled_owned());
+        Ok(Response::new(items.boxed()))
+    }
+}

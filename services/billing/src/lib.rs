@@ -1,0 +1,15 @@
+//! Prices, orders, the ledger, leases, statements.
+
+pub mod app;
+pub mod commands;
+pub mod config;
+mod convert;
+pub mod domain;
+pub mod error;
+pub mod events;
+pub mod grpc;
+pub mod providers;
+pub mod store;
+
+/// The database's migrations.
+pub const MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -1,0 +1,65 @@
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+
+use super::Transaction;
+
+/// A notice of the provider, as it comes to the callback address.
+#[derive(Debug, Deserialize)]
+pub struct Notice {
+    /// Such as `TRANSACTION.SUCCESS`.
+    pub event_type: String,
+    resource: Resource,
+}
+
+#[derive(Debug, Deserialize)]
+struct Resource {
+    algorithm: String,
+    nonce: String,
+    #[serde(default)]
+    associated_data: String,
+    ciphertext: String,
+}
+
+/// The notice is signed, but cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoticeError {
+    /// It is not the JSON of a notice.
+    #[error("the body is not a notice")]
+    Form,
+    /// It is encrypted in another way.
+    #[error("the resource is encrypted in an unknown way")]
+    Algorithm,
+    /// It was not encrypted with our key.
+    #[error("the resource cannot be decrypted")]
+    Ciphertext,
+    /// What was encrypted is no transaction.
+    #[error("the resource is not a transaction")]
+    Content,
+}
+
+impl Notice {
+    /// Reads a body whose signature was verified.
+    pub fn parse(body: &[u8]) -> Result<Self, NoticeError> {
+        serde_json::from_slice(body).map_err(|_| NoticeError::Form)
+    }
+
+    /// Decrypts the transaction with the APIv3 key. That it decrypts is no proof of where it comes
+    /// from: the signature is.
+    pub fn open(&self, api_v3_key: &[u8]) -> Result<Transaction, NoticeError> {
+        if self.resource.algorithm != "AEAD_AES_256_GCM" {
+            return Err(NoticeError::Algorithm);
+        }
+        let key = UnboundKey::new(&AES_256_GCM, api_v3_key).map_err(|_| NoticeError::Ciphertext)?;
+        let nonce = Nonce::try_assume_unique_for_key(self.resource.nonce.as_bytes())
+            .map_err(|_| NoticeError::Ciphertext)?;
+        let mut sealed = STANDARD
+            .decode(&self.resource.ciphertext)
+            .map_err(|_| NoticeError::Ciphertext)?;
+        let aad = Aad::from(self.resource.associated_data.as_bytes());
+        let opened = LessSafeKey::new(key)
+            .open_in_place(nonce, aad, &mut sealed)
+            .map_err(|_| NoticeError::Ciphertext)?;
+        serde_json::from_slice(opened).map_err(|_| NoticeError::Content)
+    }
+}

@@ -1,0 +1,9 @@
+//! SQL, on the connection of the caller's transaction.
+
+pub mod calls;
+pub mod epochs;
+pub mod leases;
+pub mod ledger;
+pub mod orders;
+pub mod prices;
+pub mod recalls;
