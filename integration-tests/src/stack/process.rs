@@ -18,6 +18,9 @@ use super::{Ready, files};
 /// How often a state that should change is looked at again.
 const POLL: Duration = Duration::from_millis(50);
 
+/// A longer log becomes the predecessor of a new one when its process starts.
+const MAX_LOG: u64 = 64 * 1024 * 1024;
+
 /// How a process of the stack is started and recognised; a part of `stack.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProcessSpec {
@@ -250,6 +253,9 @@ impl Process {
 
     fn spawn(&self) -> io::Result<()> {
         let spec = &self.spec;
+        if fs::metadata(&spec.log).is_ok_and(|log| log.len() > MAX_LOG) {
+            fs::rename(&spec.log, spec.log.with_extension("1.log"))?;
+        }
         if !spec.log.exists() {
             files::write_private(&spec.log, b"")?;
         }

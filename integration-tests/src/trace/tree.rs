@@ -24,7 +24,7 @@ pub fn tree(spans: &[Span]) -> Vec<String> {
     lines
 }
 
-fn children<'a>(spans: &'a [Span], wanted: impl Fn(&Span) -> bool) -> Vec<&'a Span> {
+fn children(spans: &[Span], wanted: impl Fn(&Span) -> bool) -> Vec<&Span> {
     let mut chosen: Vec<&Span> = spans.iter().filter(|span| wanted(span)).collect();
     chosen.sort_by_key(|span| span.start_unix_nanos);
     chosen
