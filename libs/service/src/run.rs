@@ -65,10 +65,14 @@ pub fn run<S: Service>() -> ExitCode {
     {
         return fail(1, "there is a cryptography provider already");
     }
-    let matches = Cli::<S::Command>::command().name(S::NAME).get_matches();
-    let cli = match Cli::<S::Command>::from_arg_matches(&matches) {
+    let cli = match parse::<S>() {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) => {
+            // What was asked for, such as help, goes to stdout and is no failure.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
     };
     let loaded = match load::<S::Config>(S::NAME, S::DEFAULTS, cli.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -94,6 +98,13 @@ pub fn run<S: Service>() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &format!("{error:#}")),
     }
+}
+
+fn parse<S: Service>() -> Result<Cli<S::Command>, clap::Error> {
+    let matches = Cli::<S::Command>::command()
+        .name(S::NAME)
+        .try_get_matches()?;
+    Cli::from_arg_matches(&matches)
 }
 
 /// The exporter of spans blocks one thread when it ends: with one worker it would wait for ever.
