@@ -1,24 +1,23 @@
 use std::fmt;
 
 use chrono::{SecondsFormat, Utc};
-use opentelemetry::trace::TraceContextExt;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
 };
-use tracing_opentelemetry::get_otel_context;
 use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
 
-use crate::request_id::RequestId;
+use crate::request_id::{RequestId, RequestIdLayer};
 
 /// A log line as one JSON object: time, level, target, message, the event's fields, and what
 /// leads to the trace.
 pub(crate) struct JsonLog {
     pub(crate) service: String,
+    pub(crate) requests: RequestIdLayer,
 }
 
 impl<S, N> FormatEvent<S, N> for JsonLog
@@ -40,13 +39,9 @@ where
         put("target", event.metadata().target().to_owned());
         if let Some(span) = context.lookup_current() {
             put("span", span.name().to_owned());
-            let otel = tracing::dispatcher::get_default(|d| get_otel_context(&span.id(), d));
-            if let Some(otel) = otel {
-                let ids = otel.span().span_context().clone();
-                if ids.is_valid() {
-                    put("trace_id", ids.trace_id().to_string());
-                    put("span_id", ids.span_id().to_string());
-                }
+            if let Some(ids) = self.requests.trace(&span.id()) {
+                put("trace_id", ids.trace_id().to_string());
+                put("span_id", ids.span_id().to_string());
             }
             let request_id = span
                 .scope()
@@ -107,5 +102,90 @@ impl Visit for Fields<'_> {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use parking_lot::Mutex;
+    use tracing_subscriber::{Layer, layer::SubscriberExt};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(log: impl FnOnce()) -> Vec<Value> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let requests = RequestIdLayer::default();
+        let logs = tracing_subscriber::fmt::layer()
+            .event_format(JsonLog {
+                service: "billing".to_owned(),
+                requests: requests.clone(),
+            })
+            .with_writer(move || writer.clone())
+            .boxed();
+        let tracer = SdkTracerProvider::builder().build().tracer("test");
+        let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+        let subscriber = tracing_subscriber::registry()
+            .with(requests)
+            .with(spans)
+            .with(logs);
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock();
+        let text = std::str::from_utf8(&bytes).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_line_has_what_leads_to_the_request() {
+        let lines = logged(|| {
+            let call = tracing::info_span!("rpc.server", wanwu.request_id = "r-1");
+            let _entered = call.enter();
+            let inner = tracing::info_span!("pay");
+            let _entered = inner.enter();
+            tracing::warn!(order = 7, paid = true, "late");
+        });
+        let line = &lines[0];
+        assert_eq!(line["message"], "late");
+        assert_eq!((&line["order"], &line["paid"]), (&7.into(), &true.into()));
+        assert_eq!(line["level"], "WARN");
+        assert_eq!(line["service"], "billing");
+        assert_eq!(line["span"], "pay");
+        assert_eq!(line["request_id"], "r-1");
+        assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
+        assert_eq!(line["span_id"].as_str().unwrap().len(), 16);
+    }
+
+    #[test]
+    fn an_event_cannot_forge_the_lines_own_keys_or_another_line() {
+        let lines = logged(|| {
+            tracing::info!(
+                service = "edge",
+                level = "x",
+                "two\nlines\" \"service\":\"edge\""
+            );
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["service"], "billing");
+        assert_eq!(lines[0]["field.service"], "edge");
     }
 }

@@ -80,17 +80,19 @@ pub fn init(
         .with_filter(FilterFn::new(|metadata| {
             metadata.is_span() && !exports(metadata.target())
         }));
+    let requests = RequestIdLayer::default();
     let logs: Box<dyn Layer<_> + Send + Sync> = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .event_format(JsonLog {
                 service: service.to_owned(),
+                requests: requests.clone(),
             })
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer().compact().boxed(),
     };
     Registry::default()
         .with(filter)
-        .with(RequestIdLayer)
+        .with(requests)
         .with(spans)
         .with(logs)
         .try_init()?;

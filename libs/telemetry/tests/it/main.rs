@@ -1,0 +1,123 @@
+//! The telemetry of a process, against a collector on loopback. Each test needs a process of its
+//! own, which is how the tests are run.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    trace::v1::Span,
+};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+use wanwu_telemetry::{TelemetryConfig, TelemetryError, init};
+
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Span>>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let scopes = request
+            .into_inner()
+            .resource_spans
+            .into_iter()
+            .flat_map(|r| r.scope_spans);
+        self.0.lock().extend(scopes.flat_map(|scope| scope.spans));
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn config(collector: SocketAddr) -> TelemetryConfig {
+    TelemetryConfig {
+        otlp_endpoint: format!("http://{collector}"),
+        ..TelemetryConfig::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_reach_the_collector_at_the_latest_with_the_end_and_errors_do_not() {
+    let (listener, address) = listen().await;
+    let collector = Collector::default();
+    let server = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(collector.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+
+    let guard = init(&config(address), "billing", "local").unwrap();
+    {
+        let span = tracing::info_span!("pay", order = 7);
+        let _entered = span.enter();
+        tracing::error!(error = "13800138000 typed this", "failed");
+        metrics::counter!("wanwu_test_total").increment(2);
+        metrics::histogram!("wanwu_test_seconds").record(0.003);
+    }
+    let rendered = guard.metrics().render();
+    guard.shutdown().await;
+
+    let spans = collector.0.lock();
+    assert_eq!(spans.len(), 1, "the exporter made spans of its own");
+    assert_eq!(spans[0].name, "pay");
+    let whole = format!("{spans:?}");
+    assert!(whole.contains("order"), "{whole}");
+    assert!(
+        !whole.contains("13800138000"),
+        "what somebody typed is in a span: {whole}"
+    );
+    assert!(
+        rendered.contains("wanwu_test_total{service=\"billing\"} 2"),
+        "{rendered}"
+    );
+    assert!(rendered.contains("wanwu_test_seconds_bucket"), "{rendered}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_takes_everything_and_answers_nothing_costs_five_seconds() {
+    let (_listener, address) = listen().await;
+    let guard = init(&config(address), "billing", "local").unwrap();
+    tracing::info_span!("pay").in_scope(|| {});
+    let begun = Instant::now();
+    guard.shutdown().await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(5_500),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_makes_no_sense_is_refused() {
+    let ratio = TelemetryConfig {
+        sample_ratio: 1.5,
+        ..TelemetryConfig::default()
+    };
+    assert!(matches!(
+        init(&ratio, "billing", "local"),
+        Err(TelemetryError::SampleRatio)
+    ));
+    let filter = TelemetryConfig {
+        log_filter: "a=b=c".to_owned(),
+        ..TelemetryConfig::default()
+    };
+    assert!(matches!(
+        init(&filter, "billing", "local"),
+        Err(TelemetryError::Filter(_))
+    ));
+}
