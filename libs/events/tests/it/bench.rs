@@ -93,6 +93,7 @@ impl Handler<UsageRecorded> for Credit {
 
 impl Bench {
     pub async fn new(pool: PgPool) -> Self {
+        crate::trace::recorder();
         sqlx::raw_sql(SCHEMA).execute(&pool).await.unwrap();
         sqlx::raw_sql("create table effects (call_id text not null)")
             .execute(&pool)

@@ -235,7 +235,7 @@ pub mod dead_letter_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// ReplayDeadLetter hands one event to its consumer again, in the same exactly-once way as
-        /// the first time. Errors: NOT_FOUND.
+        /// the first time. Errors: NOT_FOUND, EVENT_NOT_APPLIED.
         pub async fn replay_dead_letter(
             &mut self,
             request: impl tonic::IntoRequest<super::ReplayDeadLetterRequest>,
@@ -290,7 +290,7 @@ pub mod dead_letter_service_server {
             tonic::Status,
         >;
         /// ReplayDeadLetter hands one event to its consumer again, in the same exactly-once way as
-        /// the first time. Errors: NOT_FOUND.
+        /// the first time. Errors: NOT_FOUND, EVENT_NOT_APPLIED.
         async fn replay_dead_letter(
             &self,
             request: tonic::Request<super::ReplayDeadLetterRequest>,
@@ -563,6 +563,8 @@ pub enum ErrorReason {
     UnknownMethod = 22,
     /// The deadline passed.
     DeadlineExceeded = 23,
+    /// The consumer refuses the event still; the message says why.
+    EventNotApplied = 24,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -595,6 +597,7 @@ impl ErrorReason {
             Self::TooLarge => "ERROR_REASON_TOO_LARGE",
             Self::UnknownMethod => "ERROR_REASON_UNKNOWN_METHOD",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
+            Self::EventNotApplied => "ERROR_REASON_EVENT_NOT_APPLIED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -626,6 +629,7 @@ impl ErrorReason {
             "ERROR_REASON_TOO_LARGE" => Some(Self::TooLarge),
             "ERROR_REASON_UNKNOWN_METHOD" => Some(Self::UnknownMethod),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
+            "ERROR_REASON_EVENT_NOT_APPLIED" => Some(Self::EventNotApplied),
             _ => None,
         }
     }

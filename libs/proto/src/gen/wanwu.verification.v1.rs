@@ -838,7 +838,7 @@ pub mod verification_service_client {
         /// SubmitRealName submits name and resident ID and asks the agency once, under one consent to
         /// the purpose `real_name_agency_query`. Name and number are stored encrypted and never come
         /// back. Errors: INVALID_ARGUMENT (checksum, birth date), CONSENT_REQUIRED, ALREADY_VERIFIED,
-        /// IDENTITY_IN_USE; a slow agency leaves the state PENDING.
+        /// VERIFICATION_PENDING; a slow agency leaves the state PENDING.
         pub async fn submit_real_name(
             &mut self,
             request: impl tonic::IntoRequest<super::SubmitRealNameRequest>,
@@ -916,7 +916,7 @@ pub mod verification_service_server {
         /// SubmitRealName submits name and resident ID and asks the agency once, under one consent to
         /// the purpose `real_name_agency_query`. Name and number are stored encrypted and never come
         /// back. Errors: INVALID_ARGUMENT (checksum, birth date), CONSENT_REQUIRED, ALREADY_VERIFIED,
-        /// IDENTITY_IN_USE; a slow agency leaves the state PENDING.
+        /// VERIFICATION_PENDING; a slow agency leaves the state PENDING.
         async fn submit_real_name(
             &self,
             request: tonic::Request<super::SubmitRealNameRequest>,
