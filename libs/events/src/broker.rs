@@ -150,6 +150,10 @@ pub(crate) async fn within<T>(
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment"
+)]
 mod tests {
     use super::*;
 

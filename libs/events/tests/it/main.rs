@@ -1,6 +1,10 @@
 //! The library against a real PostgreSQL and a real RabbitMQ.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment"
+)]
 
 mod bench;
 mod broken_connections;

@@ -1,6 +1,10 @@
 //! The library against a real PostgreSQL.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment"
+)]
 
 mod migrate;
 mod page;
