@@ -1,0 +1,133 @@
+//! `POST /v1/chat/completions`: OpenAI's request passes as bytes, its answer comes back as JSON or
+//! as server-sent events.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use tonic::{Code, Status, body::Body};
+use wanwu_access::{Reason, refusal};
+use wanwu_grpc::platform_status;
+
+mod frames;
+mod request;
+mod sse;
+
+use frames::{Content, Frame, Frames};
+use sse::Events;
+
+use crate::{edge::Edge, messages::Messages, upstream::Call, visit::Visit};
+
+const PATH: &str = "/wanwu.inference.v1.ChatService/CreateChatCompletion";
+/// The token of the end user's device.
+const DEVICE: &str = "wanwu-device";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The longest value of either header, in bytes.
+const MAX_VALUE: usize = 512;
+/// The longest frame of an answer.
+const MAX_FRAME: usize = 16 << 20;
+const CALL_ID: HeaderName = HeaderName::from_static("wanwu-call-id");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Answers one chat request. The first frame decides how: whether the request asked for a stream
+/// is known to who read it.
+pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Status> {
+    let contracts = edge.contracts.load_full();
+    let method = contracts.method(PATH).ok_or_else(Edge::unknown_method)?;
+    let headers = &visit.parts.headers;
+    let admitted = edge
+        .admission
+        .admit(&contracts, method, headers, &visit.arrival)
+        .await;
+    let principal = admitted.map_err(refusal)?;
+    let device = value(headers, DEVICE)?;
+    let idempotency_key = value(headers, IDEMPOTENCY_KEY)?;
+    let channel = edge.upstream.find(&method.target, headers)?;
+    let body = visit
+        .read(edge.limits.max_chat_body, edge.limits.body_timeout)
+        .await?;
+
+    visit.forwarded();
+    let call = Call {
+        channel,
+        path: PATH,
+        principal: Some(principal),
+        request_id: &visit.arrival.request_id,
+        timeout: edge.limits.stream_timeout,
+    };
+    let answer = call
+        .send(request::encode(body, &device, &idempotency_key))
+        .await?;
+    let (_, messages) = Messages::of(answer, MAX_FRAME)?;
+    let mut frames = Frames::new(messages);
+    let first = frames
+        .next()
+        .await?
+        .ok_or_else(|| refusal(Reason::Internal))?;
+    let call_id = first.call_id.clone();
+    let mut response = if matches!(first.content, Content::Error(_)) {
+        refused_late(first)
+    } else if first.stream {
+        events(first, frames, edge.limits.keep_alive)
+    } else {
+        document(first, frames).await?
+    };
+    if let Ok(call_id) = HeaderValue::from_str(&call_id)
+        && !call_id.is_empty()
+    {
+        response.headers_mut().insert(CALL_ID, call_id);
+    }
+    Ok(response)
+}
+
+/// A header's text; empty: there is none.
+fn value(headers: &HeaderMap, name: &'static str) -> Result<String, Status> {
+    let Some(value) = headers.get(name) else {
+        return Ok(String::new());
+    };
+    let text = value.to_str().ok().filter(|text| text.len() <= MAX_VALUE);
+    text.map(str::to_owned).ok_or_else(|| {
+        let message = format!("the header {name} is not valid");
+        platform_status(Code::InvalidArgument, Reason::InvalidArgument, &message)
+    })
+}
+
+fn events(first: Frame, frames: Frames, keep_alive: Duration) -> Response<Body> {
+    let mut response = Response::new(Body::new(Events::new(first, frames, keep_alive)));
+    let headers = response.headers_mut();
+    let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, events);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies that buffer answers would hold tokens back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+async fn document(first: Frame, mut frames: Frames) -> Result<Response<Body>, Status> {
+    let Content::Data(json) = first.content else {
+        return Err(refusal(Reason::Internal));
+    };
+    // The service says at the end whether all went well.
+    if frames.next().await?.is_some() {
+        return Err(refusal(Reason::Internal));
+    }
+    Ok(json_bytes(StatusCode::OK, json))
+}
+
+/// The call was made and its answer cannot be given: asking again would make it once more.
+fn refused_late(first: Frame) -> Response<Body> {
+    let (Content::Error(json) | Content::Data(json)) = first.content;
+    let mut response = json_bytes(StatusCode::SERVICE_UNAVAILABLE, json);
+    response
+        .headers_mut()
+        .insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    response
+}
+
+fn json_bytes(status: StatusCode, json: bytes::Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::new(json)));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

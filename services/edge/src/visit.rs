@@ -1,0 +1,94 @@
+//! One request on its way through the edge.
+
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use hyper::body::Incoming;
+use metrics::histogram;
+use tonic::Status;
+use wanwu_access::{Reason, refusal};
+
+use crate::{
+    admission::{Arrival, refused},
+    unread_body::{self, Whole},
+};
+
+/// A request and what is known of it.
+pub struct Visit {
+    /// What it wants to be answered as.
+    pub kind: Kind,
+    /// Its head.
+    pub parts: Parts,
+    /// Its body, until somebody takes it.
+    pub body: Option<Incoming>,
+    /// Where it comes from.
+    pub arrival: Arrival,
+    /// When it came.
+    pub begun: Instant,
+    /// How long its body was waited for.
+    pub waited: Duration,
+}
+
+/// What a request is, by its path and content type alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// gRPC by path.
+    Grpc,
+    /// gRPC's own services: health and reflection.
+    Open,
+    /// The same methods as JSON.
+    Json,
+    /// `POST /v1/chat/completions`.
+    Chat,
+    /// `GET /v1/models`.
+    Models,
+    /// A payment provider's callback.
+    Callback,
+    /// `GET /healthz`.
+    Health,
+    /// Nothing that is here, below `/v1/`.
+    UnknownOpenAi,
+    /// Nothing that is here.
+    Unknown,
+}
+
+impl Kind {
+    /// As metrics and logs show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Open => "open",
+            Self::Json => "json",
+            Self::Chat => "chat",
+            Self::Models => "models",
+            Self::Callback => "callback",
+            Self::Health => "health",
+            Self::UnknownOpenAi | Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Visit {
+    /// Reads the whole body, once.
+    pub async fn read(&mut self, limit: usize, timeout: Duration) -> Result<Whole, Status> {
+        let Some(body) = &mut self.body else {
+            return Err(refusal(Reason::Internal));
+        };
+        let begun = Instant::now();
+        let read = unread_body::read(body, limit, timeout).await;
+        self.waited += begun.elapsed();
+        let whole = read.map_err(|reason| {
+            refused(reason);
+            refusal(reason)
+        })?;
+        self.body = None;
+        Ok(whole)
+    }
+
+    /// The request goes to a service now: what the edge took until here is its own.
+    pub fn forwarded(&self) {
+        let own = self.begun.elapsed().saturating_sub(self.waited);
+        histogram!("edge_added_seconds", "kind" => self.kind.name()).record(own.as_secs_f64());
+    }
+}
