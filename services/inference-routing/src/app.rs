@@ -29,6 +29,8 @@ use crate::{
 };
 
 const DEMONSTRATION_LEXICON: &str = include_str!("../data/demonstration.lexicon.tsv");
+/// What a kill leaves unbilled of a stream at most, in tokens: the promise.
+const PROGRESS_WINDOW: u64 = 64;
 /// How long running calls may take to end when the process stops.
 const CALLS_LIMIT: Duration = Duration::from_secs(20);
 /// How long leases may take to go back when the process stops.
@@ -106,7 +108,7 @@ impl App {
             lender,
             ids: parts.ids.clone(),
             clock: parts.clock.clone(),
-            window: config.chat.progress_tokens,
+            window: PROGRESS_WINDOW,
         };
         let chat = Chat {
             catalogue: Arc::new(Catalogue::build(

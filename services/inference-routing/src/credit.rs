@@ -58,6 +58,8 @@ struct Asking {
 struct Returning {
     account: AccountId,
     lease: LeaseId,
+    /// Not tried before.
+    due: Instant,
 }
 
 /// Credit held for one call: given back when dropped, spent by [`Hold::settle`].
@@ -254,17 +256,14 @@ impl Credit {
     /// A lease of the account went back just now: billing frees its rest when it has the usage
     /// of its calls.
     fn may_come_free(&self, account: AccountId) -> bool {
-        let recently = |at: Instant| at.elapsed() < self.config.shortage_wait * 2;
-        self.returning
+        let returning = self
+            .returning
             .lock()
             .iter()
-            .any(|returning| returning.account == account)
-            || self
-                .accounts
-                .lock()
-                .get(&account)
-                .and_then(|a| a.returned)
-                .is_some_and(recently)
+            .any(|lease| lease.account == account);
+        let returned = self.accounts.lock().get(&account).and_then(|a| a.returned);
+        let recently = |at: Instant| at.elapsed() < self.config.shortage_wait * 2;
+        returning || returned.is_some_and(recently)
     }
 
     const fn terms(&self) -> Terms {

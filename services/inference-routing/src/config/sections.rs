@@ -102,9 +102,12 @@ pub struct EngineConfig {
     /// To connect.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// From the request to the first token, or to the whole answer where nothing is streamed.
+    /// From the request to the first token.
     #[serde(with = "humantime_serde")]
     pub first_token_timeout: Duration,
+    /// To the whole answer where nothing is streamed.
+    #[serde(with = "humantime_serde")]
+    pub answer_timeout: Duration,
     /// Between two tokens.
     #[serde(with = "humantime_serde")]
     pub token_timeout: Duration,

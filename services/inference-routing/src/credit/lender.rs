@@ -110,12 +110,13 @@ impl Lender {
         let request = FenceEpochRequest {
             epoch_id: epoch.to_string(),
         };
-        let answer = self
-            .client
-            .clone()
-            .fence_epoch(self.request(request))
-            .await?
-            .into_inner();
+        let fenced = self.client.clone().fence_epoch(self.request(request)).await;
+        let answer = match fenced {
+            Ok(answer) => answer.into_inner(),
+            // It never borrowed anything.
+            Err(status) if status.code() == Code::NotFound => return Ok(Vec::new()),
+            Err(status) => return Err(status.into()),
+        };
         let leases = answer
             .open_leases
             .iter()

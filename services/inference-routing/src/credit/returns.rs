@@ -10,6 +10,8 @@ use wanwu_ids::AccountId;
 use super::{Credit, Returning, now};
 use crate::store::calls;
 
+/// Before a lease that could not go back is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 /// How often idle leases are looked for.
 const EVERY: Duration = Duration::from_millis(250);
 
@@ -49,21 +51,27 @@ impl Credit {
             return false;
         };
         let leases = entry.purse.take_returnable(self.terms(), now(), all);
-        let any = !leases.is_empty();
+        let (any, due) = (!leases.is_empty(), Instant::now());
         self.returning
             .lock()
-            .extend(leases.into_iter().map(|lease| Returning { account, lease }));
+            .extend(leases.into_iter().map(|lease| Returning {
+                account,
+                lease,
+                due,
+            }));
         any
     }
 
     fn take_all_returnable(&self, all: bool) {
         let mut accounts = self.accounts.lock();
         let mut returning = self.returning.lock();
+        let due = Instant::now();
         accounts.retain(|account, entry| {
             let leases = entry.purse.take_returnable(self.terms(), now(), all);
             returning.extend(leases.into_iter().map(|lease| Returning {
                 account: *account,
                 lease,
+                due,
             }));
             let forgotten = entry
                 .returned
@@ -86,16 +94,30 @@ impl Credit {
     async fn return_with(&self, pool: &PgPool) {
         // A lease stays in the list until billing has taken it.
         let leases = self.returning.lock().clone();
-        for returning in leases {
+        for returning in leases
+            .into_iter()
+            .filter(|lease| lease.due <= Instant::now())
+        {
             match self.return_one(pool, returning).await {
                 Ok(()) => self
                     .returning
                     .lock()
                     .retain(|other| other.lease != returning.lease),
                 Err(error) => {
+                    self.put_off(returning);
                     tracing::warn!(lease.id = %returning.lease, error = &*error, "a lease could not go back yet");
                 }
             }
+        }
+    }
+
+    fn put_off(&self, returning: Returning) {
+        let mut leases = self.returning.lock();
+        for lease in leases
+            .iter_mut()
+            .filter(|lease| lease.lease == returning.lease)
+        {
+            lease.due = Instant::now() + RETRY;
         }
     }
 

@@ -57,11 +57,16 @@ pub enum Stop {
     Nonsense(NotAChunk),
 }
 
+/// An answer's index and the kind of text.
+type Place = (u32, u8);
+/// Texts and where each ends in its own place.
+type Ends = Vec<(Place, usize)>;
+
 /// A streamed answer.
 pub struct Answer<'s> {
     screen: &'s Screen,
     wishes: Wishes,
-    windows: HashMap<(u32, u8), Progress>,
+    windows: HashMap<Place, Progress>,
     waiting: VecDeque<Waiting>,
     spent: Spent,
     /// What the engine said last.
@@ -83,7 +88,7 @@ struct Progress {
 struct Waiting {
     frame: Frame,
     /// The texts in it and where each ends in its own place.
-    ends: Vec<((u32, u8), usize)>,
+    ends: Ends,
 }
 
 impl<'s> Answer<'s> {
@@ -204,7 +209,7 @@ impl<'s> Answer<'s> {
     }
 
     /// Shows the texts to the screen.
-    fn read(&mut self, chunk: &Chunk<'_>) -> Result<Vec<((u32, u8), usize)>, Stop> {
+    fn read(&mut self, chunk: &Chunk<'_>) -> Result<Ends, Stop> {
         let mut ends = Vec::new();
         for piece in chunk.pieces() {
             let progress = self.windows.entry(piece.place).or_insert_with(|| Progress {

@@ -70,12 +70,12 @@ impl EngineClient {
 
     /// Asks an engine; answers with the first event of the stream, or the whole answer.
     pub async fn ask(&self, engine: &Engine, question: &Question) -> Result<Answer, EngineError> {
-        match timeout(
-            self.config.first_token_timeout,
-            self.first(engine, question),
-        )
-        .await
-        {
+        let limit = if question.stream {
+            self.config.first_token_timeout
+        } else {
+            self.config.answer_timeout
+        };
+        match timeout(limit, self.first(engine, question)).await {
             Ok(answer) => answer,
             Err(_) => Err(EngineError::Silent),
         }

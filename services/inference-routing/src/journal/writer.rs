@@ -121,6 +121,8 @@ impl Writer {
                     metrics::histogram!("inference_routing_journal_batch_rows")
                         .record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
                     batch.answer(&written);
+                    // The relay need not wait for its next look.
+                    wanwu_events::wake();
                     return Ok(());
                 }
                 Err(WriteError::Fenced) => return Err(Fenced),

@@ -37,7 +37,8 @@ async fn the_first_and_the_last_chunk_are_labelled(pool: PgPool) {
 #[sqlx::test]
 async fn an_answer_with_a_term_is_stopped_and_what_was_sent_is_billed(pool: PgPool) {
     let world = World::start(pool.clone()).await;
-    let script = json!({"text": ["好的，万物演示", "违规词，再见"], "delay_ms": 2});
+    let tail = format!("违规词，{}", "再见".repeat(200));
+    let script = json!({"text": ["好的，万物演示", tail], "delay_ms": 2});
     let got = world.call(&chat(true, script)).await.unwrap();
     assert_eq!(got.text(), "好的，");
     let last = got.frames.last().unwrap();

@@ -200,20 +200,18 @@ async fn router(
 pub fn config(engines: &[&str]) -> Sections {
     let defaults: toml::Table = toml::from_str(inference_routing::config::DEFAULTS).unwrap();
     let mut sections = defaults;
-    sections.retain(|name, _| {
-        ![
-            "service",
-            "grpc",
-            "admin",
-            "tls",
-            "peers",
-            "database",
-            "broker",
-            "telemetry",
-        ]
-        .iter()
-        .any(|other| *other == name)
-    });
+    for shell in [
+        "service",
+        "grpc",
+        "admin",
+        "tls",
+        "peers",
+        "database",
+        "broker",
+        "telemetry",
+    ] {
+        sections.remove(shell);
+    }
     let mut config: Sections = sections.try_into().unwrap();
     let engines: String = engines
         .iter()
