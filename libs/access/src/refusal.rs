@@ -61,7 +61,8 @@ pub fn refusal(reason: Reason) -> Status {
         Reason::TooLarge => (Code::ResourceExhausted, "the body is too large"),
         Reason::UnknownMethod => (Code::Unimplemented, "there is no such method"),
         Reason::DeadlineExceeded => (Code::DeadlineExceeded, "the deadline passed"),
-        Reason::Internal | Reason::Unspecified => (
+        // The other reasons are their services' own, or nobody's fault but ours.
+        _ => (
             Code::Internal,
             "an internal error; the id of the request leads to it",
         ),

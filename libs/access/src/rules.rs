@@ -162,7 +162,8 @@ mod tests {
     fn a_rule_admits_the_kinds_that_it_names() {
         use Reason::{NotAllowed, ScopeMissing, Unauthenticated};
         let no = Err(NotAllowed);
-        let rules: [(&str, Rule, [Result<(), Reason>; 7]); 6] = [
+        type Case = (&'static str, Rule, [Result<(), Reason>; 7]);
+        let rules: [Case; 6] = [
             (
                 "empty",
                 Rule::default(),

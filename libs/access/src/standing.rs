@@ -8,15 +8,16 @@ use wanwu_proto::identity::v1::Standing;
 #[error("the standing of the account is not known")]
 pub struct StandingUnknown;
 
+/// An answer to come; `None`: there is no such account.
+pub type StandingAnswer<'a> =
+    Pin<Box<dyn Future<Output = Result<Option<Arc<Standing>>, StandingUnknown>> + Send + 'a>>;
+
 /// Where the standing of accounts comes from: the watch in most services, its own database in
 /// identity.
 pub trait StandingSource: Send + Sync + 'static {
     /// The standing, if it is in memory and known to be current.
     fn fresh(&self, account_id: AccountId) -> Option<Arc<Standing>>;
 
-    /// Asks for the standing; `None`: there is no such account.
-    fn ask(
-        &self,
-        account_id: AccountId,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Standing>>, StandingUnknown>> + Send + '_>>;
+    /// Asks for the standing.
+    fn ask(&self, account_id: AccountId) -> StandingAnswer<'_>;
 }

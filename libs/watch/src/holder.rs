@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use metrics::counter;
 use parking_lot::Mutex;
 use tokio::{
@@ -8,11 +8,11 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Code, Status};
+use tonic::Code;
 use tracing::Instrument;
 
 use crate::{
-    ASK_TIMEOUT, FRESH_FOR, Item, Source,
+    ASK_TIMEOUT, FRESH_FOR, Item, Source, Subscription,
     flights::{Answer, Flights},
     shelf::Shelf,
 };
@@ -170,10 +170,7 @@ impl<S: Source> Inner<S> {
     }
 
     /// Follows a stream to its end; whether it told anything.
-    async fn follow(
-        &self,
-        mut stream: BoxStream<'static, Result<Option<S::Item>, Status>>,
-    ) -> bool {
+    async fn follow(&self, mut stream: Subscription<S::Item>) -> bool {
         let mut told = false;
         while let Ok(Some(Ok(item))) = tokio::time::timeout(SILENCE, stream.next()).await {
             told = true;

@@ -1,9 +1,8 @@
 use std::future::Future;
 
-use futures::stream::BoxStream;
 use tonic::Status;
 
-use crate::Item;
+use crate::{Item, Subscription};
 
 /// The owner of the values, as a holder reaches it.
 pub trait Source: Send + Sync + 'static {
@@ -14,8 +13,5 @@ pub trait Source: Send + Sync + 'static {
     fn ask(&self, key: &str) -> impl Future<Output = Result<Self::Item, Status>> + Send;
 
     /// Opens the stream of changes; `None` is a heartbeat.
-    fn watch(
-        &self,
-    ) -> impl Future<Output = Result<BoxStream<'static, Result<Option<Self::Item>, Status>>, Status>>
-    + Send;
+    fn watch(&self) -> impl Future<Output = Result<Subscription<Self::Item>, Status>> + Send;
 }

@@ -1,9 +1,9 @@
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use wanwu_access::{StandingSource, StandingUnknown};
+use wanwu_access::{StandingAnswer, StandingSource, StandingUnknown};
 use wanwu_grpc::Channel;
 use wanwu_ids::AccountId;
 use wanwu_proto::identity::v1::{
@@ -11,7 +11,7 @@ use wanwu_proto::identity::v1::{
     standing_service_client::StandingServiceClient,
 };
 
-use crate::{Holder, Source};
+use crate::{Holder, Source, Subscription};
 
 /// Identity's standings, as a holder reaches them.
 pub struct StandingWatch(StandingServiceClient<Channel>);
@@ -64,11 +64,7 @@ impl StandingSource for WatchedStanding {
             .fresh(account_id.uuid().hyphenated().encode_lower(&mut text))
     }
 
-    fn ask(
-        &self,
-        account_id: AccountId,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Standing>>, StandingUnknown>> + Send + '_>>
-    {
+    fn ask(&self, account_id: AccountId) -> StandingAnswer<'_> {
         Box::pin(self.get(account_id))
     }
 }
@@ -87,7 +83,7 @@ impl Source for StandingWatch {
             .ok_or_else(|| Status::internal("an answer without a standing"))
     }
 
-    async fn watch(&self) -> Result<BoxStream<'static, Result<Option<Standing>, Status>>, Status> {
+    async fn watch(&self) -> Result<Subscription<Standing>, Status> {
         let stream = self
             .0
             .clone()

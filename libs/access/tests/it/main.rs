@@ -1,9 +1,8 @@
 //! The layer in a server over real TLS: what peers may say, and what accounts pass.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::{
-    future::Future,
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,8 +16,8 @@ use tonic::{Code, body::Body, service::RoutesBuilder};
 use tonic_types::StatusExt;
 use tower::ServiceExt;
 use wanwu_access::{
-    AccessLayer, Caller, PRINCIPAL_HEADER, Principal, StandingSource, StandingUnknown, Subject,
-    principal_header,
+    AccessLayer, Caller, PRINCIPAL_HEADER, Principal, StandingAnswer, StandingSource,
+    StandingUnknown, Subject, principal_header,
 };
 use wanwu_grpc::{Channel, GrpcConfig, PeerAddress, Server, code_of, testing::TestAuthority};
 use wanwu_ids::{AccountId, AppId, Ids, KeyId, SessionId};
@@ -47,11 +46,7 @@ impl StandingSource for Standings {
         self.fresh.clone().map(Arc::new)
     }
 
-    fn ask(
-        &self,
-        _: AccountId,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Standing>>, StandingUnknown>> + Send + '_>>
-    {
+    fn ask(&self, _: AccountId) -> StandingAnswer<'_> {
         self.asks.fetch_add(1, Ordering::SeqCst);
         let answer = self.asked.clone().unwrap_or(Err(StandingUnknown));
         Box::pin(async move { answer.map(|standing| standing.map(Arc::new)) })

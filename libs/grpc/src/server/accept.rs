@@ -11,6 +11,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 use tower::{Service, util::BoxCloneSyncService};
 
+use wanwu_ids::{Ids, RequestId};
+
 use super::{GrpcConfig, Server, body_limit::BodyLimit};
 use crate::{Peer, Tls};
 
@@ -142,6 +144,7 @@ async fn handshake(tcp: TcpStream, tls: &Tls) -> io::Result<(TlsStream<TcpStream
 /// The age at which a connection is replaced, a tenth more or less: replicas that started
 /// together must not lose their connections together.
 fn age(age: Duration) -> Duration {
-    let chance = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
+    let chance: RequestId = Ids::system().id();
+    let chance = f64::from(chance.uuid().as_bytes()[15]) / 255.0;
     age.mul_f64(0.9 + 0.2 * chance)
 }

@@ -1,4 +1,5 @@
 //! The smallest service as a process.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

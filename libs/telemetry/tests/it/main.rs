@@ -1,5 +1,6 @@
 //! The telemetry of a process, against a collector on loopback. Each test needs a process of its
 //! own, which is how the tests are run.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 use std::{
     net::SocketAddr,
