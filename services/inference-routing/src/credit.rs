@@ -294,10 +294,12 @@ impl Hold {
     fn end(&mut self, amount: i64) {
         self.settled = true;
         let mut accounts = self.credit.accounts.lock();
-        if let Some(entry) = accounts.get_mut(&self.account) {
-            entry
-                .purse
-                .settle(self.held.lease, self.held.nanos, amount, now());
+        let Some(entry) = accounts.get_mut(&self.account) else {
+            return;
+        };
+        let held = self.held;
+        if entry.purse.settle(held.lease, held.nanos, amount, now()) {
+            self.credit.wake.notify_one();
         }
     }
 }

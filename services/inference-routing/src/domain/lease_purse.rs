@@ -164,19 +164,23 @@ impl LeasePurse {
         (output >= ask.least_output).then(|| lease.take(ask, prices, output, now))
     }
 
-    /// Ends a hold: the call cost `amount`, which is at most what was held.
-    pub fn settle(&mut self, lease: LeaseId, held: i64, amount: i64, now: Instant) {
-        if let Some(lease) = self.leases.iter_mut().find(|l| l.id == lease) {
-            lease.held -= held;
-            lease.spent += amount.min(held);
-            lease.calls -= 1;
-            if lease.calls == 0 {
-                lease.idle_since = now;
-            }
+    /// Ends a hold: the call cost `amount`, which is at most what was held. Answers whether the
+    /// lease is wanted back and may go now.
+    pub fn settle(&mut self, lease: LeaseId, held: i64, amount: i64, now: Instant) -> bool {
+        let Some(lease) = self.leases.iter_mut().find(|l| l.id == lease) else {
+            return false;
+        };
+        lease.held -= held;
+        lease.spent += amount.min(held);
+        lease.calls -= 1;
+        if lease.calls == 0 {
+            lease.idle_since = now;
         }
+        lease.calls == 0 && lease.recalled
     }
 
-    /// Billing wants this account's credit back: no new holds on what is there.
+    /// Billing wants this account's idle credit back: leases go as soon as no call uses them.
+    /// Until then they are spent, for what is left in them is of use nowhere else.
     pub fn recall(&mut self) {
         self.leases
             .iter_mut()
@@ -188,7 +192,7 @@ impl LeasePurse {
     pub fn take_returnable(&mut self, terms: Terms, now: Instant, all: bool) -> Vec<LeaseId> {
         let returnable = |lease: &mut Lease| {
             let idle = now.saturating_duration_since(lease.idle_since) >= terms.idle;
-            lease.calls == 0 && (all || idle || !lease.spendable(terms, now))
+            lease.calls == 0 && (all || idle || lease.recalled || !lease.spendable(terms, now))
         };
         self.leases
             .extract_if(.., returnable)
@@ -203,7 +207,7 @@ impl Lease {
     }
 
     fn spendable(&self, terms: Terms, now: Instant) -> bool {
-        !self.recalled && now.saturating_duration_since(self.acquired) < terms.expiry
+        now.saturating_duration_since(self.acquired) < terms.expiry
     }
 
     fn take(&mut self, ask: &Ask, prices: Prices, output: u64, now: Instant) -> Held {
@@ -312,18 +316,16 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_or_recalled_lease_is_not_spent_and_goes_back_when_its_calls_end() {
+    fn a_recalled_lease_goes_back_when_its_calls_end_and_an_expired_one_is_not_spent() {
         let start = Instant::now();
         let mut purse = LeasePurse::default();
         purse.put(lease(1), 1_000, table(), start);
-        let held = purse.hold(&ask(1, 1, 1), TERMS, start).unwrap();
+        let first = purse.hold(&ask(1, 1, 1), TERMS, start).unwrap();
         purse.recall();
-        assert_eq!(
-            purse.hold(&ask(1, 1, 1), TERMS, start),
-            Err(Shortage::Unpriced)
-        );
+        let second = purse.hold(&ask(1, 1, 1), TERMS, start).unwrap();
+        assert!(!purse.settle(lease(1), first.nanos, 2, start));
         assert!(purse.take_returnable(TERMS, start, false).is_empty());
-        purse.settle(lease(1), held.nanos, 2, start);
+        assert!(purse.settle(lease(1), second.nanos, 2, start));
         assert_eq!(purse.take_returnable(TERMS, start, false), [lease(1)]);
 
         purse.put(lease(2), 1_000, table(), start);

@@ -143,3 +143,16 @@ async fn at_the_end_of_the_process_all_credit_goes_back(pool: PgPool) {
     let paid = 9 * 2 + 3 * 10;
     assert_eq!(world.billing.settle(account).await, 1_000_000_000 - paid);
 }
+
+#[sqlx::test]
+async fn a_recall_does_not_strand_what_is_left_in_a_used_lease(pool: PgPool) {
+    let world = World::start(pool).await;
+    world.billing.set(world.caller.account_id, 100_000);
+    let script = json!({"tokens": 100, "delay_ms": 20});
+    let _running = world.begin(&chat(true, script)).await.unwrap();
+    world.billing.recall(world.caller.account_id);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Everything is in that lease.
+    world.call(&chat(true, json!({"tokens": 1}))).await.unwrap();
+    assert_eq!(world.billing.leases().len(), 1);
+}
