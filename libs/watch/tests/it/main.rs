@@ -4,3 +4,4 @@
 mod feeds;
 mod holders;
 mod owner;
+mod standings;
