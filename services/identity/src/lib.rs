@@ -1,0 +1,15 @@
+//! Accounts, sessions, apps, keys, operators and standing.
+
+pub mod app;
+pub mod commands;
+pub mod config;
+pub mod domain;
+pub mod error;
+pub mod events;
+mod gates;
+pub mod grpc;
+pub mod providers;
+pub mod store;
+
+/// The database's migrations.
+pub const MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();

@@ -1,0 +1,3 @@
+//! The outside.
+
+pub mod alibaba_sms;
