@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod chunk;
 pub mod fair_queue;
+mod json;
 pub mod label;
 pub mod lease_purse;
 pub mod request_body;

@@ -1,5 +1,6 @@
 //! SQL. Functions that take a connection join its transaction.
 
+pub mod call_log;
 pub mod calls;
 pub mod epochs;
 pub mod idempotency_keys;

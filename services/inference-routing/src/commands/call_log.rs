@@ -8,7 +8,7 @@ use wanwu_postgres::page::{Page, PageRequest};
 
 use crate::{
     error::Error,
-    store::calls::{self, LoggedCall},
+    store::call_log::{self, LoggedCall},
 };
 
 /// Where a page of calls ends.
@@ -21,7 +21,7 @@ pub async fn get_call(pool: &PgPool, account: AccountId, id: &str) -> Result<Log
         field: "call_id",
         problem: "is not a UUID".to_owned(),
     })?;
-    calls::find(pool, account, call)
+    call_log::find(pool, account, call)
         .await?
         .ok_or(Error::NotFound)
 }
@@ -40,6 +40,6 @@ pub async fn list_calls(
         }
     })?;
     let after = request.after.map(|After(call)| call);
-    let rows = calls::list(pool, account, after, request.limit()).await?;
+    let rows = call_log::list(pool, account, after, request.limit()).await?;
     Ok(request.page(rows, |row| After(row.call_id.uuid())))
 }

@@ -3,19 +3,19 @@
 //! The bytes that the engine gets are the client's own bytes with `model`, `stream_options` and
 //! an absent `max_tokens` spliced in: a field that Wanwu does not know arrives byte for byte.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    Deserialize,
+    de::{DeserializeSeed, IgnoredAny},
 };
 use serde_json::value::RawValue;
 
+use super::json::{Fields, Texts};
+
 /// The largest body, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The most fields at the top level.
-const MAX_FIELDS: usize = 256;
 /// The most answers to one prompt (`n`), OpenAI's own limit.
 const MAX_ANSWERS: u64 = 128;
 /// Kinds of content parts whose cost is bounded by their bytes.
@@ -171,7 +171,7 @@ impl RequestBody {
 
     /// Shows every string of the body, keys excepted, until `see` answers false.
     pub fn each_text(&self, see: &mut dyn FnMut(&str) -> bool) -> Result<(), BodyError> {
-        let mut texts = Texts { see, done: false };
+        let mut texts = Texts::new(see);
         let mut json = serde_json::Deserializer::from_slice(&self.raw);
         DeserializeSeed::deserialize(&mut texts, &mut json)
             .map_err(|e| invalid("body", &e.to_string()))
@@ -355,91 +355,6 @@ fn read_messages(value: &RawValue) -> Result<u64, BodyError> {
         }
     }
     Ok(bytes)
-}
-
-/// Fields of an object, in order, each once: of two fields with one name we might read the one
-/// and the engine the other.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(16);
-                while let Some(Name(name)) = map.next_key()? {
-                    if fields.len() == MAX_FIELDS {
-                        return Err(A::Error::custom("too many fields"));
-                    }
-                    if fields.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom(format!("field `{name}` is there twice")));
-                    }
-                    fields.push((name, map.next_value()?));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
-
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Walks a JSON value and shows its strings.
-struct Texts<'s> {
-    see: &'s mut dyn FnMut(&str) -> bool,
-    done: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for &mut Texts<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.done {
-            return IgnoredAny::deserialize(deserializer).map(drop);
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Texts<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        self.done = !(self.see)(text);
-        Ok(())
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(&mut *self)?.is_some() {}
-        Ok(())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key::<IgnoredAny>()?.is_some() {
-            map.next_value_seed(&mut *self)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use wanwu_proto::inference::v1::{
 use super::Handlers;
 use crate::{
     commands::call_log,
-    store::{calls::LoggedCall, usage_events::timestamp},
+    store::{call_log::LoggedCall, usage_events::timestamp},
 };
 
 #[tonic::async_trait]
