@@ -7,5 +7,6 @@
 
 pub mod figures;
 pub mod journey;
+pub mod simulators;
 pub mod stack;
 pub mod trace;

@@ -29,7 +29,8 @@ pub use description::{
 pub use down::{down, wipe};
 pub use engine::Engine;
 pub use layout::Layout;
-pub use process::{Process, ProcessSpec};
+pub(crate) use process::as_owner;
+pub use process::{Process, ProcessError, ProcessSpec, StopSignal};
 pub use progress::Progress;
 pub use ready::Ready;
 pub use services::SERVICES;

@@ -1,8 +1,14 @@
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Api, ApiError, Person, Simulated};
 use crate::stack::Stack;
+
+/// What changes a standing is felt everywhere within one second.
+const FELT: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(20);
 
 /// One customer on the way through the platform.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct Journey {
     pub app: Option<App>,
     /// Set by [`key`](Self::key).
     pub key: Option<Key>,
+    /// When the real name was verified.
+    verified: Option<Instant>,
 }
 
 /// Somebody who is signed in.
@@ -65,6 +73,7 @@ impl Journey {
             session: None,
             app: None,
             key: None,
+            verified: None,
         }
     }
 
@@ -123,6 +132,26 @@ impl Journey {
     /// When it is refused.
     pub async fn call(&self, method: &str, body: Value) -> Result<Value, ApiError> {
         self.api.call(method, Some(self.token()), body).await
+    }
+
+    /// Calls a method that wants the real name. Within the second that a fresh verification may
+    /// take to be felt everywhere, a refusal is asked again.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(crate) async fn call_verified(&self, method: &str, body: Value) -> Result<Value, ApiError> {
+        loop {
+            let answer = self.call(method, body.clone()).await;
+            let fresh = self
+                .verified
+                .is_some_and(|verified| verified.elapsed() < FELT);
+            match answer {
+                Err(error) if fresh && error.reason() == "REAL_NAME_REQUIRED" => {
+                    tokio::time::sleep(POLL).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Has a code sent to the phone and reads it there.
@@ -222,7 +251,7 @@ impl Journey {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn verify_real_name(&self) -> Result<String, ApiError> {
+    pub async fn verify_real_name(&mut self) -> Result<String, ApiError> {
         self.simulated.know(&self.person).await?;
         let consent = self.consent("real_name_agency_query").await?;
         self.submit_real_name(&consent).await
@@ -232,7 +261,7 @@ impl Journey {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn submit_real_name(&self, consent_id: &str) -> Result<String, ApiError> {
+    pub async fn submit_real_name(&mut self, consent_id: &str) -> Result<String, ApiError> {
         let body = json!({
             "requestId": Uuid::now_v7(),
             "name": self.person.name,
@@ -241,10 +270,14 @@ impl Journey {
         });
         let method = "wanwu.verification.v1.VerificationService/SubmitRealName";
         let answer = self.call(method, body).await?;
-        text(
+        let state = text(
             &answer["verification"]["state"],
             "state of the verification",
-        )
+        )?;
+        if state == "VERIFICATION_STATE_VERIFIED" {
+            self.verified = Some(Instant::now());
+        }
+        Ok(state)
     }
 
     /// Makes an app.
@@ -254,7 +287,7 @@ impl Journey {
     pub async fn app(&mut self, name: &str) -> Result<&App, ApiError> {
         let body = json!({"requestId": Uuid::now_v7(), "name": name});
         let answer = self
-            .call("wanwu.identity.v1.AppService/CreateApp", body)
+            .call_verified("wanwu.identity.v1.AppService/CreateApp", body)
             .await?;
         let app_id = text(&answer["app"]["appId"], "app")?;
         Ok(self.app.insert(App { app_id }))
@@ -271,7 +304,7 @@ impl Journey {
         let app = self.app.as_ref().expect("the customer has an app");
         let body = json!({"requestId": Uuid::now_v7(), "appId": app.app_id, "scopes": ["chat"]});
         let answer = self
-            .call("wanwu.identity.v1.ApiKeyService/CreateApiKey", body)
+            .call_verified("wanwu.identity.v1.ApiKeyService/CreateApiKey", body)
             .await?;
         let key_id = text(&answer["apiKey"]["keyId"], "key")?;
         let secret = text(&answer["secret"], "secret of the key")?;

@@ -58,7 +58,7 @@ impl Journey {
             "provider": "PAYMENT_PROVIDER_WECHAT_NATIVE",
         });
         let answer = self
-            .call("wanwu.billing.v1.OrderService/CreateTopUpOrder", body)
+            .call_verified("wanwu.billing.v1.OrderService/CreateTopUpOrder", body)
             .await?;
         text(&answer["order"]["orderId"], "order")
     }

@@ -93,8 +93,18 @@ fn own(layout: &Layout, source: &Path, description: &Description, service: &str)
         "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
         "billing" => json!({"prices": {"folder": source.join("services/billing/price-lists")}}),
         "inference-routing" => json!({"models": models(description)}),
+        "identity" => json!({"codes": code_limits(description)}),
         "edge" => json!({"descriptors": {"file": descriptors(layout)}}),
         _ => json!({}),
+    }
+}
+
+/// All customers of a test come from one address: the limits for one number stay.
+fn code_limits(description: &Description) -> Value {
+    if description.models.iter().any(|model| model.scripted) {
+        json!({"address_an_hour": 100_000, "everybody_a_minute": 100_000})
+    } else {
+        json!({})
     }
 }
 

@@ -62,21 +62,33 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
     let (sms_id, sms_secret) = (secret("sms-id")?, secret("sms-secret")?);
     let agency_secret = secret("agency")?;
 
-    write_config(layout, "sms", json!({
-        "access_key_id": sms_id,
-        "access_key_secret": sms_secret,
-    }))?;
-    write_config(layout, "wechat-pay", json!({
-        "mchid": MCHID,
-        "appid": APPID,
-        "api_v3_key": api_v3_key,
-        "merchant_serial": merchant.serial,
-        "merchant_certificate_file": merchant.certificate_file,
-        "platform_key_file": platform.key_file,
-        "platform_certificate_file": platform.certificate_file,
-        "platform_serial": platform.serial,
-    }))?;
-    write_config(layout, "agency", json!({"app_id": AGENCY_APP, "secret": agency_secret}))?;
+    write_config(
+        layout,
+        "sms",
+        json!({
+            "access_key_id": sms_id,
+            "access_key_secret": sms_secret,
+        }),
+    )?;
+    write_config(
+        layout,
+        "wechat-pay",
+        json!({
+            "mchid": MCHID,
+            "appid": APPID,
+            "api_v3_key": api_v3_key,
+            "merchant_serial": merchant.serial,
+            "merchant_certificate_file": merchant.certificate_file,
+            "platform_key_file": platform.key_file,
+            "platform_certificate_file": platform.certificate_file,
+            "platform_serial": platform.serial,
+        }),
+    )?;
+    write_config(
+        layout,
+        "agency",
+        json!({"app_id": AGENCY_APP, "secret": agency_secret}),
+    )?;
 
     let address = |name: &str| &description.simulators[name];
     Ok(Provisioned {
@@ -120,7 +132,9 @@ fn signer(folder: &Path, name: &str) -> anyhow::Result<Signer> {
     if !certificate_file.exists() {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, format!("simulated {name}"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("simulated {name}"));
         // Positive, as it is written in upper-case hex digits.
         let mut serial = hex::decode(secrets::random_hex(20))?;
         serial[0] = 0x5a;
@@ -130,6 +144,15 @@ fn signer(folder: &Path, name: &str) -> anyhow::Result<Signer> {
         files::write_private(&certificate_file, certificate.pem().as_bytes())?;
     }
     let (_, pem) = x509_parser::pem::parse_x509_pem(&fs::read(&certificate_file)?)?;
-    let serial = pem.parse_x509()?.raw_serial().iter().map(|byte| format!("{byte:02X}")).collect();
-    Ok(Signer { key_file, certificate_file, serial })
+    let serial = pem
+        .parse_x509()?
+        .raw_serial()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    Ok(Signer {
+        key_file,
+        certificate_file,
+        serial,
+    })
 }

@@ -1,0 +1,52 @@
+//! A provider's other side: `simulator sms|wechat-pay|agency|engine --listen ADDRESS [--config FILE]`.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use integration_tests::simulators::{agency, engine, serve, sms, wechat_pay};
+use serde::de::DeserializeOwned;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Which provider.
+    kind: Kind,
+    /// Where to answer.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Its configuration, TOML.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    Sms,
+    WechatPay,
+    Agency,
+    Engine,
+}
+
+impl Arguments {
+    fn config<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        let path = self.config.as_ref().context("--config FILE is needed")?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(toml::from_str(&text)?)
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
+    let arguments = Arguments::parse();
+    let routes = match arguments.kind {
+        Kind::Sms => sms::routes(arguments.config()?),
+        Kind::WechatPay => wechat_pay::routes(arguments.config()?)?,
+        Kind::Agency => agency::routes(arguments.config()?),
+        Kind::Engine => engine::routes(),
+    };
+    serve(arguments.listen, routes).await
+}
