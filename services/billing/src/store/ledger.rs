@@ -38,24 +38,48 @@ pub async fn book(
         return Ok(Booked::Before);
     }
     for (account, nanos) in movement.entries() {
+        let ledger_account_id = add(tx, account, nanos).await?;
         sqlx::query(
-            "with account as (
-                 insert into ledger_accounts as a (kind, account_id, balance_nanos)
-                 values ($2, $3, $4)
-                 on conflict on constraint ledger_accounts_kind_account_id_key
-                 do update set balance_nanos = a.balance_nanos + $4
-                 returning ledger_account_id)
-             insert into entries (transfer_id, ledger_account_id, amount_nanos)
-             select $1, ledger_account_id, $4 from account",
+            "insert into entries (transfer_id, ledger_account_id, amount_nanos) values ($1, $2, $3)",
         )
         .bind(transfer_id)
-        .bind(account.kind())
-        .bind(account.account_id())
+        .bind(ledger_account_id)
         .bind(nanos)
         .execute(&mut *tx)
         .await?;
     }
     Ok(Booked::Now)
+}
+
+/// Changes a balance; an account begins with its first entry. An upsert alone would not do:
+/// PostgreSQL checks the row to be inserted even where it then updates, and a charge alone is
+/// below zero.
+async fn add(tx: &mut PgConnection, account: LedgerAccount, nanos: i64) -> sqlx::Result<i64> {
+    let known: Option<i64> = sqlx::query_scalar(
+        "update ledger_accounts set balance_nanos = balance_nanos + $3
+         where kind = $1 and account_id is not distinct from $2
+         returning ledger_account_id",
+    )
+    .bind(account.kind())
+    .bind(account.account_id())
+    .bind(nanos)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    sqlx::query_scalar(
+        "insert into ledger_accounts as a (kind, account_id, balance_nanos)
+         values ($1, $2, $3)
+         on conflict on constraint ledger_accounts_kind_account_id_key
+         do update set balance_nanos = a.balance_nanos + $3
+         returning ledger_account_id",
+    )
+    .bind(account.kind())
+    .bind(account.account_id())
+    .bind(nanos)
+    .fetch_one(tx)
+    .await
 }
 
 /// The balance of an account, locked until the transaction ends; zero when it has no entry.
