@@ -15,8 +15,12 @@ use crate::{
 const QUESTION: &str = "请用两三句话介绍一下杭州的西湖。";
 const TOP_UP_FEN: i64 = 1000;
 const MAX_TOKENS: u64 = 120;
-/// Services whose spans the trace of one call must hold.
-const TRACED: [&str; 3] = ["edge", "inference-routing", "billing"];
+/// What the trace of one call must hold: the request, the call, and the consumer of its usage.
+const TRACED: [(&str, &str); 3] = [
+    ("edge", "server"),
+    ("inference-routing", "server"),
+    ("billing", "consumer"),
+];
 
 /// Does the main job once before the reader's eyes: from an unknown phone number to a streamed
 /// answer, its bill and its trace.
