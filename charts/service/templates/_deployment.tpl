@@ -37,14 +37,15 @@ spec:
           imagePullPolicy: IfNotPresent
           args: ["--config", "/config/config.toml", "serve"]
           ports:
-            - name: grpc
-              containerPort: 7100
-            - name: admin
-              containerPort: 7200
             {{- if .Values.public.enabled }}
             - name: public
               containerPort: 7000
+            {{- else }}
+            - name: grpc
+              containerPort: 7100
             {{- end }}
+            - name: admin
+              containerPort: 7200
           startupProbe:
             httpGet: {path: /live, port: admin}
             periodSeconds: 1

@@ -50,7 +50,7 @@ automountServiceAccountToken: false
 {{- define "wanwu.config" -}}
 {{- $set := dict
       "service" (dict "environment" .Values.environment "region" .Values.region)
-      "grpc" (dict "listen" "0.0.0.0:7100")
+      "grpc" (dict "listen" (ternary "0.0.0.0:7000" "0.0.0.0:7100" .Values.public.enabled))
       "admin" (dict "listen" "0.0.0.0:7200")
       "tls" (dict "ca_file" "/certificates/ca.crt" "cert_file" "/certificates/tls.crt" "key_file" "/certificates/tls.key") }}
 {{- $peers := dict }}

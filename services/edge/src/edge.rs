@@ -27,7 +27,7 @@ use crate::{
     callback, chat,
     config::Limits,
     contracts::Contracts,
-    measured::Measured,
+    measured::{Measured, UnderWay},
     models, openai_error, pass_through, refusal_json,
     refusal_json::json_response,
     request_span, transcode, unread_body,
@@ -73,8 +73,9 @@ impl Edge {
         let arrival = self.admission.arrival(id.to_string(), peer, &parts.headers);
         let route = self.route(kind, parts.uri.path());
         let span = request_span::begin(kind, &route, &parts, &arrival.request_id);
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        let busy = place.is_err() && kind != Kind::Health;
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let busy = place.is_none() && kind != Kind::Health;
+        let under_way = UnderWay::begin(kind, route, begun, span.clone(), place);
         let mut visit = Visit {
             kind,
             parts,
@@ -103,14 +104,7 @@ impl Edge {
             headers.insert(REQUEST_ID, id);
         }
         request_span::show(&span, headers);
-        Ok(Measured::around(
-            response,
-            kind,
-            route,
-            begun,
-            span,
-            place.ok(),
-        ))
+        Ok(Measured::around(response, under_way))
     }
 
     /// There is no such method, or none for clients.

@@ -1,4 +1,5 @@
-//! The body of every answer, watched until its end: only there it is known how a request went.
+//! A request under way and the body of its answer, watched until the end: only there it is known
+//! how it went.
 
 use std::{
     pin::Pin,
@@ -16,43 +17,82 @@ use tracing::Span;
 
 use crate::{request_span, visit::Kind};
 
-/// A body that counts its request when it ends.
+/// A request under way; it counts itself when it is dropped.
+pub struct UnderWay {
+    kind: Kind,
+    route: Box<str>,
+    begun: Instant,
+    span: Span,
+    status: Option<StatusCode>,
+    grpc: Option<i32>,
+    /// How it ended, where its status does not say it.
+    broken: Option<&'static str>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// The body of an answer.
 pub struct Measured {
     body: Body,
     under_way: Option<UnderWay>,
 }
 
-struct UnderWay {
-    kind: Kind,
-    route: Box<str>,
-    status: StatusCode,
-    grpc: Option<i32>,
-    begun: Instant,
-    span: Span,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Measured {
-    /// The answer to a request that began at `begun`; it holds its place until its end.
-    pub fn around(
-        response: Response<Body>,
+impl UnderWay {
+    /// A request that came at `begun` and holds a place.
+    pub fn begin(
         kind: Kind,
         route: Box<str>,
         begun: Instant,
         span: Span,
         place: Option<OwnedSemaphorePermit>,
-    ) -> Response<Self> {
+    ) -> Self {
         gauge!("edge_in_flight").increment(1.0);
-        let (parts, body) = response.into_parts();
-        let under_way = UnderWay {
+        Self {
             kind,
             route,
-            status: parts.status,
-            grpc: grpc_status(&parts.headers),
             begun,
             span,
+            status: None,
+            grpc: None,
+            broken: Some("client_gone"),
             _place: place,
-        };
+        }
+    }
+
+    fn status(&self) -> String {
+        match (self.broken, self.grpc, self.status) {
+            (Some(broken), ..) => broken.to_owned(),
+            (None, Some(code), _) => format!("grpc_{code}"),
+            (None, None, Some(status)) => status.as_str().to_owned(),
+            (None, None, None) => String::new(),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        gauge!("edge_in_flight").decrement(1.0);
+        let (kind, status) = (self.kind.name(), self.status());
+        let elapsed = self.begun.elapsed();
+        tracing::debug!(
+            parent: &self.span,
+            kind,
+            route = &*self.route,
+            status,
+            micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            "a request ended"
+        );
+        request_span::end(&self.span, self.status, self.grpc);
+        counter!("edge_requests_total", "kind" => kind, "status" => status).increment(1);
+        histogram!("edge_request_seconds", "kind" => kind).record(elapsed.as_secs_f64());
+    }
+}
+
+impl Measured {
+    /// The answer to a request.
+    pub fn around(response: Response<Body>, mut under_way: UnderWay) -> Response<Self> {
+        let (parts, body) = response.into_parts();
+        under_way.status = Some(parts.status);
+        under_way.grpc = grpc_status(&parts.headers);
         let mut measured = Self {
             body,
             under_way: Some(under_way),
@@ -68,33 +108,9 @@ impl Measured {
     }
 
     fn end(&mut self, broken: Option<&'static str>) {
-        if let Some(under_way) = self.under_way.take() {
-            under_way.end(broken);
+        if let Some(mut under_way) = self.under_way.take() {
+            under_way.broken = broken;
         }
-    }
-}
-
-impl UnderWay {
-    fn end(self, broken: Option<&'static str>) {
-        gauge!("edge_in_flight").decrement(1.0);
-        let status = match (broken, self.grpc) {
-            (Some(broken), _) => broken.to_owned(),
-            (None, Some(code)) => format!("grpc_{code}"),
-            (None, None) => self.status.as_str().to_owned(),
-        };
-        let kind = self.kind.name();
-        let elapsed = self.begun.elapsed();
-        tracing::debug!(
-            parent: &self.span,
-            kind,
-            route = &*self.route,
-            status,
-            ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-            "a request ended"
-        );
-        request_span::end(&self.span, self.status, self.grpc);
-        counter!("edge_requests_total", "kind" => kind, "status" => status).increment(1);
-        histogram!("edge_request_seconds", "kind" => kind).record(elapsed.as_secs_f64());
     }
 }
 
@@ -135,12 +151,5 @@ impl http_body::Body for Measured {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for Measured {
-    fn drop(&mut self) {
-        // Nobody wanted the rest.
-        self.end(Some("client_gone"));
     }
 }

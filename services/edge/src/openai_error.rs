@@ -216,11 +216,10 @@ mod tests {
                 "{name}"
             );
         }
-        for number in 1.. {
-            let Ok(reason) = Reason::try_from(number) else {
-                break;
-            };
-            let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+        // Those that come from the edge itself; the others have the fallback.
+        for number in 1..=Reason::DeadlineExceeded.into() {
+            let name = Reason::try_from(number).unwrap().as_str_name();
+            let name = name.trim_start_matches("ERROR_REASON_");
             assert_eq!(
                 TABLE.iter().filter(|row| row.reason == name).count(),
                 1,

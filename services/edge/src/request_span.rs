@@ -63,16 +63,20 @@ pub fn show(span: &Span, headers: &mut HeaderMap) {
 }
 
 /// Writes how it ended.
-pub fn end(span: &Span, status: StatusCode, grpc: Option<i32>) {
+pub fn end(span: &Span, status: Option<StatusCode>, grpc: Option<i32>) {
     if span.is_disabled() {
         return;
     }
-    span.record("http.response.status_code", status.as_u16());
+    if let Some(status) = status {
+        span.record("http.response.status_code", status.as_u16());
+    }
     if let Some(code) = grpc {
         span.record("rpc.grpc.status_code", code);
     }
     // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS are the server's fault.
-    if status.is_server_error() || matches!(grpc, Some(2 | 4 | 13 | 14 | 15)) {
+    if status.is_some_and(|status| status.is_server_error())
+        || matches!(grpc, Some(2 | 4 | 13 | 14 | 15))
+    {
         span.record("otel.status_code", "ERROR");
     }
 }

@@ -101,7 +101,7 @@ mod tests {
             let body = encode(Whole { pieces, length }, device, key);
             let sent = body.collect().await.unwrap().to_bytes();
             let message = CreateChatCompletionRequest {
-                body: bytes,
+                body: bytes.into(),
                 device_token: device.to_owned(),
                 idempotency_key: key.to_owned(),
             };

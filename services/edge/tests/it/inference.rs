@@ -1,0 +1,145 @@
+//! An inference-routing that does what the body of a chat request tells it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tonic::{Code, Request, Response, Status, service::Routes};
+use tonic_types::{ErrorDetails, StatusExt};
+use wanwu_access::{Caller, read_principal};
+use wanwu_proto::inference::v1::{
+    CreateChatCompletionRequest, CreateChatCompletionResponse, ListModelsRequest,
+    ListModelsResponse, Model,
+    chat_service_server::{ChatService, ChatServiceServer},
+    create_chat_completion_response::Frame,
+    model_service_server::{ModelService, ModelServiceServer},
+};
+
+/// What it was asked, and how often a client went away.
+#[derive(Clone, Default)]
+pub struct Inference {
+    pub requests: Arc<Mutex<Vec<(Caller, CreateChatCompletionRequest)>>>,
+    pub gone: Arc<Mutex<u32>>,
+}
+
+impl Inference {
+    pub fn routes(&self) -> Routes {
+        let chat = ChatServiceServer::new(self.clone()).max_decoding_message_size(8 << 20);
+        Routes::new(chat).add_service(ModelServiceServer::new(self.clone()))
+    }
+}
+
+/// Says when a stream is dropped before its end.
+struct Guard(Arc<Mutex<u32>>, bool);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.1 {
+            *self.0.lock() += 1;
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ChatService for Inference {
+    type CreateChatCompletionStream =
+        BoxStream<'static, Result<CreateChatCompletionResponse, Status>>;
+
+    async fn create_chat_completion(
+        &self,
+        request: Request<CreateChatCompletionRequest>,
+    ) -> Result<Response<Self::CreateChatCompletionStream>, Status> {
+        let principal = request.metadata().clone().into_headers();
+        let caller = read_principal(principal["wanwu-principal-bin"].as_bytes()).unwrap();
+        let request = request.into_inner();
+        let script: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        self.requests.lock().push((caller, request));
+        if let Some(reason) = script["refuse"].as_str() {
+            return Err(refusal(reason));
+        }
+        let guard = Guard(Arc::clone(&self.gone), false);
+        Ok(Response::new(answer(script, guard).boxed()))
+    }
+}
+
+fn answer(
+    script: Value,
+    guard: Guard,
+) -> impl futures::Stream<Item = Result<CreateChatCompletionResponse, Status>> + Send {
+    let delay = Duration::from_millis(script["delay_ms"].as_u64().unwrap_or_default());
+    let streamed = script["stream"] == true;
+    let count = if streamed {
+        script["n"].as_u64().unwrap_or(3)
+    } else {
+        1
+    };
+    async_stream::stream! {
+        let mut guard = guard;
+        for number in 0..count {
+            let first = number == 0;
+            let json = match script["text"].as_str() {
+                Some(text) => text.to_owned(),
+                None => format!("{{\"number\":{number}}}"),
+            };
+            let broken = script["error_at"] == number;
+            let json = Bytes::from(json);
+            yield Ok(CreateChatCompletionResponse {
+                frame: Some(if broken { Frame::Error(json) } else { Frame::Data(json) }),
+                call_id: if first { "call-1".to_owned() } else { String::new() },
+                stream: first && streamed,
+            });
+            if broken {
+                break;
+            }
+            tokio::time::sleep(delay).await;
+        }
+        guard.1 = true;
+        if let Some(reason) = script["fail_at_end"].as_str() {
+            yield Err(refusal(reason));
+        }
+    }
+}
+
+fn refusal(reason: &str) -> Status {
+    let code = match reason {
+        "INSUFFICIENT_BALANCE" | "BUSY" => Code::ResourceExhausted,
+        "MODEL_NOT_FOUND" => Code::NotFound,
+        "DEVICE_LICENCE_REQUIRED" => Code::PermissionDenied,
+        "ENGINE_UNAVAILABLE" => Code::Unavailable,
+        "DUPLICATE_CALL" => Code::AlreadyExists,
+        _ => Code::InvalidArgument,
+    };
+    let metadata = std::collections::HashMap::<String, String>::new();
+    let mut details = ErrorDetails::with_error_info(reason, "inference.wanwu", metadata);
+    if reason == "BUSY" {
+        details.set_retry_info(Some(Duration::from_secs(3)));
+    }
+    if reason == "INVALID_BODY" {
+        details.add_bad_request_violation("body.messages", "must be there");
+    }
+    Status::with_error_details(code, "messages must be there", details)
+}
+
+#[tonic::async_trait]
+impl ModelService for Inference {
+    async fn list_models(
+        &self,
+        _request: Request<ListModelsRequest>,
+    ) -> Result<Response<ListModelsResponse>, Status> {
+        let model = |name: &str| Model {
+            name: name.to_owned(),
+            capability: "chat".to_owned(),
+            create_time: Some(prost_types::Timestamp {
+                seconds: 1_790_000_000,
+                nanos: 0,
+            }),
+            context_tokens: 4096,
+        };
+        Ok(Response::new(ListModelsResponse {
+            models: vec![model("Qwen/Qwen3"), model("small")],
+        }))
+    }
+}

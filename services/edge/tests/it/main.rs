@@ -1,0 +1,16 @@
+//! The edge between real sockets: clients in front of it, services with certificates behind it.
+
+mod access;
+mod chat;
+mod descriptors;
+mod echo;
+mod identity;
+mod inference;
+mod json;
+mod limits;
+mod models_and_callbacks;
+mod network;
+mod open_services;
+mod pass_through;
+mod trace;
+mod world;
