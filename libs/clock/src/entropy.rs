@@ -21,7 +21,9 @@ pub struct SystemEntropy(SystemRandom);
 impl Entropy for SystemEntropy {
     fn fill(&self, out: &mut [u8]) {
         // Without chance there are no secrets: going on would be worse than stopping.
-        self.0.fill(out).expect("the operating system gives random bytes");
+        self.0
+            .fill(out)
+            .expect("the operating system gives random bytes");
     }
 }
 

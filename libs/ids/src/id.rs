@@ -89,7 +89,9 @@ impl<K> FromStr for Id<K> {
         if text.len() != 36 {
             return Err(InvalidId);
         }
-        Uuid::try_parse(text).map(Self::from_uuid).map_err(|_| InvalidId)
+        Uuid::try_parse(text)
+            .map(Self::from_uuid)
+            .map_err(|_| InvalidId)
     }
 }
 

@@ -13,7 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
 
     let mut compiler = protox::Compiler::new([&protos, &protos.join("third_party")])?;
-    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
+    compiler
+        .include_source_info(true)
+        .include_imports(true)
+        .open_files(&files)?;
     let descriptors = compiler.file_descriptor_set();
 
     fs::remove_dir_all(&out).ok();
@@ -24,9 +27,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         ".wanwu.inference.v1.CreateChatCompletionRequest",
         ".wanwu.inference.v1.CreateChatCompletionResponse",
     ]);
-    tonic_prost_build::configure().out_dir(&out).compile_fds_with_config(descriptors, config)?;
+    tonic_prost_build::configure()
+        .out_dir(&out)
+        .compile_fds_with_config(descriptors, config)?;
     // The bytes come from protox, not from prost: options (access rules, consumers) survive.
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(
+        out.join("descriptors.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
     Ok(())
 }
 
