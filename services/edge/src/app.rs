@@ -74,7 +74,7 @@ impl App {
         let admission = Admission {
             networks: ArcSwap::from_pointee(table),
             proxies: TrustedProxies::new(Networks::of(&config.network.trusted_proxies)),
-            address_keys: AddressKeys::new(&*address_key(&config)?),
+            address_keys: AddressKeys::new(&address_key(&config)?),
             grants: Arc::new(Grants::new(identity.clone(), &config.credentials, clock)),
             standing: WatchedStanding::new(identity),
         };

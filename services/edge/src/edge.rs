@@ -10,7 +10,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use http::{Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE,
+};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::json;
@@ -55,6 +57,7 @@ pub struct Edge {
     pub draining: CancellationToken,
 }
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CHAT: &str = "/v1/chat/completions";
 const HEALTH: &str = "/healthz";
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
@@ -100,7 +103,11 @@ impl Edge {
             unread_body::drain(body, visit.parts.version).await;
         }
         let headers = response.headers_mut();
-        if let Ok(id) = visit.arrival.request_id.parse() {
+        if let Ok(id) = HeaderValue::from_str(&visit.arrival.request_id) {
+            if matches!(kind, Kind::Chat | Kind::Models) {
+                // Where the official SDKs look for it.
+                headers.insert(X_REQUEST_ID, id.clone());
+            }
             headers.insert(REQUEST_ID, id);
         }
         request_span::show(&span, headers);
@@ -131,6 +138,15 @@ impl Edge {
             Kind::Models => models::models(self, visit).await,
             Kind::Callback => callback::relay(self, visit).await,
             Kind::Health => Ok(self.healthz()),
+            Kind::Unknown
+                if self
+                    .contracts
+                    .load()
+                    .method(visit.parts.uri.path())
+                    .is_some() =>
+            {
+                Ok(unsupported())
+            }
             Kind::UnknownOpenAi | Kind::Unknown => Err(Self::unknown_method()),
         }
     }
@@ -234,6 +250,13 @@ fn is_json(content_type: &[u8]) -> bool {
         .next()
         .unwrap_or_default();
     kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+/// A method that is there, asked for in a way that it is not.
+fn unsupported() -> Response<Body> {
+    let message = "use POST with application/json, or application/grpc over HTTP/2";
+    let body = json!({"code": 3, "message": message, "details": []});
+    json_response(StatusCode::UNSUPPORTED_MEDIA_TYPE, &body)
 }
 
 /// The refusal in the shape that the client expects.

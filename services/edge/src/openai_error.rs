@@ -63,7 +63,7 @@ const fn explained(
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 36] = [
+const TABLE: [Row; 35] = [
     row("UNAUTHENTICATED", (401, REQUEST, "invalid_api_key"), "缺少 API 密钥", "An API key is needed"),
     row("INVALID_CREDENTIAL", (401, REQUEST, "invalid_api_key"), "API 密钥无效、已过期或已吊销", "The API key is not valid, expired or revoked"),
     row("NOT_ALLOWED", (403, DENIED, ""), "该凭证不能调用此接口", "This credential may not call this endpoint"),
@@ -99,7 +99,6 @@ const TABLE: [Row; 36] = [
     row("UNAVAILABLE", (503, SERVER, ""), "服务暂不可用，请稍后重试", "The service is not available; try again"),
     row("DEADLINE_EXCEEDED", (504, SERVER, ""), "请求超时", "The deadline passed"),
     row("INTERNAL", (500, SERVER, "internal_error"), "内部错误，请提供 request id 以便排查", "An internal error; the id of the request leads to it"),
-    row("UNSUPPORTED_MEDIA_TYPE", (415, REQUEST, ""), "content-type 必须是 application/json", "The content-type must be application/json"),
 ];
 
 /// The answer to a client of OpenAI's API.

@@ -114,13 +114,16 @@ async fn a_revoked_key_is_refused_within_a_second() {
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 
+/// What happens to a standing.
+type Change = fn(&mut Standing);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_gate_is_felt_within_a_second() {
     let world = World::start().await;
     let grpc = world.grpc().await;
     let (token, account) = world.identity.account();
     grpc.say_as("SayAsAccount", &token).await.unwrap();
-    let cases: [(fn(&mut Standing), &str); 8] = [
+    let cases: [(Change, &str); 8] = [
         (
             |it| it.agreements_current = false,
             "AGREEMENTS_NOT_ACCEPTED",

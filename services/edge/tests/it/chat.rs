@@ -31,6 +31,10 @@ async fn an_answer_in_one_piece_is_json() {
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert_eq!(answer.headers()["wanwu-call-id"], "call-1");
+    assert_eq!(
+        answer.headers()["x-request-id"],
+        answer.headers()["wanwu-request-id"]
+    );
     assert_eq!(answer.text().await.unwrap(), "{\"id\": 1}");
     let requests = world.inference.requests.lock();
     let (caller, request) = &requests[0];

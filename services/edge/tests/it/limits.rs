@@ -129,14 +129,45 @@ async fn one_request_more_than_there_are_places_is_told_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn grpc_over_http_1_is_not_understood() {
+async fn a_method_that_is_asked_for_in_another_way_says_how() {
     let world = World::start().await;
-    let request = world.post("/wanwu.billing.v1.EchoService/Say");
-    let answer = request
-        .header("content-type", "application/grpc")
-        .body("")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 404);
+    for content_type in ["application/grpc", "text/plain"] {
+        let request = world.post("/wanwu.billing.v1.EchoService/Say");
+        let answer = request
+            .header("content-type", content_type)
+            .body("")
+            .send()
+            .await;
+        assert_eq!(answer.unwrap().status(), 415, "{content_type}");
+    }
+    assert_eq!(
+        world
+            .post("/nothing")
+            .body("")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_began_end_well_when_the_edge_stops() {
+    let world = World::start().await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let body = json!({"stream": true, "n": 3, "delay_ms": 300});
+    let chat = || {
+        world
+            .post("/v1/chat/completions")
+            .bearer_auth(&key)
+            .json(&body)
+            .send()
+    };
+    let mut streamed = chat().await.unwrap();
+    streamed.chunk().await.unwrap().unwrap();
+    world.edge_stop.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    chat().await.unwrap_err();
+    assert!(streamed.text().await.unwrap().ends_with("data: [DONE]\n\n"));
 }

@@ -43,6 +43,8 @@ pub struct World {
     /// The descriptors that the edge follows.
     pub descriptors: PathBuf,
     pub draining: CancellationToken,
+    /// Stops the edge alone.
+    pub edge_stop: CancellationToken,
     identity_stop: CancellationToken,
     _folder: TempDir,
     _stop: DropGuard,
@@ -88,13 +90,13 @@ impl World {
 
         let config = config(&authority, &peers, &descriptors, toml);
         let clock = test_clock();
-        let draining = stop.child_token();
+        let (draining, edge_stop) = (stop.child_token(), stop.child_token());
         let ids = Ids::system();
         let app = App::build(config, Arc::new(clock.clone()), ids, draining.clone())
             .await
             .unwrap();
         let address = app.address();
-        for (_, task) in app.tasks(&stop) {
+        for (_, task) in app.tasks(&edge_stop) {
             tokio::spawn(task);
         }
         let world = Self {
@@ -105,6 +107,7 @@ impl World {
             clock,
             descriptors,
             draining,
+            edge_stop,
             identity_stop,
             _folder: folder,
             _stop: stop.drop_guard(),
