@@ -1,5 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
+use chrono::{DateTime, SubsecRound, Utc};
+use parking_lot::RwLock;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -25,20 +27,10 @@ use wanwu_service::Shell;
 use wanwu_watch::WatchedStanding;
 
 use crate::{
-    config::Config,
-    error::Error,
-    events::SettleRecordedUsage,
-    grpc::Handlers,
-    providers::wechat_pay::WechatPay,
-    store::{leases, recalls},
+    background, config::Config, domain::price::PriceList, events::SettleRecordedUsage,
+    grpc::Handlers, providers::wechat_pay::WechatPay,
 };
 
-/// How often unpaid orders are looked at.
-const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
-/// How often recalls of other replicas are looked at.
-const LOOK_AT_RECALLS: Duration = Duration::from_millis(50);
-/// How often the ledger is recomputed for the alert.
-const AUDIT: Duration = Duration::from_secs(30);
 /// Recalls that a slow watcher may be behind.
 const RECALLS: usize = 1024;
 
@@ -53,23 +45,39 @@ pub struct App {
     pub(crate) freed: Notify,
     /// Accounts whose idle leases are wanted back.
     pub(crate) recalls: broadcast::Sender<AccountId>,
+    /// Published lists by version; they never change.
+    pub(crate) price_lists: RwLock<HashMap<i32, Arc<PriceList>>>,
     pub(crate) stopping: CancellationToken,
 }
 
 impl App {
-    /// The service without its server, on a database; for tests.
+    /// The service without its server and tasks.
     #[must_use]
-    pub fn new(pool: PgPool, clock: SharedClock, ids: Ids, wechat: Arc<WechatPay>) -> Self {
+    pub fn new(
+        pool: PgPool,
+        clock: SharedClock,
+        ids: Ids,
+        body_key: BodyKey,
+        wechat: Arc<WechatPay>,
+        stopping: CancellationToken,
+    ) -> Self {
         Self {
             pool,
             clock,
             ids,
-            body_key: BodyKey::new(&[7; 32]),
+            body_key,
             wechat,
             freed: Notify::new(),
             recalls: broadcast::channel(RECALLS).0,
-            stopping: CancellationToken::new(),
+            price_lists: RwLock::default(),
+            stopping,
         }
+    }
+
+    /// The time, as the database keeps it: what is answered at once equals what is read later.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now().trunc_subsecs(6)
     }
 
     /// Builds the service and starts its tasks.
@@ -91,10 +99,14 @@ impl App {
             clock.clone(),
             entropy,
         )?;
-        let mut app = Self::new(pool.clone(), clock.clone(), Ids::system(), wechat);
-        app.body_key = BodyKey::new(&keys.secret("billing.requests")[..]);
-        app.stopping = shell.stopping();
-        let app = Arc::new(app);
+        let app = Arc::new(Self::new(
+            pool.clone(),
+            clock.clone(),
+            Ids::system(),
+            BodyKey::new(&keys.secret("billing.requests")[..]),
+            wechat,
+            shell.stopping(),
+        ));
         app.publish_price_lists(&config.prices.folder).await?;
 
         let relay = Relay::new(pool.clone(), config.broker.clone(), "billing");
@@ -103,7 +115,7 @@ impl App {
             .on::<UsageRecorded, _>(SettleRecordedUsage(Arc::clone(&app)));
         let dead_letters = consumers.dead_letters();
         shell.spawn_infallible("consumers", consumers.run(shell.stopping()));
-        app.start_looking(shell);
+        background::start(&app, shell);
 
         let handlers = Handlers(app);
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
@@ -119,79 +131,5 @@ impl App {
             server.run(routes, access, shell.draining(), shell.stopping()),
         );
         Ok(())
-    }
-
-    fn start_looking(self: &Arc<Self>, shell: &Shell) {
-        let (app, stop) = (Arc::clone(self), shell.stopping());
-        shell.spawn_infallible("unpaid orders", async move {
-            every(LOOK_AT_ORDERS, &stop, "unpaid orders", || {
-                app.query_unpaid_orders()
-            })
-            .await;
-        });
-        let (app, stop) = (Arc::clone(self), shell.stopping());
-        shell.spawn_infallible("recalls", async move {
-            let mut since = app.clock.now();
-            while stop
-                .run_until_cancelled(tokio::time::sleep(LOOK_AT_RECALLS))
-                .await
-                .is_some()
-            {
-                // Away: who waits for credit is refused, and the next look finds what is new.
-                let Ok(wanted) = recalls::since(&app.pool, since).await else {
-                    continue;
-                };
-                for (account_id, at) in wanted {
-                    since = since.max(at + chrono::TimeDelta::microseconds(1));
-                    let _ = app.recalls.send(account_id);
-                }
-            }
-        });
-        let (app, stop) = (Arc::clone(self), shell.stopping());
-        shell.spawn_infallible("audit", async move {
-            every(AUDIT, &stop, "the ledger", || app.measure()).await;
-        });
-    }
-
-    /// Sets the gauges that the alerts look at.
-    async fn measure(&self) -> Result<(), Error> {
-        let audit = self.audit_ledger().await?;
-        let wrong = audit.unbalanced_transfers + audit.wrong_balances;
-        let wrong = if audit.entries_sum == "0" {
-            wrong
-        } else {
-            wrong.max(1)
-        };
-        metrics::gauge!("wanwu_ledger_imbalance").set(i32::try_from(wrong).unwrap_or(i32::MAX));
-        let mut connection = self.pool.acquire().await?;
-        let age = leases::oldest_unsettled(&mut connection, self.clock.now()).await?;
-        metrics::gauge!("wanwu_leases_unsettled_oldest_seconds").set(age);
-        Ok(())
-    }
-}
-
-/// Does something again and again until stopped; says once when it begins to fail.
-async fn every<T, F: Future<Output = Result<T, Error>>>(
-    pause: Duration,
-    stop: &CancellationToken,
-    what: &'static str,
-    work: impl Fn() -> F,
-) {
-    let mut failing = false;
-    while stop
-        .run_until_cancelled(tokio::time::sleep(pause))
-        .await
-        .is_some()
-    {
-        match work().await {
-            Ok(_) => failing = false,
-            Err(error) => {
-                if !failing {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, what, "cannot be looked at");
-                }
-                failing = true;
-            }
-        }
     }
 }

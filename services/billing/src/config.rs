@@ -4,8 +4,11 @@ use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
-use wanwu_service::{AdminConfig, Configuration, ProcessConfig};
+use wanwu_service::{AdminConfig, Configuration, Environment, ProcessConfig};
 use wanwu_telemetry::TelemetryConfig;
+
+/// Where WeChat Pay answers; production takes no other.
+const WECHAT_HOST: &str = "api.mch.weixin.qq.com";
 
 /// The whole configuration; `config.default.toml` documents every key.
 #[derive(Clone, Debug, Deserialize)]
@@ -71,8 +74,12 @@ pub struct WechatPayConfig {
     pub api_v3_key_file: Option<PathBuf>,
     /// The platform's certificate in PEM.
     pub platform_certificate_file: PathBuf,
-    /// Its serial number, as signatures name it.
+    /// Its serial number, as signatures name it; empty: the merchant has no platform certificate.
     pub platform_serial: String,
+    /// The platform's public key in PEM, for merchants in public-key mode.
+    pub platform_public_key_file: PathBuf,
+    /// Its id (`PUB_KEY_ID_...`), as signatures name it; empty: not in public-key mode.
+    pub platform_public_key_id: String,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
 }
@@ -114,17 +121,22 @@ impl Configuration for Config {
     }
 
     fn problems(&self) -> Vec<String> {
-        let mut problems: Vec<_> = self
-            .service
-            .environment
-            .provider_problem("wechat_pay.base_url", self.wechat_pay.base_url.as_str())
-            .into_iter()
-            .collect();
+        let (environment, pay) = (self.service.environment, &self.wechat_pay);
+        let mut problems = Vec::new();
+        problems.extend(environment.provider_problem("wechat_pay.base_url", pay.base_url.as_str()));
+        problems.extend(environment.provider_problem("wechat_pay.notify_url", &pay.notify_url));
+        if environment == Environment::Production && pay.base_url.host_str() != Some(WECHAT_HOST) {
+            problems.push(format!("wechat_pay.base_url must be https://{WECHAT_HOST}"));
+        }
+        if pay.platform_serial.is_empty() && pay.platform_public_key_id.is_empty() {
+            problems.push(
+                "wechat_pay.platform_serial or platform_public_key_id must be set".to_owned(),
+            );
+        }
         for (key, value) in [
             ("mchid", &self.wechat_pay.mchid),
             ("appid", &self.wechat_pay.appid),
             ("merchant_serial", &self.wechat_pay.merchant_serial),
-            ("platform_serial", &self.wechat_pay.platform_serial),
             ("notify_url", &self.wechat_pay.notify_url),
         ] {
             if value.is_empty() {

@@ -1,5 +1,6 @@
 //! SQL, on the connection of the caller's transaction.
 
+pub mod audit;
 pub mod calls;
 pub mod epochs;
 pub mod leases;

@@ -12,9 +12,9 @@ use crate::{
     app::App,
     domain::{ledger::Movement, money::NANOS_PER_FEN, order::Event},
     error::Error,
-    providers::wechat_pay::Transaction,
+    providers::wechat_pay::{Transaction, out_trade_no},
     store::{
-        ledger,
+        ledger::{self, Posting},
         orders::{self, Order},
     },
 };
@@ -100,9 +100,9 @@ impl App {
         }
         let (state, credit) = order.state.after(Event::PaymentProved);
         if !credit {
-            return Ok(Applied::Before);
+            return repeated(&mut tx, &order, transaction).await;
         }
-        let now = self.clock.now();
+        let now = self.now();
         order.state = state;
         order.paid_at = Some(now);
         orders::save(&mut tx, &order).await?;
@@ -118,6 +118,7 @@ impl App {
             })?;
         self.credit(&mut tx, &order, now).await?;
         tx.commit().await?;
+        metrics::counter!("wanwu_orders_ended_total", "state" => state.as_str()).increment(1);
         self.freed.notify_waiters();
         Ok(Applied::Now)
     }
@@ -136,7 +137,12 @@ impl App {
             return Err(PaymentRefused::Transaction);
         }
         let uuid = Uuid::try_parse(&transaction.out_trade_no).map_err(|_| PaymentRefused::Order)?;
-        Ok(OrderId::from_uuid(uuid))
+        let order_id = OrderId::from_uuid(uuid);
+        // Only the spelling that we gave the provider.
+        if out_trade_no(order_id) != transaction.out_trade_no {
+            return Err(PaymentRefused::Order);
+        }
+        Ok(order_id)
     }
 
     async fn credit(
@@ -146,8 +152,11 @@ impl App {
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         let nanos = order.amount_fen * NANOS_PER_FEN;
-        let movement = Movement::top_up(order.account_id, nanos);
-        ledger::book(tx, self.ids.id(), movement, order.order_id.uuid(), now).await?;
+        let posting = Posting {
+            movement: Movement::top_up(order.account_id, nanos),
+            cause_id: order.order_id.uuid(),
+        };
+        ledger::book(tx, &self.ids, &[posting], now).await?;
         let paid = OrderPaid {
             order_id: order.order_id.to_string(),
             account_id: order.account_id.to_string(),
@@ -166,5 +175,21 @@ impl App {
         };
         wanwu_events::publish(tx, &self.ids, &notification).await?;
         Ok(())
+    }
+}
+
+/// The answer about an order that is credited already: fine for the payment that it was credited
+/// for. A second payment of one order is money that nobody asked for; it is not hidden by a
+/// success: a person gives it back.
+async fn repeated(
+    tx: &mut PgConnection,
+    order: &Order,
+    transaction: &Transaction,
+) -> Result<Applied, PaymentRefused> {
+    let paid = orders::payment_of(tx, order.order_id).await?;
+    if paid.as_deref() == Some(transaction.transaction_id.as_str()) {
+        Ok(Applied::Before)
+    } else {
+        Err(PaymentRefused::Transaction)
     }
 }

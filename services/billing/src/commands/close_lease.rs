@@ -1,5 +1,3 @@
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
 use wanwu_ids::{EpochId, LeaseId};
 
 use crate::{
@@ -11,7 +9,7 @@ use crate::{
     error::Error,
     store::{
         leases::{self, StoredLease},
-        ledger,
+        ledger::{self, Posting},
     },
 };
 
@@ -29,7 +27,7 @@ pub struct CloseLease {
 impl App {
     /// Closes a lease; `true`: all its calls are settled and the rest is free.
     pub async fn close_lease(&self, command: CloseLease) -> Result<bool, Error> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut tx = self.pool.begin().await?;
         let mut stored = leases::lock(&mut tx, command.lease_id)
             .await?
@@ -37,7 +35,8 @@ impl App {
             .ok_or(Error::NotFound)?;
         let rest = stored.lease.close(command.stated)?;
         leases::save(&mut tx, &stored, now).await?;
-        self.give_back(&mut tx, &stored, rest, now).await?;
+        let returned = rest.map(|rest| give_back(&stored, rest));
+        ledger::book(&mut tx, &self.ids, returned.as_slice(), now).await?;
         tx.commit().await?;
         let freed = stored.lease.state == State::Freed;
         if freed {
@@ -45,19 +44,12 @@ impl App {
         }
         Ok(freed)
     }
+}
 
-    /// Books what goes back to the customer when a lease is freed.
-    pub(super) async fn give_back(
-        &self,
-        tx: &mut PgConnection,
-        stored: &StoredLease,
-        rest: Option<i64>,
-        now: DateTime<Utc>,
-    ) -> sqlx::Result<()> {
-        if let Some(rest) = rest.filter(|rest| *rest > 0) {
-            let movement = Movement::lease_return(stored.account_id, rest);
-            ledger::book(tx, self.ids.id(), movement, stored.lease_id.uuid(), now).await?;
-        }
-        Ok(())
+/// What goes back to the customer when a lease is freed.
+pub(super) fn give_back(stored: &StoredLease, rest: i64) -> Posting {
+    Posting {
+        movement: Movement::lease_return(stored.account_id, rest),
+        cause_id: stored.lease_id.uuid(),
     }
 }

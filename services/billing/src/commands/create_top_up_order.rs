@@ -34,7 +34,7 @@ impl App {
     }
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
-        let now = self.clock.now();
+        let now = self.now();
         let order = Order {
             order_id: self.ids.id(),
             account_id: command.account_id,

@@ -26,6 +26,9 @@ pub enum PriceListError {
     /// A published list is not what the file says.
     #[error("price list {0} was published with other prices")]
     Changed(i32),
+    /// A list cannot be in force as it says.
+    #[error("price list {0}: {1}")]
+    Invalid(i32, &'static str),
     /// The database failed.
     #[error("cannot write the price lists")]
     Database(#[from] sqlx::Error),
@@ -47,18 +50,34 @@ struct Entry {
     output_token: i64,
 }
 
-impl From<File> for PriceList {
-    fn from(file: File) -> Self {
+impl TryFrom<File> for PriceList {
+    type Error = PriceListError;
+
+    fn try_from(file: File) -> Result<Self, PriceListError> {
+        let invalid = |what| Err(PriceListError::Invalid(file.version, what));
+        if file.version < 1 {
+            return invalid("versions count from 1");
+        }
+        if file.effective_time.timestamp_subsec_nanos() != 0 {
+            return invalid("the start is a whole second");
+        }
         let mut prices = BTreeMap::new();
         for entry in file.prices {
-            prices.insert((entry.model.clone(), Unit::InputToken), entry.input_token);
-            prices.insert((entry.model, Unit::OutputToken), entry.output_token);
+            if entry.model.is_empty() || entry.input_token < 0 || entry.output_token < 0 {
+                return invalid("a price has no model, or is below zero");
+            }
+            let model = entry.model;
+            prices.insert((model.clone(), Unit::InputToken), entry.input_token);
+            let before = prices.insert((model, Unit::OutputToken), entry.output_token);
+            if before.is_some() {
+                return invalid("a model is priced twice");
+            }
         }
-        Self {
+        Ok(Self {
             version: file.version,
             effective_at: file.effective_time,
             prices,
-        }
+        })
     }
 }
 
@@ -66,8 +85,7 @@ impl App {
     /// Publishes the lists of a folder that are not published yet. A list that was changed under
     /// its version stops the service: calls were billed at it (obligation T3.3.2a).
     pub async fn publish_price_lists(&self, folder: &Path) -> Result<(), PriceListError> {
-        let mut lists = read(folder)?;
-        lists.sort_by_key(|list| list.version);
+        let lists = read(folder)?;
         let mut tx = self.pool.begin().await?;
         prices::lock(&mut tx).await?;
         for list in lists {
@@ -104,7 +122,20 @@ fn read(folder: &Path) -> Result<Vec<PriceList>, PriceListError> {
             .map_err(|error| PriceListError::Read(path.clone(), error))?;
         let file: File =
             toml::from_str(&text).map_err(|error| PriceListError::Parse(path.clone(), error))?;
-        lists.push(file.into());
+        lists.push(PriceList::try_from(file)?);
+    }
+    lists.sort_by_key(|list| list.version);
+    for (before, list) in lists.iter().zip(lists.iter().skip(1)) {
+        if before.version == list.version {
+            return Err(PriceListError::Invalid(
+                list.version,
+                "two files have this version",
+            ));
+        }
+        if before.effective_at >= list.effective_at {
+            let what = "a later version starts later";
+            return Err(PriceListError::Invalid(list.version, what));
+        }
     }
     Ok(lists)
 }

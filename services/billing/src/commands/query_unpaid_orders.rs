@@ -1,3 +1,4 @@
+use futures::StreamExt;
 use wanwu_ids::OrderId;
 
 use super::apply_payment::PaymentRefused;
@@ -9,20 +10,27 @@ use crate::{
     store::orders::{self, Order},
 };
 
+/// Orders that are asked about at the same time.
+const AT_ONCE: usize = 8;
+
 impl App {
     /// Asks the provider about every unpaid order whose time has come: what a callback did not
     /// tell, a query finds. Answers how many were asked about.
     pub async fn query_unpaid_orders(&self) -> Result<usize, Error> {
         let mut connection = self.pool.acquire().await?;
-        let due = orders::due(&mut connection, self.clock.now(), 100).await?;
+        let due = orders::due(&mut connection, self.now(), 100).await?;
         drop(connection);
-        for order_id in &due {
-            if let Err(error) = self.query_order(*order_id).await {
-                tracing::warn!(order.id = %order_id, error = &error as &dyn std::error::Error,
-                    "an order could not be asked about; it will be again");
-            }
-        }
-        Ok(due.len())
+        let found = due.len();
+        // Several at once: an answer that takes its 5 s holds up few.
+        futures::stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |order_id| async move {
+                if let Err(error) = self.query_order(order_id).await {
+                    tracing::warn!(order.id = %order_id, error = &error as &dyn std::error::Error,
+                        "an order could not be asked about; it will be again");
+                }
+            })
+            .await;
+        Ok(found)
     }
 
     async fn query_order(&self, order_id: OrderId) -> Result<(), PaymentRefused> {
@@ -34,7 +42,8 @@ impl App {
                 self.apply_payment(&transaction).await.map(drop)
             }
             Ok(transaction) => self.give_up(&order, &transaction.trade_state).await,
-            // The order never reached the provider: nobody can have paid it.
+            // The order never reached the provider: nobody can have paid it. A refusal is not
+            // signed, so the connection is its proof; were it wrong, the notice would still credit.
             Err(error) if error.is_unknown_order() => self.give_up(&order, "CLOSED").await,
             Err(error) => Err(Error::from(error).into()),
         }
@@ -42,7 +51,7 @@ impl App {
 
     /// Counts a query before it is made.
     async fn start_query(&self, order_id: OrderId) -> Result<Option<Order>, Error> {
-        let now = self.clock.now();
+        let now = self.now();
         let mut tx = self.pool.begin().await?;
         let Some(mut order) = orders::lock(&mut tx, order_id).await? else {
             return Ok(None);
@@ -61,7 +70,7 @@ impl App {
     /// After its time an unpaid order is closed at the provider; only when the provider says that
     /// it is closed does it expire here.
     async fn give_up(&self, order: &Order, trade_state: &str) -> Result<(), PaymentRefused> {
-        if self.clock.now() < order.expires_at {
+        if self.now() < order.expires_at {
             return Ok(());
         }
         if trade_state != "CLOSED" {
@@ -85,9 +94,14 @@ impl App {
         let mut order = orders::lock(&mut tx, order.order_id)
             .await?
             .ok_or(PaymentRefused::Order)?;
-        order.state = order.state.after(Event::ClosedUnpaid).0;
+        let before = order.state;
+        order.state = before.after(Event::ClosedUnpaid).0;
+        if order.state == before {
+            return Ok(());
+        }
         orders::save(&mut tx, &order).await?;
         tx.commit().await?;
+        metrics::counter!("wanwu_orders_ended_total", "state" => order.state.as_str()).increment(1);
         Ok(())
     }
 }

@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use wanwu_ids::{AccountId, CallId, OrderId};
 use wanwu_postgres::page::{Page, PageRequest};
 
@@ -7,8 +10,9 @@ use crate::{
     domain::price::PriceList,
     error::Error,
     store::{
+        audit::{self, Audit},
         calls::{self, Call, Line, Position},
-        ledger::{self, Audit},
+        ledger,
         orders::{self, Order},
         prices,
     },
@@ -71,17 +75,24 @@ impl App {
             .ok_or(Error::NotFound)
     }
 
-    /// The price list with this version.
-    pub async fn price_list_version(&self, version: i32) -> Result<PriceList, Error> {
-        let mut connection = self.pool.acquire().await?;
-        prices::find(&mut connection, version)
-            .await?
-            .ok_or(Error::NoPrices)
+    /// The price list with this version. A list never changes, so it is read once.
+    pub async fn price_list_version(
+        &self,
+        connection: &mut PgConnection,
+        version: i32,
+    ) -> Result<Arc<PriceList>, Error> {
+        if let Some(list) = self.price_lists.read().get(&version) {
+            return Ok(Arc::clone(list));
+        }
+        let list = prices::find(connection, version).await?;
+        let list = Arc::new(list.ok_or(Error::NoPrices)?);
+        self.price_lists.write().insert(version, Arc::clone(&list));
+        Ok(list)
     }
 
     /// What the entries say about the ledger.
     pub async fn audit_ledger(&self) -> Result<Audit, Error> {
-        let mut connection = self.pool.acquire().await?;
-        Ok(ledger::audit(&mut connection).await?)
+        let mut tx = self.pool.begin().await?;
+        Ok(audit::recompute(&mut tx).await?)
     }
 }

@@ -1,12 +1,15 @@
 use sqlx::PgConnection;
 use wanwu_events::HandlerError;
 
+use super::close_lease::give_back;
 use crate::{
     app::App,
     domain::{lease::LeaseError, ledger::Movement},
+    error::Error,
     store::{
         calls::{self, Call},
-        leases, ledger, prices,
+        leases::{self, StoredLease},
+        ledger::{self, Posting},
     },
 };
 
@@ -19,7 +22,8 @@ pub struct SettleUsage {
 /// The usage cannot be true: it becomes a dead letter, and nothing is booked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageRefused {
-    /// Billing lent no such lease.
+    /// Billing lent no such lease. A lease is stored before the router hears of it, so this is not
+    /// a matter of order.
     #[error("there is no such lease")]
     Lease,
     /// The lease is another account's.
@@ -34,51 +38,95 @@ pub enum UsageRefused {
     /// The lease does not allow it.
     #[error("the lease does not allow it")]
     Overdrawn(#[source] LeaseError),
+    /// The call was settled with other numbers.
+    #[error("the call was settled with other numbers")]
+    Conflict,
+    /// A field is not what the contract says.
+    #[error("a field of the usage is not valid")]
+    Field,
+}
+
+impl UsageRefused {
+    /// For metrics.
+    const fn kind(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Account => "account",
+            Self::PriceVersion => "price_version",
+            Self::Amount => "amount",
+            Self::Overdrawn(_) => "overdrawn",
+            Self::Conflict => "conflict",
+            Self::Field => "field",
+        }
+    }
+}
+
+impl From<UsageRefused> for HandlerError {
+    fn from(refused: UsageRefused) -> Self {
+        let reason = refused.kind();
+        metrics::counter!("wanwu_usage_refused_total", "reason" => reason).increment(1);
+        Self::reject(refused)
+    }
 }
 
 impl App {
     /// Books a call in the consumer's transaction, once for its id: from what is lent to revenue.
+    /// When it was the last of a closed lease, the rest of the lease goes back with it.
     pub async fn settle_usage(
         &self,
         tx: &mut PgConnection,
         command: SettleUsage,
     ) -> Result<(), HandlerError> {
         let call = command.call;
-        let now = self.clock.now();
+        let now = self.now();
         let stored = leases::lock(tx, call.lease_id).await?;
-        let mut stored = stored.ok_or_else(|| refuse(UsageRefused::Lease))?;
-        if stored.account_id != call.account_id {
-            return Err(refuse(UsageRefused::Account));
-        }
-        if stored.price_version != call.price_version {
-            return Err(refuse(UsageRefused::PriceVersion));
-        }
-        let list = prices::find(tx, call.price_version).await?;
-        let list = list.ok_or_else(|| refuse(UsageRefused::PriceVersion))?;
-        if list.amount(&call.model, call.input_tokens, call.output_tokens)
-            != Some(call.amount_nanos)
-        {
-            return Err(refuse(UsageRefused::Amount));
-        }
+        let mut stored = stored.ok_or(UsageRefused::Lease)?;
+        self.check(tx, &stored, &call).await?;
         if !calls::insert(tx, &call).await? {
-            return Ok(());
+            // Another event about the same call.
+            let settled = calls::find(tx, call.account_id, call.call_id).await?;
+            let same = settled.is_some_and(|settled| settled.is_bill_of(&call));
+            return if same {
+                Ok(())
+            } else {
+                Err(UsageRefused::Conflict.into())
+            };
         }
-        let rest = stored
-            .lease
-            .settle(call.amount_nanos)
-            .map_err(|error| refuse(UsageRefused::Overdrawn(error)))?;
-        if call.amount_nanos > 0 {
-            let movement = Movement::usage(call.account_id, call.amount_nanos);
-            ledger::book(tx, self.ids.id(), movement, call.call_id.uuid(), now).await?;
-        }
+        let rest = stored.lease.settle(call.amount_nanos);
+        let rest = rest.map_err(UsageRefused::Overdrawn)?;
         leases::save(tx, &stored, now).await?;
-        self.give_back(tx, &stored, rest, now).await?;
+        let mut postings = vec![Posting {
+            movement: Movement::usage(call.account_id, call.amount_nanos),
+            cause_id: call.call_id.uuid(),
+        }];
+        // Together, so that the accounts are locked in their order.
+        postings.extend(rest.map(|rest| give_back(&stored, rest)));
+        ledger::book(tx, &self.ids, &postings, now).await?;
         metrics::counter!("wanwu_calls_settled_total").increment(1);
         Ok(())
     }
-}
 
-fn refuse(refused: UsageRefused) -> HandlerError {
-    metrics::counter!("wanwu_usage_refused_total").increment(1);
-    HandlerError::reject(refused)
+    async fn check(
+        &self,
+        tx: &mut PgConnection,
+        stored: &StoredLease,
+        call: &Call,
+    ) -> Result<(), HandlerError> {
+        if stored.account_id != call.account_id {
+            return Err(UsageRefused::Account.into());
+        }
+        if stored.price_version != call.price_version {
+            return Err(UsageRefused::PriceVersion.into());
+        }
+        let list = self.price_list_version(tx, call.price_version).await;
+        let list = list.map_err(|error| match error {
+            Error::Database(error) => HandlerError::from(error),
+            other => HandlerError::retry(other),
+        })?;
+        let cost = list.amount(&call.model, call.input_tokens, call.output_tokens);
+        if cost != Some(call.amount_nanos) {
+            return Err(UsageRefused::Amount.into());
+        }
+        Ok(())
+    }
 }

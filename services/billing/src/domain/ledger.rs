@@ -1,6 +1,13 @@
+//! Double entry, without a database: accounts, and movements between them.
+//!
+//! **Invariant**: the entries of a movement sum to zero, so the entries of the ledger do.
+//! **Invariant**: accounts are locked in the order of [`LedgerAccount`], by everyone.
+
+use std::collections::BTreeMap;
+
 use wanwu_ids::AccountId;
 
-/// An account of the ledger.
+/// An account of the ledger. Their order here is the order in which they are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
     /// What a customer can spend or lend out; we owe it.
@@ -136,54 +143,114 @@ impl Movement {
         }
     }
 
-    /// Its two entries, in the order in which the accounts are locked: always the same, so that two
-    /// movements never wait for each other.
+    /// Its two entries.
     #[must_use]
-    pub fn entries(self) -> [(LedgerAccount, i64); 2] {
-        let mut entries = [(self.from, -self.nanos), (self.to, self.nanos)];
-        entries.sort_by_key(|(account, _)| *account);
-        entries
+    pub const fn entries(self) -> [(LedgerAccount, i64); 2] {
+        [(self.from, -self.nanos), (self.to, self.nanos)]
     }
+}
+
+/// What movements that are booked together do to each account, in the order in which the accounts
+/// are locked: always the same, so that no two transactions wait for each other in a circle.
+#[must_use]
+pub fn changes(movements: impl IntoIterator<Item = Movement>) -> BTreeMap<LedgerAccount, i64> {
+    let mut changes = BTreeMap::new();
+    for (account, nanos) in movements.into_iter().flat_map(Movement::entries) {
+        *changes.entry(account).or_default() += nanos;
+    }
+    changes
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
     use wanwu_ids::Ids;
 
     use super::*;
 
+    /// What a customer has, counted in the plainest way: the oracle.
+    #[derive(Clone, Copy, Default)]
+    struct Customer {
+        paid: i64,
+        available: i64,
+        leased: i64,
+        spent: i64,
+    }
+
+    impl Customer {
+        /// Moves, or does not because it is not there.
+        fn step(&mut self, kind: Kind, nanos: i64) -> bool {
+            let (from, to) = match kind {
+                Kind::TopUp => {
+                    self.paid += nanos;
+                    self.available += nanos;
+                    return true;
+                }
+                Kind::Lease => (&mut self.available, &mut self.leased),
+                Kind::Usage => (&mut self.leased, &mut self.spent),
+                Kind::LeaseReturn => (&mut self.leased, &mut self.available),
+            };
+            let there = *from >= nanos;
+            if there {
+                *from -= nanos;
+                *to += nanos;
+            }
+            there
+        }
+    }
+
+    fn movement(kind: Kind, customer: AccountId, nanos: i64) -> Movement {
+        match kind {
+            Kind::TopUp => Movement::top_up(customer, nanos),
+            Kind::Lease => Movement::lease(customer, nanos),
+            Kind::Usage => Movement::usage(customer, nanos),
+            Kind::LeaseReturn => Movement::lease_return(customer, nanos),
+        }
+    }
+
+    const KINDS: [Kind; 4] = [Kind::TopUp, Kind::Lease, Kind::Usage, Kind::LeaseReturn];
+
     proptest! {
         #[test]
-        fn whatever_is_moved_the_ledger_sums_to_zero(
-            moves in prop::collection::vec((0_u8..4, 0_usize..3, 1_i64..1_000_000), 0..200),
+        fn the_accounts_hold_what_an_oracle_counts(
+            moves in prop::collection::vec((0_usize..4, 0_usize..3, 1_i64..1_000_000), 0..200),
         ) {
             let ids = Ids::system();
-            let customers: [AccountId; 3] = [ids.id(), ids.id(), ids.id()];
+            let names: [AccountId; 3] = [ids.id(), ids.id(), ids.id()];
+            let mut oracle = [Customer::default(); 3];
             let mut balances = BTreeMap::<LedgerAccount, i64>::new();
             for (kind, customer, nanos) in moves {
-                let customer = customers[customer];
-                let movement = match kind {
-                    0 => Movement::top_up(customer, nanos),
-                    1 => Movement::lease(customer, nanos),
-                    2 => Movement::usage(customer, nanos),
-                    _ => Movement::lease_return(customer, nanos),
-                };
-                // As the table's check would: nobody spends what they do not hold.
+                let movement = movement(KINDS[kind], names[customer], nanos);
                 let holds = balances.get(&movement.from).copied().unwrap_or_default();
-                if movement.from != LedgerAccount::CashWechat && holds < nanos {
-                    continue;
-                }
-                for (account, amount) in movement.entries() {
-                    *balances.entry(account).or_default() += amount;
+                // As the table's check: nobody spends what they do not hold.
+                let there = movement.from == LedgerAccount::CashWechat || holds >= nanos;
+                prop_assert_eq!(oracle[customer].step(KINDS[kind], nanos), there);
+                if there {
+                    for (account, change) in changes([movement]) {
+                        *balances.entry(account).or_default() += change;
+                    }
                 }
                 prop_assert_eq!(balances.values().sum::<i64>(), 0);
             }
-            for (account, balance) in balances {
-                prop_assert!(account == LedgerAccount::CashWechat || balance >= 0);
+            let holds = |account| balances.get(&account).copied().unwrap_or_default();
+            for (name, customer) in names.into_iter().zip(oracle) {
+                prop_assert_eq!(holds(LedgerAccount::Available(name)), customer.available);
+                prop_assert_eq!(holds(LedgerAccount::Leased(name)), customer.leased);
+                prop_assert_eq!(holds(LedgerAccount::Revenue(name)), customer.spent);
             }
+            let paid: i64 = oracle.iter().map(|customer| customer.paid).sum();
+            prop_assert_eq!(holds(LedgerAccount::CashWechat), -paid);
+        }
+
+        #[test]
+        fn what_is_booked_together_locks_in_one_order_and_sums_to_zero(
+            moves in prop::collection::vec((0_usize..4, 1_i64..1_000_000), 1..6),
+        ) {
+            let customer: AccountId = Ids::system().id();
+            let together = moves.iter().map(|(kind, n)| movement(KINDS[*kind], customer, *n));
+            let changes = changes(together);
+            prop_assert!(changes.keys().is_sorted());
+            prop_assert_eq!(changes.values().sum::<i64>(), 0);
         }
     }
 }

@@ -5,7 +5,16 @@ use wanwu_events::{Handler, HandlerError};
 use wanwu_ids::InvalidId;
 use wanwu_proto::inference::v1::UsageRecorded;
 
-use crate::{app::App, commands::SettleUsage, store::calls::Call};
+use crate::{
+    app::App,
+    commands::{SettleUsage, UsageRefused},
+    store::calls::Call,
+};
+
+/// Longest name of a model.
+const MAX_MODEL: usize = 128;
+/// Where counts can come from.
+const SOURCES: [&str; 3] = ["engine", "progress", "estimate"];
 
 /// Settles the calls that inference-routing records.
 pub struct SettleRecordedUsage(pub Arc<App>);
@@ -16,19 +25,27 @@ impl Handler<UsageRecorded> for SettleRecordedUsage {
         tx: &mut PgConnection,
         event: UsageRecorded,
     ) -> Result<(), HandlerError> {
-        let now = self.0.clock.now();
-        let call = parse(event, now).map_err(HandlerError::reject)?;
+        let call = parse(event, self.0.now())?;
         self.0.settle_usage(tx, SettleUsage { call }).await
     }
 }
 
-fn parse(event: UsageRecorded, now: chrono::DateTime<chrono::Utc>) -> Result<Call, InvalidId> {
+fn parse(event: UsageRecorded, now: chrono::DateTime<chrono::Utc>) -> Result<Call, UsageRefused> {
+    let fits = event.model.len() <= MAX_MODEL
+        && SOURCES.contains(&event.usage_source.as_str())
+        && event.input_tokens >= 0
+        && event.output_tokens >= 0
+        && event.amount_nanos >= 0;
+    if !fits {
+        return Err(UsageRefused::Field);
+    }
+    let field = |_: InvalidId| UsageRefused::Field;
     Ok(Call {
-        call_id: event.call_id.parse()?,
-        lease_id: event.lease_id.parse()?,
-        account_id: event.account_id.parse()?,
-        app_id: event.app_id.parse()?,
-        key_id: event.key_id.parse()?,
+        call_id: event.call_id.parse().map_err(field)?,
+        lease_id: event.lease_id.parse().map_err(field)?,
+        account_id: event.account_id.parse().map_err(field)?,
+        app_id: event.app_id.parse().map_err(field)?,
+        key_id: event.key_id.parse().map_err(field)?,
         model: event.model,
         input_tokens: event.input_tokens,
         output_tokens: event.output_tokens,

@@ -48,10 +48,10 @@ impl LeaseService for Handlers {
             want_nanos: amount("want_nanos", request.want_nanos)?,
         };
         let lease = self.0.acquire_lease(command).await?;
-        let list = self.0.price_list_version(lease.price_version).await?;
+        let list = self.0.prices_of(&lease).await?;
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease.into()),
-            price_list: Some(list.into()),
+            price_list: Some(list.as_ref().clone().into()),
         }))
     }
 

@@ -14,7 +14,7 @@ impl PriceService for Handlers {
         request: Request<GetPriceListRequest>,
     ) -> Result<Response<GetPriceListResponse>, Status> {
         let instant = match request.get_ref().instant {
-            None => self.0.clock.now(),
+            None => self.0.now(),
             Some(at) => u32::try_from(at.nanos)
                 .ok()
                 .and_then(|nanos| DateTime::from_timestamp(at.seconds, nanos))

@@ -7,7 +7,7 @@ mod client;
 mod notice;
 mod signature;
 
-pub use client::{WechatPay, WechatPayError};
+pub use client::{WechatPay, WechatPayError, out_trade_no};
 pub use notice::{Notice, NoticeError};
 pub use signature::{MerchantKey, Platform, SignatureError, Signed};
 

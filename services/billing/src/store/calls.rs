@@ -5,7 +5,7 @@ use uuid::Uuid;
 use wanwu_ids::{AccountId, AppId, CallId, KeyId, LeaseId, OrderId};
 
 /// The bill of one call.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Call {
     /// The call.
     pub call_id: CallId,
@@ -31,6 +31,19 @@ pub struct Call {
     pub usage_source: String,
     /// When it was booked.
     pub booked_at: DateTime<Utc>,
+}
+
+impl Call {
+    /// The other is the same bill, told another time.
+    #[must_use]
+    pub fn is_bill_of(&self, other: &Self) -> bool {
+        let booked_at = self.booked_at;
+        let other = Self {
+            booked_at,
+            ..other.clone()
+        };
+        *self == other
+    }
 }
 
 /// Writes the bill of a call; `false` when it was there.

@@ -80,6 +80,19 @@ pub async fn insert(
     Ok(())
 }
 
+/// The lease with this id.
+pub async fn find(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<StoredLease>> {
+    let row: Option<Row> = sqlx::query_as(
+        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
+                stated_nanos, settled_calls, settled_nanos
+         from leases where lease_id = $1",
+    )
+    .bind(id)
+    .fetch_optional(tx)
+    .await?;
+    row.map(TryInto::try_into).transpose()
+}
+
 /// The lease with this id, locked until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<StoredLease>> {
     let row: Option<Row> = sqlx::query_as(

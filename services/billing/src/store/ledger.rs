@@ -1,54 +1,109 @@
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
-use wanwu_ids::{AccountId, TransferId};
+use wanwu_ids::{AccountId, Ids, TransferId};
 
-use crate::domain::ledger::{LedgerAccount, Movement};
+use crate::domain::ledger::{LedgerAccount, Movement, changes};
 
-/// What came of a movement.
+/// What came of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Booked {
     /// It is booked now.
     Now,
-    /// The same cause was booked before: nothing changed.
+    /// The same causes were booked before: nothing changed.
     Before,
 }
 
-/// Books a movement: the transfer, its two entries and the balances, or nothing when its cause was
-/// booked before. A balance that would fall below zero violates
-/// `ledger_accounts_balance_nanos_check`.
+/// A movement and what it is booked for: the pair of kind and cause is booked once, ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Posting {
+    /// What moves.
+    pub movement: Movement,
+    /// The order, the lease or the call.
+    pub cause_id: Uuid,
+}
+
+/// Books movements together: for each the transfer and its two entries, and the balances; or
+/// nothing when their causes were booked before. Movements of nothing are left out. A balance
+/// that would fall below zero violates `ledger_accounts_balance_nanos_check`.
 pub async fn book(
     tx: &mut PgConnection,
-    transfer_id: TransferId,
-    movement: Movement,
-    cause_id: Uuid,
+    ids: &Ids,
+    postings: &[Posting],
     now: DateTime<Utc>,
 ) -> sqlx::Result<Booked> {
-    let inserted = sqlx::query(
-        "insert into transfers (transfer_id, kind, cause_id, booked_at) values ($1, $2, $3, $4)
-         on conflict on constraint transfers_kind_cause_id_key do nothing",
-    )
-    .bind(transfer_id)
-    .bind(movement.kind.as_str())
-    .bind(cause_id)
-    .bind(now)
-    .execute(&mut *tx)
-    .await?;
-    if inserted.rows_affected() == 0 {
+    let postings: Vec<(TransferId, Posting)> = postings
+        .iter()
+        .filter(|posting| posting.movement.nanos > 0)
+        .map(|posting| (ids.id(), *posting))
+        .collect();
+    if postings.is_empty() {
+        return Ok(Booked::Now);
+    }
+    if insert_transfers(tx, &postings, now).await? == Booked::Before {
         return Ok(Booked::Before);
     }
-    for (account, nanos) in movement.entries() {
-        let ledger_account_id = add(tx, account, nanos).await?;
-        sqlx::query(
-            "insert into entries (transfer_id, ledger_account_id, amount_nanos) values ($1, $2, $3)",
-        )
-        .bind(transfer_id)
-        .bind(ledger_account_id)
-        .bind(nanos)
-        .execute(&mut *tx)
-        .await?;
+    let mut accounts = HashMap::new();
+    let movements = postings.iter().map(|(_, posting)| posting.movement);
+    for (account, nanos) in changes(movements) {
+        accounts.insert(account, add(tx, account, nanos).await?);
     }
+    let (mut transfers, mut numbers, mut amounts) = (Vec::new(), Vec::new(), Vec::new());
+    for (transfer_id, posting) in postings {
+        for (account, nanos) in posting.movement.entries() {
+            transfers.push(transfer_id);
+            numbers.push(accounts[&account]);
+            amounts.push(nanos);
+        }
+    }
+    sqlx::query(
+        "insert into entries (transfer_id, ledger_account_id, amount_nanos)
+         select * from unnest($1::uuid[], $2::bigint[], $3::bigint[])",
+    )
+    .bind(transfers)
+    .bind(numbers)
+    .bind(amounts)
+    .execute(tx)
+    .await?;
     Ok(Booked::Now)
+}
+
+async fn insert_transfers(
+    tx: &mut PgConnection,
+    postings: &[(TransferId, Posting)],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Booked> {
+    let ids: Vec<_> = postings.iter().map(|(id, _)| *id).collect();
+    let kinds: Vec<_> = postings
+        .iter()
+        .map(|(_, posting)| posting.movement.kind.as_str())
+        .collect();
+    let causes: Vec<_> = postings
+        .iter()
+        .map(|(_, posting)| posting.cause_id)
+        .collect();
+    let inserted = sqlx::query(
+        "insert into transfers (transfer_id, kind, cause_id, booked_at)
+         select id, kind, cause_id, $4
+         from unnest($1::uuid[], $2::text[], $3::uuid[]) as new (id, kind, cause_id)
+         on conflict on constraint transfers_kind_cause_id_key do nothing",
+    )
+    .bind(ids)
+    .bind(kinds)
+    .bind(causes)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    match usize::try_from(inserted.rows_affected()) {
+        Ok(0) => Ok(Booked::Before),
+        Ok(all) if all == postings.len() => Ok(Booked::Now),
+        // What is booked together was booked together.
+        _ => Err(sqlx::Error::Protocol(
+            "a part of a booking was booked before".to_owned(),
+        )),
+    }
 }
 
 /// Changes a balance; an account begins with its first entry. An upsert alone would not do:
@@ -103,37 +158,6 @@ pub async fn balances(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Res
          from ledger_accounts where account_id = $1",
     )
     .bind(account_id)
-    .fetch_one(tx)
-    .await
-}
-
-/// What the entries say about the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Audit {
-    /// The sum of all entries, as decimal text.
-    pub entries_sum: String,
-    /// Transfers that do not sum to zero.
-    pub unbalanced_transfers: i64,
-    /// Accounts whose balance is not the sum of their entries.
-    pub wrong_balances: i64,
-    /// How many entries there are.
-    pub entries: i64,
-}
-
-/// Recomputes the ledger from its entries, in one snapshot.
-pub async fn audit(tx: &mut PgConnection) -> sqlx::Result<Audit> {
-    sqlx::query_as(
-        "select
-             (select coalesce(sum(amount_nanos), 0)::text from entries) as entries_sum,
-             (select count(*) from (
-                 select from entries group by transfer_id
-                 having sum(amount_nanos) <> 0) as unbalanced) as unbalanced_transfers,
-             (select count(*) from ledger_accounts a
-              where a.balance_nanos <> (
-                  select coalesce(sum(e.amount_nanos), 0) from entries e
-                  where e.ledger_account_id = a.ledger_account_id)) as wrong_balances,
-             (select count(*) from entries) as entries",
-    )
     .fetch_one(tx)
     .await
 }

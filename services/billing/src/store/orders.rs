@@ -174,3 +174,26 @@ pub async fn insert_payment(
     .await?;
     Ok(())
 }
+
+/// The provider's transaction that paid an order.
+pub async fn payment_of(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("select provider_transaction_id from payments where order_id = $1")
+        .bind(id)
+        .fetch_optional(tx)
+        .await
+}
+
+/// How many orders wait, by state.
+pub async fn count_unpaid(tx: &mut PgConnection) -> sqlx::Result<[(State, i64); 2]> {
+    let (created, awaiting): (i64, i64) = sqlx::query_as(
+        "select count(*) filter (where state = 'created'),
+                count(*) filter (where state = 'awaiting_payment')
+         from orders where state in ('created', 'awaiting_payment')",
+    )
+    .fetch_one(tx)
+    .await?;
+    Ok([
+        (State::Created, created),
+        (State::AwaitingPayment, awaiting),
+    ])
+}

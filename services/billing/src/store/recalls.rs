@@ -14,16 +14,14 @@ pub async fn want(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Result<
     Ok(())
 }
 
-/// Accounts whose idle leases were wanted back at or after `since`.
-pub async fn since(
-    pool: &PgPool,
-    since: DateTime<Utc>,
-) -> sqlx::Result<Vec<(AccountId, DateTime<Utc>)>> {
+/// Accounts whose idle leases were wanted back within the last second, by the database's clock: no
+/// replica's clock decides, and none is missed because another was committed before it.
+pub async fn recent(pool: &PgPool) -> sqlx::Result<Vec<(AccountId, DateTime<Utc>)>> {
     sqlx::query_as(
-        "select account_id, wanted_at from recalls where wanted_at >= $1
-         order by wanted_at limit 1000",
+        "select account_id, wanted_at from recalls
+         where wanted_at > clock_timestamp() - interval '1 second'
+         order by wanted_at desc limit 1000",
     )
-    .bind(since)
     .fetch_all(pool)
     .await
 }

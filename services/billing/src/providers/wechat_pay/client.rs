@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use url::Url;
 use wanwu_clock::{SharedClock, SharedEntropy};
+use wanwu_ids::OrderId;
 
 use super::{MerchantKey, Platform, SignatureError, Signed, Transaction};
 use crate::{config::WechatPayConfig, store::orders::Order};
@@ -76,8 +77,7 @@ impl WechatPay {
             .build()
             .map_err(WechatPayError::Silent)?;
         let key = MerchantKey::from_file(&config.merchant_key_file)?;
-        let platform =
-            Platform::from_file(&config.platform_certificate_file, &config.platform_serial)?;
+        let platform = Platform::from_config(&config)?;
         Ok(Arc::new(Self {
             http,
             config,
@@ -118,7 +118,7 @@ impl WechatPay {
             "appid": self.config.appid,
             "mchid": self.config.mchid,
             "description": "万物账户充值",
-            "out_trade_no": out_trade_no(order),
+            "out_trade_no": out_trade_no(order.order_id),
             "time_expire": order.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true),
             "notify_url": self.config.notify_url,
             "amount": {"total": order.amount_fen, "currency": "CNY"},
@@ -136,18 +136,24 @@ impl WechatPay {
     pub async fn query(&self, order: &Order) -> Result<Transaction, WechatPayError> {
         let path = format!(
             "/v3/pay/transactions/out-trade-no/{}?mchid={}",
-            out_trade_no(order),
+            out_trade_no(order.order_id),
             self.config.mchid
         );
         let answer = self.call(Method::GET, &path, None).await?;
-        serde_json::from_value(answer).map_err(|_| WechatPayError::Unreadable)
+        let transaction: Transaction =
+            serde_json::from_value(answer).map_err(|_| WechatPayError::Unreadable)?;
+        // The signature does not cover the question: an answer about another order proves nothing.
+        if transaction.out_trade_no != out_trade_no(order.order_id) {
+            return Err(WechatPayError::Unreadable);
+        }
+        Ok(transaction)
     }
 
     /// Closes an order: nobody can pay it any more.
     pub async fn close(&self, order: &Order) -> Result<(), WechatPayError> {
         let path = format!(
             "/v3/pay/transactions/out-trade-no/{}/close",
-            out_trade_no(order)
+            out_trade_no(order.order_id)
         );
         let body = json!({"mchid": self.config.mchid});
         self.call(Method::POST, &path, Some(&body)).await.map(drop)
@@ -162,9 +168,12 @@ impl WechatPay {
         let body = body.map(Value::to_string).unwrap_or_default();
         let address = self.address(path)?;
         let authorization = self.authorization(&method, path, &body, self.clock.now())?;
-        let response = self
-            .http
-            .request(method, address)
+        let mut request = self.http.request(method, address);
+        if !self.config.platform_public_key_id.is_empty() {
+            // Asks for answers that are signed with this key.
+            request = request.header("wechatpay-serial", &self.config.platform_public_key_id);
+        }
+        let response = request
             .header("authorization", authorization)
             .header("accept", "application/json")
             .header("content-type", "application/json")
@@ -205,13 +214,7 @@ impl WechatPay {
 
     async fn answer(&self, response: Response) -> Result<Value, WechatPayError> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| WechatPayError::Silent(error.without_url()))?;
-        if body.len() > MAX_ANSWER {
-            return Err(WechatPayError::Unreadable);
-        }
+        let body = read(response).await?;
         if !status.is_success() {
             // A refusal decides nothing about money, so it need not be proved.
             let refusal: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -235,8 +238,20 @@ impl WechatPay {
 
 /// Our number of an order at the provider: at most 32 letters and digits.
 #[must_use]
-pub fn out_trade_no(order: &Order) -> String {
-    order.order_id.uuid().simple().to_string()
+pub fn out_trade_no(order_id: OrderId) -> String {
+    order_id.uuid().simple().to_string()
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, WechatPayError> {
+    let silent = |error: reqwest::Error| WechatPayError::Silent(error.without_url());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(silent)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(WechatPayError::Unreadable);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn signed<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Signed<'a> {

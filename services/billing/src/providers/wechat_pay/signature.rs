@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -7,8 +7,12 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Duration, Utc};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use rustls_pki_types::{
+    CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObject,
+};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer, x509::SubjectPublicKeyInfo};
+
+use crate::config::WechatPayConfig;
 
 /// How far the provider's time may be from ours.
 const MAX_SKEW: Duration = Duration::seconds(300);
@@ -19,9 +23,9 @@ pub enum SignatureError {
     /// The merchant's key cannot be used.
     #[error("the merchant's key cannot be used")]
     MerchantKey,
-    /// The platform's certificate cannot be used.
-    #[error("the platform's certificate cannot be used")]
-    PlatformCertificate,
+    /// The platform's certificate or public key cannot be used.
+    #[error("the platform's certificate or public key cannot be used")]
+    PlatformKey,
     /// A header of the signature is absent.
     #[error("a header of the signature is absent")]
     Absent,
@@ -79,24 +83,29 @@ pub struct Signed<'a> {
     pub body: &'a [u8],
 }
 
-/// The platform's certificate, which proves what we receive.
-pub struct Platform {
-    serial: String,
-    public_key: Vec<u8>,
-}
+/// The platform's public keys by serial, which prove what we receive: of its certificate, of its
+/// public-key mode (`PUB_KEY_ID_...`), or of both while a merchant moves from one to the other.
+pub struct Platform(HashMap<String, Vec<u8>>);
 
 impl Platform {
-    /// Reads the certificate in PEM; `serial` is what its signatures name.
-    pub fn from_file(path: &Path, serial: &str) -> Result<Self, SignatureError> {
-        let der =
-            CertificateDer::from_pem_file(path).map_err(|_| SignatureError::PlatformCertificate)?;
-        let (_, certificate) =
-            X509Certificate::from_der(&der).map_err(|_| SignatureError::PlatformCertificate)?;
-        let public_key = certificate.public_key().subject_public_key.data.to_vec();
-        Ok(Self {
-            serial: serial.to_owned(),
-            public_key,
-        })
+    /// Reads the configured keys.
+    ///
+    /// # Errors
+    /// When there is none, or one cannot be used.
+    pub fn from_config(config: &WechatPayConfig) -> Result<Self, SignatureError> {
+        let mut keys = HashMap::new();
+        if !config.platform_serial.is_empty() {
+            let key = certified(&config.platform_certificate_file)?;
+            keys.insert(config.platform_serial.clone(), key);
+        }
+        if !config.platform_public_key_id.is_empty() {
+            let key = bare(&config.platform_public_key_file)?;
+            keys.insert(config.platform_public_key_id.clone(), key);
+        }
+        if keys.is_empty() {
+            return Err(SignatureError::PlatformKey);
+        }
+        Ok(Self(keys))
     }
 
     /// Believes what is signed, or says why not. The time is checked too: an old notice that
@@ -111,9 +120,7 @@ impl Platform {
         if parts.iter().any(|part| part.is_empty()) {
             return Err(SignatureError::Absent);
         }
-        if signed.serial != self.serial {
-            return Err(SignatureError::Serial);
-        }
+        let key = self.0.get(signed.serial).ok_or(SignatureError::Serial)?;
         let at = signed
             .timestamp
             .parse()
@@ -129,8 +136,22 @@ impl Platform {
         let mut message = format!("{}\n{}\n", signed.timestamp, signed.nonce).into_bytes();
         message.extend_from_slice(signed.body);
         message.push(b'\n');
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public_key)
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
             .verify(&message, &signature)
             .map_err(|_| SignatureError::Wrong)
     }
+}
+
+fn certified(path: &Path) -> Result<Vec<u8>, SignatureError> {
+    let der = CertificateDer::from_pem_file(path).map_err(|_| SignatureError::PlatformKey)?;
+    let (_, certificate) =
+        X509Certificate::from_der(&der).map_err(|_| SignatureError::PlatformKey)?;
+    Ok(certificate.public_key().subject_public_key.data.to_vec())
+}
+
+fn bare(path: &Path) -> Result<Vec<u8>, SignatureError> {
+    let der =
+        SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|_| SignatureError::PlatformKey)?;
+    let (_, key) = SubjectPublicKeyInfo::from_der(&der).map_err(|_| SignatureError::PlatformKey)?;
+    Ok(key.subject_public_key.data.to_vec())
 }

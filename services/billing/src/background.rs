@@ -1,0 +1,113 @@
+//! What billing does unasked: it looks at unpaid orders, passes recalls of other replicas on, and
+//! measures.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+use wanwu_ids::AccountId;
+use wanwu_service::Shell;
+
+use crate::{
+    app::App,
+    error::Error,
+    store::{audit, leases, orders, recalls},
+};
+
+/// How often unpaid orders are looked at.
+const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
+/// How often recalls of other replicas are looked at.
+const LOOK_AT_RECALLS: Duration = Duration::from_millis(50);
+/// How often what the alerts look at is measured.
+const MEASURE: Duration = Duration::from_secs(30);
+/// How often the ledger is recomputed from its entries.
+const AUDIT: Duration = Duration::from_secs(3600);
+
+/// Starts the tasks.
+pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("unpaid orders", async move {
+        let ask = || this.query_unpaid_orders();
+        every(LOOK_AT_ORDERS, &stop, "unpaid orders", ask).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("recalls", async move { this.pass_recalls_on(stop).await });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("measure", async move {
+        every(MEASURE, &stop, "balances", || this.measure()).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("audit", async move {
+        every(AUDIT, &stop, "the ledger", || this.audit()).await;
+    });
+}
+
+impl App {
+    /// Tells the routers that watch here what was recalled through another replica.
+    pub async fn pass_recalls_on(&self, stop: CancellationToken) {
+        let mut told = HashMap::<AccountId, DateTime<Utc>>::new();
+        let pause = || stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_RECALLS));
+        while pause().await.is_some() {
+            // Away: who waits for credit is refused, and the next look finds what is new.
+            let Ok(wanted) = recalls::recent(&self.pool).await else {
+                continue;
+            };
+            for (account_id, at) in &wanted {
+                if told.get(account_id) != Some(at) {
+                    // Nobody watches: nobody to tell.
+                    let _ = self.recalls.send(*account_id);
+                }
+            }
+            told = wanted.into_iter().collect();
+        }
+    }
+
+    /// Sets the gauges that the alerts look at.
+    pub async fn measure(&self) -> Result<(), Error> {
+        let mut connection = self.pool.acquire().await?;
+        set_imbalance("balances", audit::glance(&mut connection).await?);
+        let age = leases::oldest_unsettled(&mut connection, self.now()).await?;
+        metrics::gauge!("wanwu_leases_unsettled_oldest_seconds").set(age);
+        for (state, orders) in orders::count_unpaid(&mut connection).await? {
+            metrics::gauge!("wanwu_orders", "state" => state.as_str()).set(orders as f64);
+        }
+        Ok(())
+    }
+
+    /// Recomputes the ledger for the alert.
+    pub async fn audit(&self) -> Result<(), Error> {
+        set_imbalance("entries", self.audit_ledger().await?.wrong());
+        Ok(())
+    }
+}
+
+fn set_imbalance(looked_at: &'static str, wrong: i64) {
+    if wrong != 0 {
+        tracing::error!(looked_at, wrong, "the ledger does not balance");
+    }
+    metrics::gauge!("wanwu_ledger_imbalance", "looked_at" => looked_at).set(wrong as f64);
+}
+
+/// Does something at once and then again and again until stopped; says once when it begins to
+/// fail.
+async fn every<T, F: Future<Output = Result<T, Error>>>(
+    pause: Duration,
+    stop: &CancellationToken,
+    what: &'static str,
+    work: impl Fn() -> F,
+) {
+    let mut failing = false;
+    while !stop.is_cancelled() {
+        match work().await {
+            Ok(_) => failing = false,
+            Err(error) => {
+                if !failing {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, what, "cannot be looked at");
+                }
+                failing = true;
+            }
+        }
+        let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+}
