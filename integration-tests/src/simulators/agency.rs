@@ -62,7 +62,6 @@ struct Truth {
 }
 
 /// The simulator.
-#[must_use]
 pub fn routes(config: Config) -> Router {
     let faults = Faults::default();
     let agency = Arc::new(Agency {

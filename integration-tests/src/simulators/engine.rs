@@ -91,7 +91,6 @@ struct Engine {
 const TEXT: &str = "万物皆有其名，名正则言顺，言顺则事成。";
 
 /// The simulator.
-#[must_use]
 pub fn routes() -> Router {
     let faults = Faults::default();
     let engine = Arc::new(Engine {

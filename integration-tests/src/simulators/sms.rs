@@ -48,7 +48,6 @@ struct Truth {
 }
 
 /// The simulator.
-#[must_use]
 pub fn routes(config: Config) -> Router {
     let faults = Faults::default();
     let sms = Arc::new(Sms {

@@ -1,0 +1,11 @@
+//! The whole platform as processes, on the stack that `WANWU_STACK` names.
+
+mod clients;
+mod codes;
+mod devices;
+mod gates;
+mod money;
+mod owners;
+mod peers;
+mod sessions;
+mod world;
