@@ -3,6 +3,14 @@
 //! A figure measures real parts on a running stack and says whether its goal holds. Figures of
 //! correctness fail `scripts/test`; figures of speed are printed.
 
+mod customers;
+mod kill_each;
+mod one_trace;
+mod openai_clients;
+mod overhead;
+mod planted_values;
+mod revocation;
+
 use std::{future::Future, pin::Pin};
 
 use crate::stack::Stack;
@@ -68,7 +76,14 @@ impl Reading {
 /// All of them, by name. A new figure is a file in `figures/` and a line here.
 #[must_use]
 pub fn all() -> Vec<Figure> {
-    Vec::new()
+    vec![
+        kill_each::figure(),
+        one_trace::figure(),
+        openai_clients::figure(),
+        overhead::figure(),
+        planted_values::figure(),
+        revocation::figure(),
+    ]
 }
 
 #[cfg(test)]

@@ -272,7 +272,9 @@ async fn a_revoked_key_is_refused_within_a_second() {
 async fn a_client_outside_the_mainland_networks_is_refused() {
     let stack = stack();
     // Another loopback address stands for a foreign one: the table of the stack does not hold it.
-    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
     let client = reqwest::Client::builder()
         .local_address(Some("127.9.9.9".parse().unwrap()))
         .no_proxy()

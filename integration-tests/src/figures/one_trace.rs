@@ -1,0 +1,48 @@
+//! One trace shows the request, the call and the consumer of its usage.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::json;
+
+use super::{Figure, Kind, Reading, Tier, customers::scripted};
+use crate::{
+    journey::{Journey, wait_for_trace},
+    stack::Stack,
+    trace::tree,
+};
+
+const EXPECTED: [(&str, &str); 4] = [
+    ("edge", "server"),
+    ("inference-routing", "server"),
+    ("billing", "server"),
+    ("billing", "consumer"),
+];
+
+/// The figure.
+pub(super) fn figure() -> Figure {
+    Figure {
+        name: "one-trace",
+        claim: "one trace with spans from edge, inference-routing, billing and the consumer of the usage",
+        kind: Kind::Correctness,
+        measure: |stack, tier| Box::pin(measure(stack, tier)),
+    }
+}
+
+async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
+    let journey = Journey::ready_to_call(&stack, 100).await?;
+    let answer = journey
+        .chat_stream(scripted(json!({"tokens": 5})), |_| ())
+        .await?;
+    let limit = Duration::from_secs(15);
+    let spans = wait_for_trace(&stack, &answer.trace_id, &EXPECTED, limit).await?;
+    for line in tree(&spans) {
+        println!("  {line}");
+    }
+    let services: BTreeSet<_> = spans.iter().map(|span| span.service.clone()).collect();
+    Ok(Reading {
+        figure: services.len().to_string(),
+        unit: "services in one trace".to_owned(),
+        goal: ">= 3, the consumer among them".to_owned(),
+        holds: services.len() >= 3,
+    })
+}
