@@ -1,4 +1,3 @@
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use totp_rs::{Algorithm, TOTP, TotpUrlError};
 
 /// Seconds of one step (RFC 6238).
@@ -20,8 +19,7 @@ impl Authenticator {
         let now = unix_seconds / STEP;
         (now.saturating_sub(1)..=now + 1).find_map(|step| {
             let number = i64::try_from(step).ok()?;
-            let right = self.0.generate(step * STEP);
-            let right = verify_slices_are_equal(right.as_bytes(), code.as_bytes()).is_ok();
+            let right = self.0.generate(step * STEP) == code;
             (right && number > last_step).then_some(number)
         })
     }

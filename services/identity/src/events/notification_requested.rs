@@ -7,24 +7,24 @@ use wanwu_proto::identity::v1::NotificationRequested;
 
 use crate::{app::App, error::Error};
 
-/// Writes down what services want people to be told; it is sent when that is committed.
-pub struct NoteRequestedNotification(pub Arc<App>);
+/// Sends what services want people to be told.
+pub struct SendRequestedNotification(pub Arc<App>);
 
-impl Handler<NotificationRequested> for NoteRequestedNotification {
+impl Handler<NotificationRequested> for SendRequestedNotification {
     async fn handle(
         &self,
-        tx: &mut PgConnection,
+        _: &mut PgConnection,
         event: NotificationRequested,
     ) -> Result<(), HandlerError> {
         let account_id = event
             .account_id
             .parse()
             .map_err(|error: InvalidId| HandlerError::reject(error))?;
-        let noted = self
+        let sent = self
             .0
-            .note_notification(tx, account_id, &event.template, &event.params)
+            .send_notification(account_id, &event.template, &event.params)
             .await;
-        noted.map_err(|error| match error {
+        sent.map_err(|error| match error {
             Error::NotFound | Error::Invalid { .. } => HandlerError::reject(error),
             error => HandlerError::retry(error),
         })
