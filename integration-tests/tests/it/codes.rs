@@ -118,7 +118,7 @@ async fn only_mainland_numbers_are_taken() {
         "13490000000",
         "14400000000",
         "85291234567",
-        "+8613800138000",
+        "+15555550100",
     ] {
         let outcome = journey
             .api()
