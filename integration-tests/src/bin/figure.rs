@@ -86,6 +86,12 @@ async fn quick_all(arguments: &Arguments, figures: &[Figure]) -> ExitCode {
     for line in &lines {
         println!("  {line}");
     }
+    if let Some(path) = &arguments.results
+        && let Err(error) = std::fs::write(path, passed)
+    {
+        eprintln!("cannot write {}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
