@@ -1,0 +1,24 @@
+//! Billing on a real PostgreSQL and a real RabbitMQ, against a payment provider that really signs
+//! and verifies.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::result_large_err,
+    reason = "an HTTP answer is the error of a handler"
+)]
+
+mod broker;
+mod callbacks;
+mod configuration;
+mod epochs;
+mod leases;
+mod ledger;
+mod notices;
+mod orders;
+mod prices;
+mod queries;
+mod recalls;
+mod statements;
+mod usages;
+mod wechat_pay;
+mod world;

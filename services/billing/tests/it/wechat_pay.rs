@@ -1,0 +1,331 @@
+//! The other side of WeChat Pay v3: it verifies what the merchant signs and signs what it answers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    rsa::KeyPair,
+    signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey},
+};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{OriginalUri, Path, Query, State},
+    http::{HeaderMap, Method, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use billing::config::WechatPayConfig;
+use parking_lot::Mutex;
+use rcgen::{CertificateParams, PKCS_RSA_SHA256, RsaKeySize};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use wanwu_clock::{Clock, TestClock};
+
+pub const MCHID: &str = "1900000001";
+pub const APPID: &str = "wx0123456789abcdef";
+pub const API_V3_KEY: &str = "0123456789abcdef0123456789abcdef";
+pub const SERIAL: &str = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+const MERCHANT_SERIAL: &str = "3775B6A45ACD588826D15E583A95F5DD";
+
+/// An order as the provider knows it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub total: i64,
+    pub trade_state: &'static str,
+    pub transaction_id: String,
+    pub time_expire: String,
+}
+
+/// The provider.
+#[derive(Clone)]
+pub struct WechatPay(Arc<Provider>);
+
+pub struct Provider {
+    clock: TestClock,
+    pub platform: KeyPair,
+    merchant: Vec<u8>,
+    pub orders: Mutex<BTreeMap<String, Known>>,
+    /// Every answer's signature is wrong.
+    pub lies: AtomicBool,
+    /// It fails.
+    pub fails: AtomicBool,
+    /// It answers about this order, whatever it is asked about.
+    pub confuses: Mutex<Option<String>>,
+    pub prepays: AtomicUsize,
+    pub queries: AtomicUsize,
+    pub unsigned: AtomicUsize,
+    files: TempDir,
+    base_url: String,
+}
+
+impl std::ops::Deref for WechatPay {
+    type Target = Provider;
+
+    fn deref(&self) -> &Provider {
+        &self.0
+    }
+}
+
+/// A new RSA key.
+pub fn rsa() -> rcgen::KeyPair {
+    rcgen::KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
+}
+
+/// Base64 of the RSA-SHA256 signature.
+pub fn sign(key: &KeyPair, message: &[u8]) -> String {
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        message,
+        &mut signature,
+    )
+    .unwrap();
+    STANDARD.encode(signature)
+}
+
+impl WechatPay {
+    pub async fn start(clock: TestClock) -> Self {
+        // The client is built for HTTPS too; another test of this process may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let files = tempfile::tempdir().unwrap();
+        let (merchant, platform) = (rsa(), rsa());
+        let certificate = CertificateParams::new(vec!["platform".to_owned()])
+            .unwrap()
+            .self_signed(&platform)
+            .unwrap();
+        let file = |name| files.path().join(name);
+        std::fs::write(file("merchant.pem"), merchant.serialize_pem()).unwrap();
+        std::fs::write(file("platform.pem"), certificate.pem()).unwrap();
+        std::fs::write(file("public.pem"), platform.public_key_pem()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let provider = Self(Arc::new(Provider {
+            clock,
+            platform: KeyPair::from_pkcs8(platform.serialized_der()).unwrap(),
+            merchant: merchant.public_key_raw().to_vec(),
+            orders: Mutex::default(),
+            lies: AtomicBool::new(false),
+            fails: AtomicBool::new(false),
+            confuses: Mutex::default(),
+            prepays: AtomicUsize::new(0),
+            queries: AtomicUsize::new(0),
+            unsigned: AtomicUsize::new(0),
+            base_url: format!("http://{}", listener.local_addr().unwrap()),
+            files,
+        }));
+        let routes = Router::new()
+            .route("/v3/pay/transactions/native", post(prepay))
+            .route("/v3/pay/transactions/out-trade-no/{number}", get(query))
+            .route(
+                "/v3/pay/transactions/out-trade-no/{number}/close",
+                post(close),
+            )
+            .with_state(provider.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        provider
+    }
+
+    /// How a merchant reaches it.
+    pub fn config(&self) -> WechatPayConfig {
+        WechatPayConfig {
+            base_url: self.base_url.parse().unwrap(),
+            mchid: MCHID.to_owned(),
+            appid: APPID.to_owned(),
+            merchant_serial: MERCHANT_SERIAL.to_owned(),
+            merchant_key_file: self.files.path().join("merchant.pem"),
+            api_v3_key: Some(API_V3_KEY.into()),
+            api_v3_key_file: None,
+            platform_certificate_file: self.files.path().join("platform.pem"),
+            platform_serial: SERIAL.to_owned(),
+            platform_public_key_file: self.files.path().join("public.pem"),
+            platform_public_key_id: String::new(),
+            notify_url: "http://edge.test/payments/wechat/callback".to_owned(),
+        }
+    }
+
+    /// The payer pays, and no notice is sent.
+    pub fn pay(&self, number: &str) -> Value {
+        let mut orders = self.orders.lock();
+        let order = orders.get_mut(number).expect("the order is known");
+        order.trade_state = "SUCCESS";
+        order.transaction_id = format!("42{}", &number[..26]);
+        transaction(number, order)
+    }
+}
+
+/// What it says about an order.
+pub fn transaction(number: &str, order: &Known) -> Value {
+    json!({
+        "mchid": MCHID,
+        "appid": APPID,
+        "out_trade_no": number,
+        "transaction_id": order.transaction_id,
+        "trade_type": "NATIVE",
+        "trade_state": order.trade_state,
+        "success_time": "2026-11-23T12:00:03+08:00",
+        "payer": {"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
+        "amount": {"total": order.total, "payer_total": order.total, "currency": "CNY"},
+    })
+}
+
+impl Provider {
+    fn answer(&self, status: StatusCode, body: Option<&Value>) -> Response {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let timestamp = self.clock.now().timestamp().to_string();
+        let mut signature = sign(
+            &self.platform,
+            format!("{timestamp}\nnonce\n{body}\n").as_bytes(),
+        );
+        if self.lies.load(Ordering::SeqCst) {
+            signature = sign(&self.platform, b"something else");
+        }
+        let headers = [
+            ("wechatpay-serial", SERIAL.to_owned()),
+            ("wechatpay-timestamp", timestamp),
+            ("wechatpay-nonce", "nonce".to_owned()),
+            ("wechatpay-signature", signature),
+        ];
+        (status, headers, body).into_response()
+    }
+
+    fn refuse(status: StatusCode, code: &str) -> Response {
+        (status, json!({"code": code, "message": "no"}).to_string()).into_response()
+    }
+
+    /// The merchant signed this just now.
+    fn is_signed(
+        &self,
+        method: &Method,
+        uri: &OriginalUri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> bool {
+        let text = headers["authorization"].to_str().unwrap();
+        let fields: HashMap<_, _> = text
+            .strip_prefix("WECHATPAY2-SHA256-RSA2048 ")
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|field| field.split_once('='))
+            .map(|(name, value)| (name, value.trim_matches('"')))
+            .collect();
+        let (Some(timestamp), Some(nonce)) = (fields.get("timestamp"), fields.get("nonce_str"))
+        else {
+            return false;
+        };
+        let mut message = format!("{method}\n{}\n{timestamp}\n{nonce}\n", uri.0).into_bytes();
+        message.extend_from_slice(body);
+        message.push(b'\n');
+        // The value of `signature` ends in `=`.
+        let signature = text.split("signature=\"").nth(1).unwrap_or_default();
+        let signature = STANDARD.decode(signature.trim_end_matches('"'));
+        fields.get("mchid") == Some(&MCHID)
+            && fields.get("serial_no") == Some(&MERCHANT_SERIAL)
+            && timestamp
+                .parse()
+                .is_ok_and(|at: i64| (self.clock.now().timestamp() - at).abs() < 300)
+            && UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.merchant)
+                .verify(&message, &signature.unwrap_or_default())
+                .is_ok()
+    }
+
+    fn enter(
+        &self,
+        method: &Method,
+        uri: &OriginalUri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<(), Response> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(Self::refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "SYSTEM_ERROR",
+            ));
+        }
+        if self.is_signed(method, uri, headers, body) {
+            return Ok(());
+        }
+        self.unsigned.fetch_add(1, Ordering::SeqCst);
+        Err(Self::refuse(StatusCode::UNAUTHORIZED, "SIGN_ERROR"))
+    }
+}
+
+async fn prepay(
+    State(pay): State<WechatPay>,
+    method: Method,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    pay.enter(&method, &uri, &headers, &body)?;
+    pay.prepays.fetch_add(1, Ordering::SeqCst);
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        (asked["mchid"].as_str(), asked["appid"].as_str()),
+        (Some(MCHID), Some(APPID))
+    );
+    assert_eq!(asked["amount"]["currency"], "CNY");
+    let number = asked["out_trade_no"].as_str().unwrap().to_owned();
+    let known = Known {
+        total: asked["amount"]["total"].as_i64().unwrap(),
+        trade_state: "NOTPAY",
+        transaction_id: String::new(),
+        time_expire: asked["time_expire"].as_str().unwrap().to_owned(),
+    };
+    let mut orders = pay.orders.lock();
+    let before = orders.entry(number.clone()).or_insert(known.clone());
+    if before.total != known.total || before.time_expire != known.time_expire {
+        return Err(Provider::refuse(StatusCode::FORBIDDEN, "OUT_TRADE_NO_USED"));
+    }
+    let code_url = format!("weixin://wxpay/bizpayurl?pr={number}");
+    Ok(pay.answer(StatusCode::OK, Some(&json!({"code_url": code_url}))))
+}
+
+async fn query(
+    State(pay): State<WechatPay>,
+    Path(number): Path<String>,
+    Query(parameters): Query<HashMap<String, String>>,
+    method: Method,
+    uri: OriginalUri,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    pay.enter(&method, &uri, &headers, b"")?;
+    pay.queries.fetch_add(1, Ordering::SeqCst);
+    assert_eq!(parameters["mchid"], MCHID);
+    let number = pay.confuses.lock().clone().unwrap_or(number);
+    let known = pay.orders.lock().get(&number).cloned();
+    let Some(known) = known else {
+        return Err(Provider::refuse(StatusCode::NOT_FOUND, "ORDER_NOT_EXIST"));
+    };
+    // Slow enough that what must not happen meanwhile could.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Ok(pay.answer(StatusCode::OK, Some(&transaction(&number, &known))))
+}
+
+async fn close(
+    State(pay): State<WechatPay>,
+    Path(number): Path<String>,
+    method: Method,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    pay.enter(&method, &uri, &headers, &body)?;
+    let mut orders = pay.orders.lock();
+    let order = orders.get_mut(&number);
+    let order = order.ok_or_else(|| Provider::refuse(StatusCode::NOT_FOUND, "ORDER_NOT_EXIST"))?;
+    if order.trade_state == "SUCCESS" {
+        return Err(Provider::refuse(StatusCode::BAD_REQUEST, "ORDERPAID"));
+    }
+    order.trade_state = "CLOSED";
+    Ok(pay.answer(StatusCode::NO_CONTENT, None))
+}
