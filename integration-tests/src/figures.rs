@@ -10,6 +10,7 @@ mod openai_clients;
 mod overhead;
 mod planted_values;
 mod revocation;
+mod skew;
 
 use std::{future::Future, pin::Pin};
 
@@ -83,6 +84,7 @@ pub fn all() -> Vec<Figure> {
         overhead::figure(),
         planted_values::figure(),
         revocation::figure(),
+        skew::figure(),
     ]
 }
 

@@ -21,4 +21,4 @@ pub use money::{fen, ledger_sum, nanos};
 pub use operator::Operator;
 pub use person::Person;
 pub use simulated::Simulated;
-pub use trace::wait_for_trace;
+pub use trace::{read_trace, wait_for_trace};

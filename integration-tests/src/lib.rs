@@ -7,6 +7,7 @@
 
 pub mod figures;
 pub mod journey;
+pub mod load;
 pub mod simulators;
 pub mod stack;
 pub mod trace;

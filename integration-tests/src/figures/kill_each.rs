@@ -42,23 +42,48 @@ pub(super) fn figure() -> Figure {
     }
 }
 
+/// How many calls there are for each victim.
+#[derive(Clone, Copy)]
+struct Extent {
+    calls: usize,
+    /// So many at once.
+    workers: usize,
+    /// After so long no new call begins.
+    limit: Duration,
+}
+
+impl Extent {
+    const fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Quick => Self {
+                calls: 24,
+                workers: 8,
+                limit: Duration::from_secs(30),
+            },
+            Tier::Full => Self {
+                calls: 1000,
+                workers: 40,
+                limit: Duration::from_secs(240),
+            },
+        }
+    }
+}
+
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
-    let a_victim = match tier {
-        Tier::Quick => 24,
-        Tier::Full => 1000,
-    };
+    let extent = Extent::of(tier);
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
     let mut done = 0;
     for victim in VICTIMS {
         let begin = Instant::now();
-        let finished = calls_while_killed(&stack, &customers, victim, a_victim).await?;
+        let finished = calls_while_killed(&stack, &customers, victim, extent).await?;
         done += finished;
         println!(
-            "  {victim}: {finished} of {a_victim} answered, {:.1?}",
+            "  {victim}: {finished} of {} answered, {:.1?}",
+            extent.calls,
             begin.elapsed()
         );
     }
-    let took = settled(&customers, Duration::from_secs(45)).await?;
+    let took = settled(&customers, Duration::from_secs(60)).await?;
     println!("  settled {took:.1?} after the last kill");
 
     let mut wrong = Vec::new();
@@ -95,17 +120,17 @@ async fn calls_while_killed(
     stack: &Stack,
     customers: &[Journey],
     victim: &str,
-    count: usize,
+    extent: Extent,
 ) -> anyhow::Result<usize> {
     let script = json!({"tokens": TOKENS, "delay_ms": 10});
-    let workers = 8;
+    let workers = extent.workers;
     let load = (0..workers).map(|worker| {
         let journey = customers[worker % customers.len()].clone();
         let body = scripted(script.clone());
         async move {
             let mut finished = 0;
-            let deadline = Instant::now() + Duration::from_secs(30);
-            while finished < count / workers && Instant::now() < deadline {
+            let deadline = Instant::now() + extent.limit;
+            while finished < extent.calls / workers && Instant::now() < deadline {
                 match journey.chat_stream(body.clone(), |_| ()).await {
                     Ok(answer) if answer.done => finished += 1,
                     // Cut or refused: tried again.

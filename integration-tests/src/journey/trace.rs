@@ -24,7 +24,7 @@ pub async fn wait_for_trace(
     let begin = Instant::now();
     let mut grown = (0, Instant::now());
     loop {
-        let spans = read(&api, trace_id).await?;
+        let spans = read_trace(&api, trace_id).await?;
         if spans.len() != grown.0 {
             grown = (spans.len(), Instant::now());
         }
@@ -44,7 +44,11 @@ pub async fn wait_for_trace(
     }
 }
 
-async fn read(api: &Api, trace_id: &str) -> Result<Vec<Span>, ApiError> {
+/// The spans of a trace that have come so far; none: it is not known.
+///
+/// # Errors
+/// When the receiver of traces does not answer.
+pub async fn read_trace(api: &Api, trace_id: &str) -> Result<Vec<Span>, ApiError> {
     let url = format!("{}/traces/{trace_id}", api.base());
     let transport = |source| ApiError::Transport {
         method: url.clone(),

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, info_span};
 
@@ -116,10 +117,13 @@ impl Call {
         let journal = &self.chat.journal;
         let dispatch = journal
             .dispatch(self.row.clone())
-            .instrument(info_span!("inference.dispatch_commit"));
+            .instrument(info_span!("inference.dispatch_commit"))
+            .fuse();
         let engine = self
             .ask_engines()
-            .instrument(info_span!("inference.first_token"));
+            .instrument(info_span!("inference.first_token"))
+            .fuse();
+        // Fused: each is dropped where it ends, and its span with it.
         tokio::pin!(dispatch, engine);
         let mut dispatched = false;
         let mut answer = None;

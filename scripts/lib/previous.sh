@@ -1,0 +1,33 @@
+# The version before: what runs in the field until this one is deployed. Sourced by the others.
+#
+# integration-tests/previous-commit names it and moves when a version is deployed;
+# WANWU_PREVIOUS=COMMIT measures against another. Its programs come to .local/previous/bin.
+
+previous_commit() {
+  git -C "$root" rev-parse --verify --quiet \
+    "${WANWU_PREVIOUS:-$(cat "$root/integration-tests/previous-commit")}^{commit}"
+}
+
+# A clone without the history cannot build it; nothing else needs it.
+has_previous() { previous_commit >/dev/null 2>&1; }
+
+build_previous() {
+  local commit folder
+  if ! commit=$(previous_commit); then
+    say "the version before is not in this clone: skew will not be measured"
+    return 0
+  fi
+  folder=$place/previous
+  if [ "$(cat "$folder/bin/COMMIT" 2>/dev/null)" = "$commit" ]; then return 0; fi
+  say "building the version before, ${commit:0:12}"
+  rm -rf "$folder"
+  mkdir -p "$folder/source" "$folder/bin"
+  git -C "$root" archive "$commit" | tar -x -C "$folder/source" || return
+  # The same folder as for this version: what both need is built once.
+  (cd "$folder/source" && cargo build --locked --profile stack --workspace --bins --target-dir "$target") || return
+  local service
+  for service in privacy identity verification device-registry billing inference-routing edge; do
+    install -m 755 "$target/stack/$service" "$folder/bin/$service" || return
+  done
+  printf '%s\n' "$commit" >"$folder/bin/COMMIT"
+}
