@@ -3,6 +3,7 @@
 //! A figure measures real parts on a running stack and says whether its goal holds. Figures of
 //! correctness fail `scripts/test`; figures of speed are printed.
 
+mod cancel;
 mod customers;
 mod kill_each;
 mod one_trace;
@@ -11,6 +12,7 @@ mod overhead;
 mod planted_values;
 mod revocation;
 mod skew;
+mod streaming;
 
 use std::{future::Future, pin::Pin};
 
@@ -78,6 +80,7 @@ impl Reading {
 #[must_use]
 pub fn all() -> Vec<Figure> {
     vec![
+        cancel::figure(),
         kill_each::figure(),
         one_trace::figure(),
         openai_clients::figure(),
@@ -85,6 +88,7 @@ pub fn all() -> Vec<Figure> {
         planted_values::figure(),
         revocation::figure(),
         skew::figure(),
+        streaming::figure(),
     ]
 }
 

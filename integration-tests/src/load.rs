@@ -2,23 +2,28 @@
 //! time on each, every answer read to its end and timed.
 
 mod cpu;
+mod memory;
+mod stream;
 mod summary;
 
 pub use cpu::{CpuMeter, pin};
+pub use memory::resident;
+pub use stream::{Event, Stream};
 pub use summary::{Summary, quantile};
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::{Request, header};
+use http::{HeaderMap, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
-/// The header that names the trace of an answer.
+/// The headers that name the trace and the call of an answer.
 const TRACE_ID: &str = "wanwu-trace-id";
+const CALL_ID: &str = "wanwu-call-id";
 
 /// Where requests go, and what they are.
 #[derive(Clone, Debug)]
@@ -131,8 +136,7 @@ async fn one(target: &Target, connection: &mut SendRequest<Full<Bytes>>) -> anyh
     connection.ready().await?;
     let response = connection.send_request(target.request()?).await?;
     let status = response.status();
-    let trace_id = response.headers().get(TRACE_ID);
-    let trace_id = trace_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
+    let trace_id = trace_id(response.headers());
     let mut body = response.into_body();
     let mut first = None;
     let mut refused = Vec::new();
@@ -154,4 +158,16 @@ async fn one(target: &Target, connection: &mut SendRequest<Full<Bytes>>) -> anyh
         whole,
         trace_id,
     })
+}
+
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    text(headers, TRACE_ID)
+}
+
+fn call_id(headers: &HeaderMap) -> Option<String> {
+    text(headers, CALL_ID)
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
 }

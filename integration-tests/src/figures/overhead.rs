@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{Figure, Kind, Reading, Tier, customers::scripted};
 use crate::{
     journey::{Api, Journey, read_trace},
-    load::{self, CpuMeter, Load, Sample, Summary, Target, quantile},
+    load::{self, CpuMeter, Load, Sample, Summary, Target, quantile, resident},
     stack::Stack,
     trace::Span,
 };
@@ -184,15 +184,23 @@ async fn without_waits<'a>(
             continue;
         };
         if let Some(waits) = commit_waits(&read_trace(&api, trace_id).await?) {
-            times.push(sample.whole.saturating_sub(waits));
+            times.push(sample.whole.saturating_sub(waits.dispatch + waits.end));
         }
     }
     Ok(times)
 }
 
-/// How long a call waited for commits: for its dispatch row, as far as the engine had begun to
-/// answer before; and for its final row.
-fn commit_waits(spans: &[Span]) -> Option<Duration> {
+/// How long a call waited for commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CommitWaits {
+    /// For its dispatch row, after the engine had begun to answer.
+    pub dispatch: Duration,
+    /// For its final row.
+    pub end: Duration,
+}
+
+/// The waits of a call by its trace; none: the trace is not whole.
+pub(super) fn commit_waits(spans: &[Span]) -> Option<CommitWaits> {
     let named: HashMap<&str, &Span> = spans
         .iter()
         .map(|span| (span.name.as_str(), span))
@@ -200,21 +208,15 @@ fn commit_waits(spans: &[Span]) -> Option<Duration> {
     let dispatch = named.get("inference.dispatch_commit")?;
     let first = named.get("inference.first_token")?;
     let last = named.get("inference.final_commit")?;
-    let begin = dispatch.end_unix_nanos.saturating_sub(first.end_unix_nanos);
-    let end = last.end_unix_nanos.saturating_sub(last.start_unix_nanos);
-    Some(Duration::from_nanos(begin + end))
+    let nanos = |from: u64, to: u64| Duration::from_nanos(to.saturating_sub(from));
+    Some(CommitWaits {
+        dispatch: nanos(first.end_unix_nanos, dispatch.end_unix_nanos),
+        end: nanos(last.start_unix_nanos, last.end_unix_nanos),
+    })
 }
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-/// Resident memory of a process, in MiB.
-fn resident(pid: i32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024)
 }
 
 #[cfg(test)]
@@ -246,8 +248,12 @@ mod tests {
                 span("inference.final_commit", 100, 107),
             ])
         };
-        assert_eq!(of(5, 20), Some(Duration::from_nanos(7)));
-        assert_eq!(of(25, 20), Some(Duration::from_nanos(12)));
+        let waits = |dispatch, end| CommitWaits {
+            dispatch: Duration::from_nanos(dispatch),
+            end: Duration::from_nanos(end),
+        };
+        assert_eq!(of(5, 20), Some(waits(0, 7)));
+        assert_eq!(of(25, 20), Some(waits(5, 7)));
         assert_eq!(commit_waits(&[]), None);
     }
 }

@@ -92,7 +92,9 @@ fn own(layout: &Layout, source: &Path, description: &Description, service: &str)
     match service {
         "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
         "billing" => json!({"prices": {"folder": source.join("services/billing/price-lists")}}),
-        "inference-routing" => json!({"models": models(description)}),
+        "inference-routing" => {
+            json!({"models": models(description), "chat": chat_limits(description)})
+        }
         "identity" => json!({"codes": code_limits(description)}),
         "edge" => json!({"descriptors": {"file": descriptors(layout)}}),
         _ => json!({}),
@@ -103,6 +105,15 @@ fn own(layout: &Layout, source: &Path, description: &Description, service: &str)
 fn code_limits(description: &Description) -> Value {
     if description.models.iter().any(|model| model.scripted) {
         json!({"address_an_hour": 100_000, "everybody_a_minute": 100_000})
+    } else {
+        json!({})
+    }
+}
+
+/// Thousands of streams are held at once by few customers.
+fn chat_limits(description: &Description) -> Value {
+    if description.models.iter().any(|model| model.scripted) {
+        json!({"max_running": 4096, "max_running_per_account": 1024})
     } else {
         json!({})
     }
