@@ -23,11 +23,22 @@ build_previous() {
   rm -rf "$folder"
   mkdir -p "$folder/source" "$folder/bin"
   git -C "$root" archive "$commit" | tar -x -C "$folder/source" || return
-  # The same folder as for this version: what both need is built once.
+  # The same folder as for this version: what both need is built once. What differs must not be taken for
+  # the other: cargo tells two trees of one workspace apart by the times of their files only.
+  forget_ours
   (cd "$folder/source" && cargo build --locked --profile stack --workspace --bins --target-dir "$target") || return
   local service
   for service in privacy identity verification device-registry billing inference-routing edge; do
     install -m 755 "$target/stack/$service" "$folder/bin/$service" || return
   done
+  forget_ours
   printf '%s\n' "$commit" >"$folder/bin/COMMIT"
+}
+
+# Lets cargo build our own packages anew.
+forget_ours() {
+  local manifest
+  for manifest in "$root"/{libs,services}/*/Cargo.toml "$root/integration-tests/Cargo.toml"; do
+    rm -rf "$target/stack/.fingerprint/$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)"-*
+  done
 }
