@@ -49,8 +49,12 @@ impl Call {
             Ok(end) => end,
             Err(_) => End::Cut(EngineError::TooLong),
         };
-        // Nobody listens any more: the engine sees its connection close.
-        drop(events);
+        if let End::Completed = end {
+            events.release();
+        } else {
+            // Nobody listens any more: the engine sees its connection close.
+            drop(events);
+        }
         if let End::Cut(_) = end {
             for frame in answer.cut() {
                 if self.send(frame, &mut meter, &mut sent).await.is_err() {

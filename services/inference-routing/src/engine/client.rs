@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -18,6 +19,9 @@ use crate::config::EngineConfig;
 
 /// The longest message of an engine that is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// What may follow the last event of a stream, in frames and in time.
+const MAX_FRAMES_AFTER_END: usize = 4;
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to one engine that are kept for the next call.
 const IDLE_CONNECTIONS: usize = 256;
 
@@ -176,6 +180,22 @@ impl Events {
         match timeout(self.patience, self.read()).await {
             Ok(event) => event,
             Err(_) => Err(EngineError::Silent),
+        }
+    }
+
+    /// The answer is over: what is left, the end of its body, is read beside, so that the connection
+    /// serves the next call. An engine that goes on after its last event loses the connection.
+    pub fn release(mut self) {
+        let rest = async move {
+            for _ in 0..MAX_FRAMES_AFTER_END {
+                if !matches!(self.body.frame().await, Some(Ok(_))) {
+                    break;
+                }
+            }
+        };
+        let mut rest = Box::pin(timeout(END_TIMEOUT, rest));
+        if rest.as_mut().now_or_never().is_none() {
+            tokio::spawn(rest);
         }
     }
 

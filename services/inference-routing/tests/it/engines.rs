@@ -32,6 +32,18 @@ async fn another_engine_is_tried_before_the_first_token(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_stream_that_ended_leaves_its_connection_to_the_next(pool: PgPool) {
+    let world = World::with(pool, |sections| {
+        sections.engines.probe_every = std::time::Duration::from_secs(3600);
+    })
+    .await;
+    for _ in 0..5 {
+        world.call(&chat(true, json!({"tokens": 2}))).await.unwrap();
+    }
+    assert!(world.engine.connections() <= 2);
+}
+
+#[sqlx::test]
 async fn an_engine_that_is_unable_is_an_unavailable_engine(pool: PgPool) {
     let world = World::start(pool.clone()).await;
     let error = world

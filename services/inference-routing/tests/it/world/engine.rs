@@ -1,6 +1,14 @@
 //! A model engine that does what the request's field `wanwu_script` says, and remembers.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -9,6 +17,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::ListenerExt,
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -19,6 +28,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 pub struct FakeEngine {
     pub url: String,
     truth: Truth,
+    connections: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
 
@@ -63,8 +73,18 @@ impl FakeEngine {
             .route("/health", get(|| async { "ok" }))
             .route("/v1/chat/completions", post(complete))
             .with_state(truth.clone());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        let listener = listener.tap_io(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, truth, server }
+        Self {
+            url,
+            truth,
+            connections,
+            server,
+        }
     }
 
     pub fn seen(&self, call: &str) -> Option<Seen> {
@@ -74,6 +94,11 @@ impl FakeEngine {
     /// How many calls it saw.
     pub fn calls(&self) -> usize {
         self.truth.lock().len()
+    }
+
+    /// How many connections it took.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The only call that it saw.
