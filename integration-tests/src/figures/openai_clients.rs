@@ -1,4 +1,4 @@
-//! The official OpenAI Python package, unmodified, as a client.
+//! The official OpenAI packages of Python and npm, and grpcurl, unmodified, as clients.
 
 use std::{path::Path, process::Stdio};
 
@@ -14,7 +14,7 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 pub(super) fn figure() -> Figure {
     Figure {
         name: "openai-clients",
-        claim: "the official openai Python package streams, lists models and gets typed errors",
+        claim: "the official openai packages of Python and npm stream, list models and get typed errors; grpcurl lists and calls",
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }

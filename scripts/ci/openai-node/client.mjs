@@ -1,0 +1,84 @@
+// What the official openai package of npm sees: a line `passed NAME` or `FAILED NAME: why` for each case.
+import assert from "node:assert/strict";
+import OpenAI from "openai";
+
+const { WANWU_BASE_URL: baseURL, WANWU_KEY: apiKey, WANWU_POOR_KEY: poorKey, WANWU_ENGINE: engine } = process.env;
+const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
+const messages = [{ role: "user", content: "你好" }];
+const ask = (fields, from = client) =>
+  from.chat.completions.create({ model: "scripted", messages, ...fields });
+const refused = async (kind, code, call) => {
+  const error = await call().then(() => assert.fail("it was answered"), (error) => error);
+  assert.ok(error instanceof kind, `${error}`);
+  if (code) assert.equal(error.code, code);
+  return error;
+};
+
+const cases = {
+  async node_models_are_listed() {
+    const names = [];
+    for await (const model of client.models.list()) names.push(model.id);
+    assert.ok(names.includes("scripted"));
+  },
+  async node_an_answer_in_one_piece() {
+    const answer = await ask({ wanwu_script: { tokens: 7 } });
+    assert.equal([...answer.choices[0].message.content].length, 7);
+    assert.equal(answer.usage.completion_tokens, 7);
+  },
+  async node_an_answer_as_it_comes() {
+    const stream = await ask({ wanwu_script: { tokens: 9 }, stream: true, stream_options: { include_usage: true } });
+    let text = "";
+    let usage;
+    for await (const chunk of stream) {
+      text += chunk.choices[0]?.delta?.content ?? "";
+      usage = chunk.usage ?? usage;
+    }
+    assert.equal([...text].length, 9);
+    assert.equal(usage.completion_tokens, 9);
+  },
+  async node_a_stream_that_is_aborted_ends_at_the_engine() {
+    const stream = await ask({ wanwu_script: { tokens: 500, delay_ms: 10 }, stream: true });
+    let call;
+    for await (const chunk of stream) {
+      call = chunk.aigc?.ProduceID ?? call;
+      if (call && chunk.choices[0]?.delta?.content) break;
+    }
+    stream.controller.abort();
+    assert.ok(call, "no chunk names its call");
+    for (let look = 0; look < 50; look += 1) {
+      const told = await (await fetch(`${engine}/_truth?call=${call}`)).json();
+      if (told.ending === "cancelled") return;
+      await new Promise((wake) => setTimeout(wake, 20));
+    }
+    assert.fail("the engine goes on");
+  },
+  async node_a_bad_key_is_an_authentication_error() {
+    const wrong = new OpenAI({ baseURL, apiKey: "wk-nonsense", maxRetries: 0 });
+    await refused(OpenAI.AuthenticationError, "invalid_api_key", () => ask({}, wrong));
+  },
+  async node_an_exhausted_balance_is_a_rate_limit_error() {
+    const poor = new OpenAI({ baseURL, apiKey: poorKey, maxRetries: 2 });
+    await refused(OpenAI.RateLimitError, "insufficient_quota", () => ask({}, poor));
+  },
+  async node_an_unknown_model_is_not_found() {
+    await refused(OpenAI.NotFoundError, "model_not_found", () =>
+      client.chat.completions.create({ model: "no-such-model", messages }));
+  },
+  async node_an_unknown_field_reaches_the_engine() {
+    const answer = await ask({ wanwu_script: { tokens: 1 }, something_new: { nested: [1, null, "三"] } });
+    const told = await (await fetch(`${engine}/_truth?call=${answer.aigc.ProduceID}`)).json();
+    assert.deepEqual(JSON.parse(told.body).something_new, { nested: [1, null, "三"] });
+  },
+};
+
+let failed = 0;
+for (const [name, run] of Object.entries(cases)) {
+  try {
+    await run();
+    console.log(`passed ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED ${name}: ${error}`.replaceAll("\n", " ").slice(0, 400));
+  }
+}
+process.exit(failed ? 1 : 0);
