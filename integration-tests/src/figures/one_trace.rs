@@ -38,11 +38,22 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
     for line in tree(&spans) {
         println!("  {line}");
     }
+    let told = |name: &str| {
+        let mut values = spans.iter().filter_map(|span| span.attributes.get(name));
+        values.next().cloned().unwrap_or_default()
+    };
+    let conventions = [
+        ("gen_ai.operation.name", "chat"),
+        ("gen_ai.request.model", "scripted"),
+        ("gen_ai.usage.output_tokens", "5"),
+    ];
+    let told = conventions.iter().all(|(name, value)| told(name) == *value);
+    println!("  the conventions for generative AI are met: {told}");
     let services: BTreeSet<_> = spans.iter().map(|span| span.service.clone()).collect();
     Ok(Reading {
         figure: services.len().to_string(),
         unit: "services in one trace".to_owned(),
-        goal: ">= 3, the consumer among them".to_owned(),
-        holds: services.len() >= 3,
+        goal: ">= 3, the consumer among them, with the gen_ai attributes".to_owned(),
+        holds: services.len() >= 3 && told,
     })
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 use wanwu_clock::SharedClock;
 use wanwu_ids::{AccountId, AppId, CallId, Ids, KeyId};
 
-use super::{client::Reply, run_call::Call};
+use super::{client::Reply, gen_ai, run_call::Call};
 use crate::{
     catalogue::{Catalogue, Model},
     config::{ChatConfig, EngineConfig},
@@ -81,6 +82,7 @@ impl Chat {
         let caller = request.caller;
         let key = idempotency_key(request.idempotency_key)?;
         let body = RequestBody::parse(request.body)?;
+        gen_ai::asked(&body);
         let model = self
             .catalogue
             .find(body.model())
@@ -102,12 +104,15 @@ impl Chat {
         let busy = Error::Busy {
             retry_after: self.config.retry_after,
         };
+        let arrived = Instant::now();
         let place = model
             .admission
             .enter(caller.account_id, caller.app_id)
             .instrument(info_span!("inference.queue"))
             .await
             .map_err(|_| busy)?;
+        metrics::histogram!("inference_routing_queue_seconds", "model" => model.config.name.clone())
+            .record(arrived.elapsed());
         let hold = self
             .credit
             .hold(caller.account_id, &self.ask(&body, &model))

@@ -7,12 +7,12 @@ use std::sync::{
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::time::Instant;
 use tracing::{Instrument, Span, info_span};
 
 use super::{
     chat::Chat,
     client::{Client, Item},
+    gen_ai::Times,
 };
 use crate::{
     admission::Place,
@@ -39,7 +39,7 @@ pub struct Call {
     hold: Option<Hold>,
     _place: Place,
     attempts: AtomicI16,
-    started: Instant,
+    times: Times,
 }
 
 /// Why an answer did not begin.
@@ -66,7 +66,7 @@ impl Call {
         label: String,
     ) -> Self {
         let attempts = AtomicI16::new(0);
-        let (hold, started) = (Some(hold), Instant::now());
+        let (hold, times) = (Some(hold), Times::begin());
         Self {
             chat,
             model,
@@ -77,7 +77,7 @@ impl Call {
             hold,
             _place: place,
             attempts,
-            started,
+            times,
         }
     }
 
@@ -85,7 +85,7 @@ impl Call {
     pub async fn run(mut self) {
         match self.begin().await {
             Ok((Answer::Stream(first, events), _at_work)) => {
-                self.note_first_token();
+                self.times.first(&self.row.model);
                 self.stream(first, events).await;
             }
             Ok((Answer::Whole(answer), _at_work)) => self.whole(&answer).await,
@@ -211,6 +211,9 @@ impl Call {
             "outcome" => outcome.as_str(), "model" => self.row.model.clone())
         .increment(1);
         let (tokens, source) = self.bill(outcome, spent);
+        let engine_model = self.model.config.engine_model();
+        self.times
+            .ended(&self.row.model, engine_model, outcome, tokens);
         let row = Final {
             call: self.row.clone(),
             outcome,
@@ -247,11 +250,6 @@ impl Call {
             known => known,
         };
         Tokens { input, ..tokens }
-    }
-
-    fn note_first_token(&self) {
-        metrics::histogram!("inference_routing_first_token_seconds", "model" => self.row.model.clone())
-            .record(self.started.elapsed());
     }
 
     /// The error frame for an engine that broke off.

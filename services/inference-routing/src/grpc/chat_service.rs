@@ -1,11 +1,14 @@
 use tonic::{Request, Response, Status};
-use tracing::{Instrument, info_span};
+use tracing::Instrument;
 use wanwu_access::caller;
 use wanwu_grpc::status;
 use wanwu_proto::inference::v1::{CreateChatCompletionRequest, chat_service_server::ChatService};
 
 use super::{Handlers, frames::Frames};
-use crate::commands::chat::{Caller, CreateChatCompletion};
+use crate::commands::{
+    chat::{Caller, CreateChatCompletion},
+    gen_ai,
+};
 
 #[tonic::async_trait]
 impl ChatService for Handlers {
@@ -28,11 +31,10 @@ impl ChatService for Handlers {
             device_token: message.device_token,
             idempotency_key: message.idempotency_key,
         };
-        let span = info_span!("inference.chat", call.id = tracing::field::Empty);
         let reply = self
             .chat
             .create(command)
-            .instrument(span)
+            .instrument(gen_ai::span())
             .await
             .map_err(|e| status(&e))?;
         Ok(Frames::response(reply))
