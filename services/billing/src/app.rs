@@ -27,8 +27,8 @@ use wanwu_service::Shell;
 use wanwu_watch::WatchedStanding;
 
 use crate::{
-    background, config::Config, domain::price::PriceList, events::SettleRecordedUsage,
-    grpc::Handlers, providers::wechat_pay::WechatPay,
+    auditor::Auditor, background, config::Config, domain::price::PriceList,
+    events::SettleRecordedUsage, grpc::Handlers, providers::wechat_pay::WechatPay,
 };
 
 /// Recalls that a slow watcher may be behind.
@@ -109,6 +109,8 @@ impl App {
         ));
         app.publish_price_lists(&config.prices.folder).await?;
 
+        let auditor = Auditor::new(pool.clone(), clock.clone(), Auditor::keys(&keys));
+        shell.spawn_infallible("auditor", auditor.run(shell.stopping()));
         let relay = Relay::new(pool.clone(), config.broker.clone(), "billing");
         shell.spawn_infallible("relay", relay.run(shell.stopping()));
         let consumers = Consumers::new(pool, config.broker.clone(), "billing", clock)

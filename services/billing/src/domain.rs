@@ -1,5 +1,7 @@
 //! What billing decides, without a database.
 
+pub mod chain;
+pub mod checkpoint;
 pub mod lease;
 pub mod ledger;
 pub mod money;

@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod calls;
+pub mod chain;
+pub mod checkpoints;
 pub mod epochs;
 pub mod leases;
 pub mod ledger;

@@ -7,6 +7,7 @@
     reason = "an HTTP answer is the error of a handler"
 )]
 
+mod audits;
 mod broker;
 mod callbacks;
 mod configuration;
