@@ -4,6 +4,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod lease;
 pub mod ledger;
+pub mod model;
 pub mod money;
 pub mod order;
 pub mod price;
