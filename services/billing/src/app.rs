@@ -19,6 +19,7 @@ use wanwu_proto::{
         order_service_server::OrderServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer,
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
@@ -124,6 +125,7 @@ impl App {
             .add_service(OrderServiceServer::new(handlers.clone()))
             .add_service(PaymentCallbackServiceServer::new(handlers.clone()))
             .add_service(BalanceServiceServer::new(handlers.clone()))
+            .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(LeaseServiceServer::new(handlers))
             .add_service(DeadLetterServiceServer::new(dead_letters));
         let access = AccessLayer::of_contracts(Some(Arc::new(standing)));

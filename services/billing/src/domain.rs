@@ -8,3 +8,4 @@ pub mod model;
 pub mod money;
 pub mod order;
 pub mod price;
+pub mod reconciliation;

@@ -10,3 +10,4 @@ pub mod ledger;
 pub mod orders;
 pub mod prices;
 pub mod recalls;
+pub mod reconciliation;

@@ -19,6 +19,7 @@ mod orders;
 mod prices;
 mod queries;
 mod recalls;
+mod reconciliation;
 mod statements;
 mod usages;
 mod wechat_pay;
