@@ -5,6 +5,12 @@
 
 mod customers;
 mod kill_each;
+mod money_idempotency;
+mod money_reconciliation;
+mod money_router;
+mod money_simulation;
+mod money_throughput;
+mod money_usage;
 mod one_trace;
 mod openai_clients;
 mod overhead;
@@ -14,6 +20,8 @@ mod revocation;
 use std::{future::Future, pin::Pin};
 
 use crate::stack::Stack;
+
+pub use money_simulation::replay;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +86,12 @@ impl Reading {
 pub fn all() -> Vec<Figure> {
     vec![
         kill_each::figure(),
+        money_idempotency::figure(),
+        money_reconciliation::figure(),
+        money_simulation::sensitivity(),
+        money_simulation::simulation(),
+        money_throughput::figure(),
+        money_usage::figure(),
         one_trace::figure(),
         openai_clients::figure(),
         overhead::figure(),
