@@ -6,6 +6,12 @@
 mod cancel;
 mod customers;
 mod kill_each;
+mod money_idempotency;
+mod money_reconciliation;
+mod money_router;
+mod money_simulation;
+mod money_throughput;
+mod money_usage;
 mod one_trace;
 mod openai_clients;
 mod overhead;
@@ -17,6 +23,8 @@ mod streaming;
 use std::{future::Future, pin::Pin};
 
 use crate::stack::Stack;
+
+pub use money_simulation::replay;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +90,12 @@ pub fn all() -> Vec<Figure> {
     vec![
         cancel::figure(),
         kill_each::figure(),
+        money_idempotency::figure(),
+        money_reconciliation::figure(),
+        money_simulation::sensitivity(),
+        money_simulation::simulation(),
+        money_throughput::figure(),
+        money_usage::figure(),
         one_trace::figure(),
         openai_clients::figure(),
         overhead::figure(),

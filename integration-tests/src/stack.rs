@@ -30,6 +30,7 @@ pub use down::{down, wipe};
 pub use engine::Engine;
 pub(crate) use files::write_private;
 pub use layout::Layout;
+pub(crate) use postgres::programs as postgres_programs;
 pub(crate) use process::as_owner;
 pub use process::{Process, ProcessError, ProcessSpec, StopSignal};
 pub use progress::Progress;

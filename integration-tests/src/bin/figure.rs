@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use integration_tests::{
-    figures::{Figure, Kind, Reading, Tier, all},
+    figures::{Figure, Kind, Reading, Tier, all, replay},
     stack::Stack,
 };
 
@@ -19,6 +19,9 @@ struct Arguments {
     /// The whole measurement instead of the quick one.
     #[arg(long)]
     full: bool,
+    /// One seed of `money-simulation` again; needs no stack.
+    #[arg(long, conflicts_with_all = ["full", "quick_all"])]
+    seed: Option<u64>,
     /// The quick measurement of every figure.
     #[arg(long, conflicts_with_all = ["name", "full"])]
     quick_all: bool,
@@ -36,6 +39,12 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(seed) = arguments.seed {
+        return match replay(seed) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
+    }
     let figures = all();
     let Some(name) = &arguments.name else {
         if arguments.quick_all {

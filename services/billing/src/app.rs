@@ -19,6 +19,7 @@ use wanwu_proto::{
         order_service_server::OrderServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer,
+        reconciliation_service_server::ReconciliationServiceServer,
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
@@ -27,8 +28,8 @@ use wanwu_service::Shell;
 use wanwu_watch::WatchedStanding;
 
 use crate::{
-    background, config::Config, domain::price::PriceList, events::SettleRecordedUsage,
-    grpc::Handlers, providers::wechat_pay::WechatPay,
+    auditor::Auditor, background, config::Config, domain::price::PriceList,
+    events::SettleRecordedUsage, grpc::Handlers, providers::wechat_pay::WechatPay,
 };
 
 /// Recalls that a slow watcher may be behind.
@@ -109,6 +110,8 @@ impl App {
         ));
         app.publish_price_lists(&config.prices.folder).await?;
 
+        let auditor = Auditor::new(pool.clone(), clock.clone(), Auditor::keys(&keys));
+        shell.spawn_infallible("auditor", auditor.run(shell.stopping()));
         let relay = Relay::new(pool.clone(), config.broker.clone(), "billing");
         shell.spawn_infallible("relay", relay.run(shell.stopping()));
         let consumers = Consumers::new(pool, config.broker.clone(), "billing", clock)
@@ -122,6 +125,7 @@ impl App {
             .add_service(OrderServiceServer::new(handlers.clone()))
             .add_service(PaymentCallbackServiceServer::new(handlers.clone()))
             .add_service(BalanceServiceServer::new(handlers.clone()))
+            .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(LeaseServiceServer::new(handlers))
             .add_service(DeadLetterServiceServer::new(dead_letters));
         let access = AccessLayer::of_contracts(Some(Arc::new(standing)));

@@ -10,6 +10,7 @@ mod publish_price_lists;
 mod query_unpaid_orders;
 mod read_account;
 mod receive_wechat_pay_callback;
+mod reconcile_bill;
 mod settle_usage;
 
 pub use acquire_lease::AcquireLease;
@@ -18,4 +19,5 @@ pub use close_lease::CloseLease;
 pub use create_top_up_order::CreateTopUpOrder;
 pub use publish_price_lists::PriceListError;
 pub use receive_wechat_pay_callback::CallbackAnswer;
+pub use reconcile_bill::{ReconcileBill, Reconciled};
 pub use settle_usage::{SettleUsage, UsageRefused};

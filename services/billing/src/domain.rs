@@ -1,7 +1,11 @@
 //! What billing decides, without a database.
 
+pub mod chain;
+pub mod checkpoint;
 pub mod lease;
 pub mod ledger;
+pub mod model;
 pub mod money;
 pub mod order;
 pub mod price;
+pub mod reconciliation;

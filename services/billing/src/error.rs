@@ -36,6 +36,9 @@ pub enum Error {
     /// The same request_id came with another body.
     #[error("the request_id was used with another body")]
     RequestIdReused,
+    /// The case was resolved with other words.
+    #[error("the case was resolved with other words")]
+    CaseResolved,
     /// No price list is in force.
     #[error("no price list is in force")]
     NoPrices,
@@ -79,7 +82,7 @@ impl Failure for Error {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::InsufficientBalance => Code::ResourceExhausted,
-            Self::EpochFenced | Self::Lease(_) => Code::FailedPrecondition,
+            Self::EpochFenced | Self::Lease(_) | Self::CaseResolved => Code::FailedPrecondition,
             Self::Provider(_) => Code::Unavailable,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
@@ -96,6 +99,7 @@ impl Failure for Error {
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
+            Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
             Self::NoPrices | Self::Database(_) => Platform::Internal.as_str_name(),
@@ -104,9 +108,11 @@ impl Failure for Error {
 
     fn domain(&self) -> &'static str {
         match self {
-            Self::InsufficientBalance | Self::EpochFenced | Self::Lease(_) | Self::Provider(_) => {
-                "billing.wanwu"
-            }
+            Self::InsufficientBalance
+            | Self::EpochFenced
+            | Self::Lease(_)
+            | Self::Provider(_)
+            | Self::CaseResolved => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

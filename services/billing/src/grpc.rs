@@ -5,6 +5,7 @@ mod callbacks;
 mod leases;
 mod orders;
 mod prices;
+mod reconciliation;
 
 use std::{str::FromStr, sync::Arc};
 

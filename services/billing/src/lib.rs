@@ -1,6 +1,7 @@
 //! Prices, orders, the ledger, leases, statements.
 
 pub mod app;
+pub mod auditor;
 mod background;
 pub mod commands;
 pub mod config;

@@ -2,9 +2,12 @@
 
 pub mod audit;
 pub mod calls;
+pub mod chain;
+pub mod checkpoints;
 pub mod epochs;
 pub mod leases;
 pub mod ledger;
 pub mod orders;
 pub mod prices;
 pub mod recalls;
+pub mod reconciliation;

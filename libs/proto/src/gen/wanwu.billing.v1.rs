@@ -787,6 +787,8 @@ pub enum ErrorReason {
     LeaseMismatch = 3,
     /// The payment provider did not answer.
     ProviderUnavailable = 4,
+    /// The case was resolved with other words.
+    CaseResolved = 20,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -800,6 +802,7 @@ impl ErrorReason {
             Self::EpochFenced => "ERROR_REASON_EPOCH_FENCED",
             Self::LeaseMismatch => "ERROR_REASON_LEASE_MISMATCH",
             Self::ProviderUnavailable => "ERROR_REASON_PROVIDER_UNAVAILABLE",
+            Self::CaseResolved => "ERROR_REASON_CASE_RESOLVED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -810,6 +813,7 @@ impl ErrorReason {
             "ERROR_REASON_EPOCH_FENCED" => Some(Self::EpochFenced),
             "ERROR_REASON_LEASE_MISMATCH" => Some(Self::LeaseMismatch),
             "ERROR_REASON_PROVIDER_UNAVAILABLE" => Some(Self::ProviderUnavailable),
+            "ERROR_REASON_CASE_RESOLVED" => Some(Self::CaseResolved),
             _ => None,
         }
     }
@@ -3098,6 +3102,748 @@ pub mod payment_callback_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.billing.v1.PaymentCallbackService";
     impl<T> tonic::server::NamedService for PaymentCallbackServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// ProviderBillLine is a payment as the provider's bill has it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderBillLine {
+    /// The payment's number at the provider, at most 64 characters.
+    #[prost(string, tag = "1")]
+    pub provider_transaction_id: ::prost::alloc::string::String,
+    /// Our order's number as the provider has it: a UUID, hyphens or not.
+    #[prost(string, tag = "2")]
+    pub order_number: ::prost::alloc::string::String,
+    /// In fen, above zero.
+    #[prost(int64, tag = "3")]
+    pub amount_fen: i64,
+}
+impl ::prost::Name for ProviderBillLine {
+    const NAME: &'static str = "ProviderBillLine";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ProviderBillLine".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ProviderBillLine".into()
+    }
+}
+/// ImportProviderBillRequest is a day's bill.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ImportProviderBillRequest {
+    /// "wechat" or "alipay".
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// "2026-11-23".
+    #[prost(string, tag = "2")]
+    pub day: ::prost::alloc::string::String,
+    /// Every payment of the day, at most 20,000.
+    #[prost(message, repeated, tag = "3")]
+    pub lines: ::prost::alloc::vec::Vec<ProviderBillLine>,
+}
+impl ::prost::Name for ImportProviderBillRequest {
+    const NAME: &'static str = "ImportProviderBillRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ImportProviderBillRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ImportProviderBillRequest".into()
+    }
+}
+/// ImportProviderBillResponse says what was found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportProviderBillResponse {
+    /// Lines that agree.
+    #[prost(int64, tag = "1")]
+    pub agreed: i64,
+    /// Differences that were found; each has a case.
+    #[prost(int64, tag = "2")]
+    pub differences: i64,
+    /// Of these, cases that are new.
+    #[prost(int64, tag = "3")]
+    pub opened: i64,
+}
+impl ::prost::Name for ImportProviderBillResponse {
+    const NAME: &'static str = "ImportProviderBillResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ImportProviderBillResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ImportProviderBillResponse".into()
+    }
+}
+/// ReconciliationCase is one difference and what became of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReconciliationCase {
+    /// The case (UUID text).
+    #[prost(string, tag = "1")]
+    pub case_id: ::prost::alloc::string::String,
+    /// "wechat" or "alipay".
+    #[prost(string, tag = "2")]
+    pub provider: ::prost::alloc::string::String,
+    /// The day of the bill, "2026-11-23".
+    #[prost(string, tag = "3")]
+    pub day: ::prost::alloc::string::String,
+    /// The payment's number at the provider.
+    #[prost(string, tag = "4")]
+    pub provider_transaction_id: ::prost::alloc::string::String,
+    /// How they differ.
+    #[prost(enumeration = "ReconciliationDifference", tag = "5")]
+    pub difference: i32,
+    /// What the bill says, in fen; 0: nothing.
+    #[prost(int64, tag = "6")]
+    pub billed_fen: i64,
+    /// What we booked, in fen; 0: nothing.
+    #[prost(int64, tag = "7")]
+    pub booked_fen: i64,
+    /// When it was found.
+    #[prost(message, optional, tag = "8")]
+    pub open_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was resolved; unset: it is open.
+    #[prost(message, optional, tag = "9")]
+    pub resolve_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// In the operator's words.
+    #[prost(string, tag = "10")]
+    pub resolution: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ReconciliationCase {
+    const NAME: &'static str = "ReconciliationCase";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReconciliationCase".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReconciliationCase".into()
+    }
+}
+/// ListReconciliationCasesRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReconciliationCasesRequest {
+    /// Only those that are open.
+    #[prost(bool, tag = "1")]
+    pub open_only: bool,
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReconciliationCasesRequest {
+    const NAME: &'static str = "ListReconciliationCasesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListReconciliationCasesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListReconciliationCasesRequest".into()
+    }
+}
+/// ListReconciliationCasesResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReconciliationCasesResponse {
+    /// The cases.
+    #[prost(message, repeated, tag = "1")]
+    pub cases: ::prost::alloc::vec::Vec<ReconciliationCase>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReconciliationCasesResponse {
+    const NAME: &'static str = "ListReconciliationCasesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListReconciliationCasesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListReconciliationCasesResponse".into()
+    }
+}
+/// ResolveReconciliationCaseRequest says what became of a case.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolveReconciliationCaseRequest {
+    /// The case (UUID text).
+    #[prost(string, tag = "1")]
+    pub case_id: ::prost::alloc::string::String,
+    /// 1 to 500 characters; no personal data.
+    #[prost(string, tag = "2")]
+    pub resolution: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ResolveReconciliationCaseRequest {
+    const NAME: &'static str = "ResolveReconciliationCaseRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ResolveReconciliationCaseRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ResolveReconciliationCaseRequest".into()
+    }
+}
+/// ResolveReconciliationCaseResponse is the case.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResolveReconciliationCaseResponse {
+    /// The case.
+    #[prost(message, optional, tag = "1")]
+    pub case: ::core::option::Option<ReconciliationCase>,
+}
+impl ::prost::Name for ResolveReconciliationCaseResponse {
+    const NAME: &'static str = "ResolveReconciliationCaseResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ResolveReconciliationCaseResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ResolveReconciliationCaseResponse".into()
+    }
+}
+/// ReconciliationDifference is how a bill and the ledger differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReconciliationDifference {
+    /// Never used.
+    Unspecified = 0,
+    /// The provider was paid and we booked nothing.
+    NotBooked = 1,
+    /// We booked a payment that the provider does not bill.
+    NotBilled = 2,
+    /// The amounts differ.
+    Amount = 3,
+    /// The payment is for another order.
+    Order = 4,
+    /// The bill has the payment more than once.
+    BilledTwice = 5,
+}
+impl ReconciliationDifference {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECONCILIATION_DIFFERENCE_UNSPECIFIED",
+            Self::NotBooked => "RECONCILIATION_DIFFERENCE_NOT_BOOKED",
+            Self::NotBilled => "RECONCILIATION_DIFFERENCE_NOT_BILLED",
+            Self::Amount => "RECONCILIATION_DIFFERENCE_AMOUNT",
+            Self::Order => "RECONCILIATION_DIFFERENCE_ORDER",
+            Self::BilledTwice => "RECONCILIATION_DIFFERENCE_BILLED_TWICE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECONCILIATION_DIFFERENCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECONCILIATION_DIFFERENCE_NOT_BOOKED" => Some(Self::NotBooked),
+            "RECONCILIATION_DIFFERENCE_NOT_BILLED" => Some(Self::NotBilled),
+            "RECONCILIATION_DIFFERENCE_AMOUNT" => Some(Self::Amount),
+            "RECONCILIATION_DIFFERENCE_ORDER" => Some(Self::Order),
+            "RECONCILIATION_DIFFERENCE_BILLED_TWICE" => Some(Self::BilledTwice),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod reconciliation_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// ReconciliationService compares what providers say they moved with what billing booked, a day at
+    /// a time, and keeps a case for each difference.
+    #[derive(Debug, Clone)]
+    pub struct ReconciliationServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ReconciliationServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ReconciliationServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ReconciliationServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ReconciliationServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ImportProviderBill compares the payments of a provider's bill of one day (China Standard Time)
+        /// with ours. The same bill again opens nothing new; a part that was in no bill before is added.
+        /// Errors: INVALID_ARGUMENT.
+        pub async fn import_provider_bill(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ImportProviderBillRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportProviderBillResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.ReconciliationService/ImportProviderBill",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.ReconciliationService",
+                        "ImportProviderBill",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListReconciliationCases lists cases, newest first.
+        pub async fn list_reconciliation_cases(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListReconciliationCasesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReconciliationCasesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.ReconciliationService/ListReconciliationCases",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.ReconciliationService",
+                        "ListReconciliationCases",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ResolveReconciliationCase says what became of a case. It moves no money. Resolving it again
+        /// with the same words is fine. Errors: NOT_FOUND, CASE_RESOLVED (with other words).
+        pub async fn resolve_reconciliation_case(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResolveReconciliationCaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolveReconciliationCaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.ReconciliationService/ResolveReconciliationCase",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.ReconciliationService",
+                        "ResolveReconciliationCase",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod reconciliation_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ReconciliationServiceServer.
+    #[async_trait]
+    pub trait ReconciliationService: std::marker::Send + std::marker::Sync + 'static {
+        /// ImportProviderBill compares the payments of a provider's bill of one day (China Standard Time)
+        /// with ours. The same bill again opens nothing new; a part that was in no bill before is added.
+        /// Errors: INVALID_ARGUMENT.
+        async fn import_provider_bill(
+            &self,
+            request: tonic::Request<super::ImportProviderBillRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportProviderBillResponse>,
+            tonic::Status,
+        >;
+        /// ListReconciliationCases lists cases, newest first.
+        async fn list_reconciliation_cases(
+            &self,
+            request: tonic::Request<super::ListReconciliationCasesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReconciliationCasesResponse>,
+            tonic::Status,
+        >;
+        /// ResolveReconciliationCase says what became of a case. It moves no money. Resolving it again
+        /// with the same words is fine. Errors: NOT_FOUND, CASE_RESOLVED (with other words).
+        async fn resolve_reconciliation_case(
+            &self,
+            request: tonic::Request<super::ResolveReconciliationCaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResolveReconciliationCaseResponse>,
+            tonic::Status,
+        >;
+    }
+    /// ReconciliationService compares what providers say they moved with what billing booked, a day at
+    /// a time, and keeps a case for each difference.
+    #[derive(Debug)]
+    pub struct ReconciliationServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ReconciliationServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>>
+    for ReconciliationServiceServer<T>
+    where
+        T: ReconciliationService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.ReconciliationService/ImportProviderBill" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportProviderBillSvc<T: ReconciliationService>(pub Arc<T>);
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::ImportProviderBillRequest>
+                    for ImportProviderBillSvc<T> {
+                        type Response = super::ImportProviderBillResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ImportProviderBillRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::import_provider_bill(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportProviderBillSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.ReconciliationService/ListReconciliationCases" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListReconciliationCasesSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::ListReconciliationCasesRequest>
+                    for ListReconciliationCasesSvc<T> {
+                        type Response = super::ListReconciliationCasesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ListReconciliationCasesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::list_reconciliation_cases(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListReconciliationCasesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.ReconciliationService/ResolveReconciliationCase" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResolveReconciliationCaseSvc<T: ReconciliationService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<
+                        super::ResolveReconciliationCaseRequest,
+                    > for ResolveReconciliationCaseSvc<T> {
+                        type Response = super::ResolveReconciliationCaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ResolveReconciliationCaseRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::resolve_reconciliation_case(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResolveReconciliationCaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ReconciliationServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.ReconciliationService";
+    impl<T> tonic::server::NamedService for ReconciliationServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -7,6 +7,7 @@
     reason = "an HTTP answer is the error of a handler"
 )]
 
+mod audits;
 mod broker;
 mod callbacks;
 mod configuration;
@@ -18,6 +19,7 @@ mod orders;
 mod prices;
 mod queries;
 mod recalls;
+mod reconciliation;
 mod statements;
 mod usages;
 mod wechat_pay;

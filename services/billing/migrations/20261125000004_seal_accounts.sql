@@ -1,0 +1,2 @@
+-- no-transaction
+call seal_accounts();
