@@ -5,6 +5,7 @@ mod callbacks;
 mod leases;
 mod orders;
 mod prices;
+mod refunds;
 
 use std::{str::FromStr, sync::Arc};
 

@@ -6,5 +6,8 @@ pub mod epochs;
 pub mod leases;
 pub mod ledger;
 pub mod orders;
+pub mod payment_channels;
+pub mod payments;
 pub mod prices;
 pub mod recalls;
+pub mod refunds;

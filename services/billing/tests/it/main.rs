@@ -7,8 +7,11 @@
     reason = "an HTTP answer is the error of a handler"
 )]
 
+mod alipay;
 mod broker;
 mod callbacks;
+mod cancellations;
+mod channels;
 mod configuration;
 mod epochs;
 mod leases;
@@ -18,6 +21,7 @@ mod orders;
 mod prices;
 mod queries;
 mod recalls;
+mod refunds;
 mod statements;
 mod usages;
 mod wechat_pay;
