@@ -39,6 +39,8 @@ kinds! {
     Operator = OperatorId;
     /// An order.
     Order = OrderId;
+    /// A refund of a payment.
+    Refund = RefundId;
     /// A request that creates something.
     Request = RequestId;
     /// A signed-in session.

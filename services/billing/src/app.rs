@@ -20,6 +20,7 @@ use wanwu_proto::{
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
+        refund_service_server::RefundServiceServer,
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
@@ -28,8 +29,13 @@ use wanwu_service::Shell;
 use wanwu_watch::WatchedStanding;
 
 use crate::{
-    auditor::Auditor, background, config::Config, domain::price::PriceList,
-    events::SettleRecordedUsage, grpc::Handlers, providers::wechat_pay::WechatPay,
+    auditor::Auditor,
+    background,
+    config::Config,
+    domain::price::PriceList,
+    events::SettleRecordedUsage,
+    grpc::Handlers,
+    providers::{Providers, alipay::Alipay, wechat_pay::WechatPay},
 };
 
 /// Recalls that a slow watcher may be behind.
@@ -41,7 +47,7 @@ pub struct App {
     pub(crate) clock: SharedClock,
     pub(crate) ids: Ids,
     pub(crate) body_key: BodyKey,
-    pub(crate) wechat: Arc<WechatPay>,
+    pub(crate) providers: Providers,
     /// Told when credit became free here.
     pub(crate) freed: Notify,
     /// Accounts whose idle leases are wanted back.
@@ -59,7 +65,7 @@ impl App {
         clock: SharedClock,
         ids: Ids,
         body_key: BodyKey,
-        wechat: Arc<WechatPay>,
+        providers: Providers,
         stopping: CancellationToken,
     ) -> Self {
         Self {
@@ -67,7 +73,7 @@ impl App {
             clock,
             ids,
             body_key,
-            wechat,
+            providers,
             freed: Notify::new(),
             recalls: broadcast::channel(RECALLS).0,
             price_lists: RwLock::default(),
@@ -100,12 +106,16 @@ impl App {
             clock.clone(),
             entropy,
         )?;
+        let alipay = match config.alipay.is_used() {
+            true => Some(Alipay::new(config.alipay.clone(), clock.clone())?),
+            false => None,
+        };
         let app = Arc::new(Self::new(
             pool.clone(),
             clock.clone(),
             Ids::system(),
             BodyKey::new(&keys.secret("billing.requests")[..]),
-            wechat,
+            Providers { wechat, alipay },
             shell.stopping(),
         ));
         app.publish_price_lists(&config.prices.folder).await?;
@@ -124,6 +134,7 @@ impl App {
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
             .add_service(OrderServiceServer::new(handlers.clone()))
             .add_service(PaymentCallbackServiceServer::new(handlers.clone()))
+            .add_service(RefundServiceServer::new(handlers.clone()))
             .add_service(BalanceServiceServer::new(handlers.clone()))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(LeaseServiceServer::new(handlers))

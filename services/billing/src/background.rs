@@ -1,4 +1,4 @@
-//! What billing does unasked: it looks at unpaid orders, passes recalls of other replicas on, and
+//! What billing does unasked: it looks at unpaid orders, sends refunds, passes recalls of other replicas on, and
 //! measures.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -11,10 +11,10 @@ use wanwu_service::Shell;
 use crate::{
     app::App,
     error::Error,
-    store::{audit, leases, orders, recalls, reconciliation},
+    store::{audit, leases, orders, recalls, reconciliation, refunds},
 };
 
-/// How often unpaid orders are looked at.
+/// How often unpaid orders and refunds are looked at.
 const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
 /// How often recalls of other replicas are looked at.
 const LOOK_AT_RECALLS: Duration = Duration::from_millis(50);
@@ -29,6 +29,10 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
     shell.spawn_infallible("unpaid orders", async move {
         let ask = || this.query_unpaid_orders();
         every(LOOK_AT_ORDERS, &stop, "unpaid orders", ask).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("refunds", async move {
+        every(LOOK_AT_ORDERS, &stop, "refunds", || this.send_refunds()).await;
     });
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("recalls", async move { this.pass_recalls_on(stop).await });
@@ -72,6 +76,9 @@ impl App {
         metrics::gauge!("wanwu_reconciliation_cases_open").set(cases as f64);
         for (state, orders) in orders::count_unpaid(&mut connection).await? {
             metrics::gauge!("wanwu_orders", "state" => state.as_str()).set(orders as f64);
+        }
+        for (state, open) in refunds::count_open(&mut connection).await? {
+            metrics::gauge!("wanwu_refunds", "state" => state).set(open as f64);
         }
         Ok(())
     }

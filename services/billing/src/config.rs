@@ -10,6 +10,9 @@ use wanwu_telemetry::TelemetryConfig;
 /// Where WeChat Pay answers; production takes no other.
 const WECHAT_HOST: &str = "api.mch.weixin.qq.com";
 
+/// Where Alipay answers; production takes no other.
+const ALIPAY_HOST: &str = "openapi.alipay.com";
+
 /// The whole configuration; `config.default.toml` documents every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +39,8 @@ pub struct Config {
     pub prices: PricesConfig,
     /// Section `[wechat_pay]`.
     pub wechat_pay: WechatPayConfig,
+    /// Section `[alipay]`.
+    pub alipay: AlipayConfig,
 }
 
 /// Section `[keys]`.
@@ -84,6 +89,54 @@ pub struct WechatPayConfig {
     pub notify_url: String,
 }
 
+/// Section `[alipay]`: an app of the merchant at Alipay's open platform.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlipayConfig {
+    /// Where it answers.
+    pub gateway_url: Url,
+    /// The app; empty: orders are not offered through Alipay, and its notices are refused.
+    pub app_id: String,
+    /// The merchant, 2088...
+    pub seller_id: String,
+    /// The app's key, PKCS#8 in PEM.
+    pub app_key_file: PathBuf,
+    /// Alipay's public key in PEM.
+    pub alipay_public_key_file: PathBuf,
+    /// Where notices are sent to: the edge's callback address.
+    pub notify_url: String,
+}
+
+impl AlipayConfig {
+    /// Orders are offered through Alipay.
+    #[must_use]
+    pub const fn is_used(&self) -> bool {
+        !self.app_id.is_empty()
+    }
+
+    fn problems(&self, environment: Environment) -> Vec<String> {
+        if !self.is_used() {
+            return Vec::new();
+        }
+        let mut problems = Vec::new();
+        let gateway = &self.gateway_url;
+        problems.extend(environment.provider_problem("alipay.gateway_url", gateway.as_str()));
+        problems.extend(environment.provider_problem("alipay.notify_url", &self.notify_url));
+        if environment == Environment::Production && gateway.host_str() != Some(ALIPAY_HOST) {
+            problems.push(format!("alipay.gateway_url must be https://{ALIPAY_HOST}"));
+        }
+        for (key, value) in [
+            ("seller_id", &self.seller_id),
+            ("notify_url", &self.notify_url),
+        ] {
+            if value.is_empty() {
+                problems.push(format!("alipay.{key} must be set"));
+            }
+        }
+        problems
+    }
+}
+
 impl WechatPayConfig {
     /// The APIv3 key.
     ///
@@ -122,7 +175,7 @@ impl Configuration for Config {
 
     fn problems(&self) -> Vec<String> {
         let (environment, pay) = (self.service.environment, &self.wechat_pay);
-        let mut problems = Vec::new();
+        let mut problems = self.alipay.problems(environment);
         problems.extend(environment.provider_problem("wechat_pay.base_url", pay.base_url.as_str()));
         problems.extend(environment.provider_problem("wechat_pay.notify_url", &pay.notify_url));
         if environment == Environment::Production && pay.base_url.host_str() != Some(WECHAT_HOST) {

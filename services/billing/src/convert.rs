@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use wanwu_proto::billing::v1::{
-    self as pb, CallBill, Order, OrderState, PaymentProvider, Price, PriceList, StatementLine,
-    statement_line::Cause,
+    self as pb, CallBill, Order, OrderState, PaymentChannel, PaymentChannelState, PaymentProvider,
+    Price, PriceList, StatementLine, statement_line::Cause,
 };
 
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
         calls::{Call, Line},
         leases::StoredLease,
         orders,
+        payment_channels::Channel,
+        refunds::Refund,
     },
 };
 
@@ -28,17 +30,55 @@ pub fn timestamp(at: DateTime<Utc>) -> Timestamp {
     }
 }
 
-impl From<orders::Order> for Order {
-    fn from(order: orders::Order) -> Self {
+/// An order and its channels on the wire.
+#[must_use]
+pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
+    let first = channels
+        .iter()
+        .find(|channel| channel.method == order.method);
+    Order {
+        order_id: order.order_id.to_string(),
+        amount: Some(to_wire(order.amount_fen * NANOS_PER_FEN)),
+        provider: PaymentProvider::from(order.method).into(),
+        state: OrderState::from(order.state).into(),
+        code_url: first.map_or_else(String::new, |channel| channel.code_url.clone()),
+        create_time: Some(timestamp(order.created_at)),
+        expire_time: Some(timestamp(order.expires_at)),
+        pay_time: order.paid_at.map(timestamp),
+        channels: channels
+            .into_iter()
+            .map(|channel| PaymentChannel {
+                provider: PaymentProvider::from(channel.method).into(),
+                state: PaymentChannelState::from(channel.state).into(),
+                code_url: channel.code_url,
+            })
+            .collect(),
+    }
+}
+
+impl From<Refund> for pb::Refund {
+    fn from(refund: Refund) -> Self {
+        let request = refund.request;
+        let requested_by = request.as_ref().map(|request| request.requested_by);
+        let (case_id, evidence_sha256) = request
+            .map(|request| (request.case_id, request.sha256))
+            .unwrap_or_default();
         Self {
-            order_id: order.order_id.to_string(),
-            amount: Some(to_wire(order.amount_fen * NANOS_PER_FEN)),
-            provider: PaymentProvider::WechatNative.into(),
-            state: OrderState::from(order.state).into(),
-            code_url: order.code_url,
-            create_time: Some(timestamp(order.created_at)),
-            expire_time: Some(timestamp(order.expires_at)),
-            pay_time: order.paid_at.map(timestamp),
+            refund_id: refund.refund_id.to_string(),
+            order_id: refund.order_id.to_string(),
+            amount: Some(to_wire(refund.amount_fen * NANOS_PER_FEN)),
+            reason: pb::RefundReason::from(refund.reason).into(),
+            state: pb::RefundState::from(refund.state).into(),
+            case_id,
+            evidence_sha256,
+            requested_by: requested_by.map(|id| id.to_string()).unwrap_or_default(),
+            decided_by: refund
+                .decided_by
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
+            request_time: Some(timestamp(refund.requested_at)),
+            end_time: refund.ended_at.map(timestamp),
+            provider_state: refund.provider_state,
         }
     }
 }

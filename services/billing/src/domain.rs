@@ -7,5 +7,8 @@ pub mod ledger;
 pub mod model;
 pub mod money;
 pub mod order;
+pub mod payment;
+pub mod payment_channel;
 pub mod price;
 pub mod reconciliation;
+pub mod refund;

@@ -5,7 +5,7 @@ use wanwu_grpc::{Failure, Violation, status};
 use wanwu_postgres::{is_transient, requests::ClaimError, violates};
 use wanwu_proto::{billing::v1::ErrorReason, operations};
 
-use crate::{domain::lease::LeaseError, providers::wechat_pay::WechatPayError};
+use crate::{domain::lease::LeaseError, providers::ProviderError};
 
 /// What a caller of billing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,19 @@ pub enum Error {
     Lease(#[from] LeaseError),
     /// The payment provider did not do it.
     #[error("the payment provider is not available; repeat the request")]
-    Provider(#[from] WechatPayError),
+    Provider(#[from] ProviderError),
+    /// The order was paid, cancelled or expired.
+    #[error("the order cannot be paid any more")]
+    OrderNotPayable,
+    /// The refund is in another state.
+    #[error("the refund is not in the state that this needs")]
+    RefundState,
+    /// Who requested a refund wants to decide about it.
+    #[error("another operator decides")]
+    SameOperator,
+    /// More than what was paid and not given back.
+    #[error("more than what was paid and not given back")]
+    RefundTooLarge,
     /// The same request_id came with another body.
     #[error("the request_id was used with another body")]
     RequestIdReused,
@@ -82,7 +94,14 @@ impl Failure for Error {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::InsufficientBalance => Code::ResourceExhausted,
-            Self::EpochFenced | Self::Lease(_) | Self::CaseResolved => Code::FailedPrecondition,
+            Self::EpochFenced
+            | Self::Lease(_)
+            | Self::CaseResolved
+            | Self::OrderNotPayable
+            | Self::RefundState
+            | Self::RefundTooLarge => Code::FailedPrecondition,
+            Self::SameOperator => Code::PermissionDenied,
+            Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(_) => Code::Unavailable,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
@@ -100,6 +119,10 @@ impl Failure for Error {
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
+            Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
+            Self::RefundState => ErrorReason::RefundState.as_str_name(),
+            Self::SameOperator => ErrorReason::SameOperator.as_str_name(),
+            Self::RefundTooLarge => ErrorReason::RefundTooLarge.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
             Self::NoPrices | Self::Database(_) => Platform::Internal.as_str_name(),
@@ -112,7 +135,11 @@ impl Failure for Error {
             | Self::EpochFenced
             | Self::Lease(_)
             | Self::Provider(_)
-            | Self::CaseResolved => "billing.wanwu",
+            | Self::CaseResolved
+            | Self::OrderNotPayable
+            | Self::RefundState
+            | Self::SameOperator
+            | Self::RefundTooLarge => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

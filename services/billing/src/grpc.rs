@@ -6,6 +6,7 @@ mod leases;
 mod orders;
 mod prices;
 mod reconciliation;
+mod refunds;
 
 use std::{str::FromStr, sync::Arc};
 

@@ -1,3 +1,178 @@
-//! The outside.
+//! The outside: payment providers. Each speaks its provider's protocol and believes only what the
+//! provider signed; what it answers is the same for all.
 
+pub mod alipay;
+pub mod rsa;
 pub mod wechat_pay;
+
+use std::sync::Arc;
+
+use wanwu_ids::{OrderId, RefundId};
+
+use crate::{
+    domain::{
+        payment::{PaymentMismatch, ProvedPayment, Provider},
+        payment_channel::Method,
+    },
+    error::Error,
+    store::{orders::Order, refunds::Refund},
+};
+use {alipay::Alipay, wechat_pay::WechatPay};
+
+/// What the payer reads at the provider; no more of the order goes there than this, its number
+/// and its amount (obligation T3.3.3b).
+const SUBJECT: &str = "万物账户充值";
+
+/// What a provider says about an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trade {
+    /// It was paid.
+    Paid(ProvedPayment),
+    /// Nobody paid yet.
+    Payable,
+    /// Nobody can pay any more.
+    Closed,
+    /// The provider knows no such order.
+    Unknown {
+        /// The answer was signed.
+        proved: bool,
+    },
+}
+
+/// What a provider says about a refund, in its own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundReply {
+    /// How far it is.
+    pub progress: RefundProgress,
+    /// The provider's word, such as `PROCESSING`; at most 64 characters.
+    pub word: String,
+}
+
+/// How far a refund is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundProgress {
+    /// The payer has it.
+    Succeeded,
+    /// The provider works on it, or wants a person to (`ABNORMAL`).
+    Working,
+    /// It will not happen.
+    Closed,
+    /// The provider knows no such refund.
+    Unknown,
+}
+
+/// The provider's side could not be done or learnt.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// No answer in time.
+    #[error("the provider did not answer")]
+    Silent(#[source] reqwest::Error),
+    /// An answer that refuses.
+    #[error("the provider answered {status} {code}")]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The provider's code, such as `ORDER_NOT_EXIST`.
+        code: String,
+        /// The answer was signed.
+        proved: bool,
+    },
+    /// An answer that cannot be believed, or a key that cannot be used.
+    #[error("the provider's answer is not signed by the provider")]
+    Signature(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Signed, but not what was asked for.
+    #[error("the provider's answer cannot be read")]
+    Unreadable,
+    /// Signed, and about a payment that is not ours.
+    #[error("the provider's answer is about another payment")]
+    Mismatch(#[from] PaymentMismatch),
+    /// The provider is not configured.
+    #[error("the provider is not configured")]
+    Absent,
+}
+
+impl ProviderError {
+    /// The provider's code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Refused { code, .. } => code,
+            _ => "",
+        }
+    }
+
+    /// The refusal was signed.
+    #[must_use]
+    pub const fn is_proved(&self) -> bool {
+        matches!(self, Self::Refused { proved: true, .. })
+    }
+}
+
+/// What billing wants of a payment provider. Every operation can be repeated.
+#[tonic::async_trait]
+pub trait PaymentProvider: Send + Sync {
+    /// Asks for what the payer scans or opens.
+    async fn offer(&self, order: &Order, method: Method) -> Result<String, ProviderError>;
+    /// What the provider says about an order.
+    async fn query(&self, id: OrderId) -> Result<Trade, ProviderError>;
+    /// Closes an order, where it can be closed; whether it is, a query tells.
+    async fn close(&self, id: OrderId) -> Result<(), ProviderError>;
+    /// Gives money back; the same number is given back once.
+    async fn refund(&self, refund: &Refund, paid_fen: i64) -> Result<RefundReply, ProviderError>;
+    /// What the provider says about a refund.
+    async fn query_refund(&self, refund: &Refund) -> Result<RefundReply, ProviderError>;
+}
+
+/// The providers of this service.
+pub struct Providers {
+    /// WeChat Pay.
+    pub wechat: Arc<WechatPay>,
+    /// Alipay, where it is configured.
+    pub alipay: Option<Arc<Alipay>>,
+}
+
+impl Providers {
+    /// The provider; an error when it is not configured.
+    pub fn get(&self, provider: Provider) -> Result<&dyn PaymentProvider, Error> {
+        match (provider, &self.alipay) {
+            (Provider::Wechat, _) => Ok(&*self.wechat),
+            (Provider::Alipay, Some(alipay)) => Ok(&**alipay),
+            (Provider::Alipay, None) => Err(ProviderError::Absent.into()),
+        }
+    }
+}
+
+/// Our number of an order at its provider: at most 32 letters and digits.
+#[must_use]
+pub fn out_trade_no(id: OrderId) -> String {
+    id.uuid().simple().to_string()
+}
+
+/// The order that a number names; only the spelling that we gave the provider.
+///
+/// # Errors
+/// When it is no number of ours.
+pub fn order_of(number: &str) -> Result<OrderId, PaymentMismatch> {
+    let uuid = uuid::Uuid::try_parse(number).map_err(|_| PaymentMismatch::Order)?;
+    let id = OrderId::from_uuid(uuid);
+    if out_trade_no(id) == number {
+        Ok(id)
+    } else {
+        Err(PaymentMismatch::Order)
+    }
+}
+
+/// Our number of a refund at its provider: the same for each repetition, another for each new
+/// attempt. Letters and digits, at most 64.
+#[must_use]
+pub fn out_refund_no(refund: &Refund) -> String {
+    format!("{}R{}", refund.refund_id.uuid().simple(), refund.attempt)
+}
+
+/// The refund and the attempt that a number names.
+#[must_use]
+pub fn refund_of(number: &str) -> Option<(RefundId, u32)> {
+    let (id, attempt) = number.split_once('R')?;
+    let uuid = uuid::Uuid::try_parse(id).ok()?;
+    Some((RefundId::from_uuid(uuid), attempt.parse().ok()?))
+}

@@ -1,19 +1,26 @@
-//! `POST /payments/wechat/callback`: handed to billing unread. Only billing can tell whether it is
-//! true.
+//! `POST /payments/{wechat,alipay}/callback`: handed to billing unread. Only billing can tell
+//! whether it is true.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
+use prost::Message;
 use serde_json::json;
 use tonic::{Status, body::Body};
-use wanwu_proto::billing::v1::{ReceiveWeChatPayCallbackRequest, ReceiveWeChatPayCallbackResponse};
+use wanwu_proto::billing::v1::{
+    ReceiveAlipayCallbackRequest, ReceiveAlipayCallbackResponse, ReceiveWeChatPayCallbackRequest,
+    ReceiveWeChatPayCallbackResponse,
+};
 
 use crate::{edge::Edge, refusal_json, refusal_json::json_response, upstream::Call, visit::Visit};
 
 /// Where WeChat Pay calls back.
 pub const WECHAT: &str = "/payments/wechat/callback";
-const PATH: &str = "/wanwu.billing.v1.PaymentCallbackService/ReceiveWeChatPayCallback";
+/// Where Alipay calls back.
+pub const ALIPAY: &str = "/payments/alipay/callback";
+const WECHAT_METHOD: &str = "/wanwu.billing.v1.PaymentCallbackService/ReceiveWeChatPayCallback";
+const ALIPAY_METHOD: &str = "/wanwu.billing.v1.PaymentCallbackService/ReceiveAlipayCallback";
 const BILLING: &str = "billing";
 /// The provider waits 5 seconds for an answer.
 const TIMEOUT: Duration = Duration::from_millis(4500);
@@ -27,34 +34,59 @@ pub async fn relay(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Sta
     let body = visit
         .read(edge.limits.max_callback_body, edge.limits.body_timeout)
         .await?;
+    let body = body.into_bytes().to_vec();
+    if visit.parts.uri.path() == ALIPAY {
+        let request = ReceiveAlipayCallbackRequest { body };
+        let answer: ReceiveAlipayCallbackResponse =
+            ask(edge, visit, ALIPAY_METHOD, &request).await?;
+        return Ok(response(answer.http_status, answer.body, "text/plain"));
+    }
     let headers = &visit.parts.headers;
     let request = ReceiveWeChatPayCallbackRequest {
         serial: value(headers, "wechatpay-serial"),
         timestamp: value(headers, "wechatpay-timestamp"),
         nonce: value(headers, "wechatpay-nonce"),
         signature: value(headers, "wechatpay-signature"),
-        body: body.into_bytes().to_vec(),
+        body,
     };
+    let answer: ReceiveWeChatPayCallbackResponse =
+        ask(edge, visit, WECHAT_METHOD, &request).await?;
+    Ok(response(
+        answer.http_status,
+        answer.body,
+        "application/json",
+    ))
+}
+
+async fn ask<T: Message + Default + 'static>(
+    edge: &Edge,
+    visit: &mut Visit,
+    path: &'static str,
+    request: &(impl Message + 'static),
+) -> Result<T, Status> {
     visit.forwarded();
     let call = Call {
         channel: edge.upstream.service(BILLING)?,
-        path: PATH,
+        path,
         principal: None,
         request_id: &visit.arrival.request_id,
         timeout: TIMEOUT,
     };
-    let answer: ReceiveWeChatPayCallbackResponse = call.ask(&request, MAX_ANSWER).await?;
-    let status = u16::try_from(answer.http_status).ok();
+    call.ask(request, MAX_ANSWER).await
+}
+
+fn response(http_status: i32, body: Vec<u8>, content_type: &'static str) -> Response<Body> {
+    let status = u16::try_from(http_status).ok();
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
     let status = status.filter(|status| status.as_u16() >= 200);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if !answer.body.is_empty() {
-        let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, json);
-        *response.body_mut() = Body::new(Full::from(answer.body));
+    if !body.is_empty() {
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        *response.body_mut() = Body::new(Full::from(body));
     }
-    Ok(response)
+    response
 }
 
 /// What the provider is told when billing cannot be asked: it comes again.

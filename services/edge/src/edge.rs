@@ -200,7 +200,7 @@ impl Edge {
             Kind::Open => path.into(),
             Kind::Chat => CHAT.into(),
             Kind::Models => models::MODELS.into(),
-            Kind::Callback => callback::WECHAT.into(),
+            Kind::Callback => path.into(),
             Kind::Health => HEALTH.into(),
             Kind::UnknownOpenAi | Kind::Unknown => "unknown".into(),
         }
@@ -224,7 +224,7 @@ fn kind(parts: &http::request::Parts) -> Kind {
     }
     match path {
         CHAT if is(Method::POST) => Kind::Chat,
-        callback::WECHAT if is(Method::POST) => Kind::Callback,
+        callback::WECHAT | callback::ALIPAY if is(Method::POST) => Kind::Callback,
         HEALTH if is(Method::GET) || is(Method::HEAD) => Kind::Health,
         _ if is(Method::GET) && is_models(path) => Kind::Models,
         _ if path.starts_with("/v1/") => Kind::UnknownOpenAi,
@@ -308,6 +308,12 @@ mod tests {
                 "POST",
                 "/payments/wechat/callback",
                 "application/json",
+                Kind::Callback,
+            ),
+            (
+                "POST",
+                "/payments/alipay/callback",
+                "application/x-www-form-urlencoded",
                 Kind::Callback,
             ),
             ("GET", "/healthz", "", Kind::Health),

@@ -787,8 +787,16 @@ pub enum ErrorReason {
     LeaseMismatch = 3,
     /// The payment provider did not answer.
     ProviderUnavailable = 4,
+    /// The order was paid, cancelled or expired.
+    OrderNotPayable = 20,
+    /// The refund is not in the state that this needs.
+    RefundState = 21,
+    /// Who requested a refund does not decide about it.
+    SameOperator = 22,
+    /// More than what was paid and not given back.
+    RefundTooLarge = 23,
     /// The case was resolved with other words.
-    CaseResolved = 20,
+    CaseResolved = 40,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -802,6 +810,10 @@ impl ErrorReason {
             Self::EpochFenced => "ERROR_REASON_EPOCH_FENCED",
             Self::LeaseMismatch => "ERROR_REASON_LEASE_MISMATCH",
             Self::ProviderUnavailable => "ERROR_REASON_PROVIDER_UNAVAILABLE",
+            Self::OrderNotPayable => "ERROR_REASON_ORDER_NOT_PAYABLE",
+            Self::RefundState => "ERROR_REASON_REFUND_STATE",
+            Self::SameOperator => "ERROR_REASON_SAME_OPERATOR",
+            Self::RefundTooLarge => "ERROR_REASON_REFUND_TOO_LARGE",
             Self::CaseResolved => "ERROR_REASON_CASE_RESOLVED",
         }
     }
@@ -813,9 +825,995 @@ impl ErrorReason {
             "ERROR_REASON_EPOCH_FENCED" => Some(Self::EpochFenced),
             "ERROR_REASON_LEASE_MISMATCH" => Some(Self::LeaseMismatch),
             "ERROR_REASON_PROVIDER_UNAVAILABLE" => Some(Self::ProviderUnavailable),
+            "ERROR_REASON_ORDER_NOT_PAYABLE" => Some(Self::OrderNotPayable),
+            "ERROR_REASON_REFUND_STATE" => Some(Self::RefundState),
+            "ERROR_REASON_SAME_OPERATOR" => Some(Self::SameOperator),
+            "ERROR_REASON_REFUND_TOO_LARGE" => Some(Self::RefundTooLarge),
             "ERROR_REASON_CASE_RESOLVED" => Some(Self::CaseResolved),
             _ => None,
         }
+    }
+}
+/// Refund of a payment or of a part.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Refund {
+    /// The refund (UUID text).
+    #[prost(string, tag = "1")]
+    pub refund_id: ::prost::alloc::string::String,
+    /// The order (UUID text).
+    #[prost(string, tag = "2")]
+    pub order_id: ::prost::alloc::string::String,
+    /// How much.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Why.
+    #[prost(enumeration = "RefundReason", tag = "4")]
+    pub reason: i32,
+    /// Its state.
+    #[prost(enumeration = "RefundState", tag = "5")]
+    pub state: i32,
+    /// The number of the dispute or case; empty: by itself.
+    #[prost(string, tag = "6")]
+    pub case_id: ::prost::alloc::string::String,
+    /// SHA-256 of the evidence as it is kept; empty: by itself.
+    #[prost(bytes = "vec", tag = "7")]
+    pub evidence_sha256: ::prost::alloc::vec::Vec<u8>,
+    /// The operator who requested it (UUID text); empty: by itself.
+    #[prost(string, tag = "8")]
+    pub requested_by: ::prost::alloc::string::String,
+    /// The operator who decided (UUID text); empty: nobody did yet, or by itself.
+    #[prost(string, tag = "9")]
+    pub decided_by: ::prost::alloc::string::String,
+    /// When it was requested.
+    #[prost(message, optional, tag = "10")]
+    pub request_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the provider gave it back, or said that it will not.
+    #[prost(message, optional, tag = "11")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the provider says of it, in its words: `ABNORMAL` wants a person at the provider.
+    #[prost(string, tag = "12")]
+    pub provider_state: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Refund {
+    const NAME: &'static str = "Refund";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Refund".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Refund".into()
+    }
+}
+/// RequestRefundRequest says what and why.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestRefundRequest {
+    /// UUID text made by the caller; for ever the same refund.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The order (UUID text).
+    #[prost(string, tag = "2")]
+    pub order_id: ::prost::alloc::string::String,
+    /// CNY, whole fen, at most what was paid and not given back.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Why: not one of those that happen by themselves.
+    #[prost(enumeration = "RefundReason", tag = "4")]
+    pub reason: i32,
+    /// The number of the dispute or case: 1 to 64 letters, digits, `-`, `_`, `/`.
+    #[prost(string, tag = "5")]
+    pub case_id: ::prost::alloc::string::String,
+    /// SHA-256 of the evidence as it is kept with the case.
+    #[prost(bytes = "vec", tag = "6")]
+    pub evidence_sha256: ::prost::alloc::vec::Vec<u8>,
+    /// The case found that the service could not be used; a dispute needs it.
+    #[prost(bool, tag = "7")]
+    pub service_unusable: bool,
+}
+impl ::prost::Name for RequestRefundRequest {
+    const NAME: &'static str = "RequestRefundRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RequestRefundRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RequestRefundRequest".into()
+    }
+}
+/// RequestRefundResponse is the refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestRefundResponse {
+    /// The refund.
+    #[prost(message, optional, tag = "1")]
+    pub refund: ::core::option::Option<Refund>,
+}
+impl ::prost::Name for RequestRefundResponse {
+    const NAME: &'static str = "RequestRefundResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RequestRefundResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RequestRefundResponse".into()
+    }
+}
+/// ApproveRefundRequest names a refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveRefundRequest {
+    /// The refund (UUID text).
+    #[prost(string, tag = "1")]
+    pub refund_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ApproveRefundRequest {
+    const NAME: &'static str = "ApproveRefundRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ApproveRefundRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ApproveRefundRequest".into()
+    }
+}
+/// ApproveRefundResponse is the refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveRefundResponse {
+    /// The refund.
+    #[prost(message, optional, tag = "1")]
+    pub refund: ::core::option::Option<Refund>,
+}
+impl ::prost::Name for ApproveRefundResponse {
+    const NAME: &'static str = "ApproveRefundResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ApproveRefundResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ApproveRefundResponse".into()
+    }
+}
+/// RefuseRefundRequest names a refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefuseRefundRequest {
+    /// The refund (UUID text).
+    #[prost(string, tag = "1")]
+    pub refund_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RefuseRefundRequest {
+    const NAME: &'static str = "RefuseRefundRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RefuseRefundRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RefuseRefundRequest".into()
+    }
+}
+/// RefuseRefundResponse is the refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefuseRefundResponse {
+    /// The refund.
+    #[prost(message, optional, tag = "1")]
+    pub refund: ::core::option::Option<Refund>,
+}
+impl ::prost::Name for RefuseRefundResponse {
+    const NAME: &'static str = "RefuseRefundResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RefuseRefundResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RefuseRefundResponse".into()
+    }
+}
+/// RetryRefundRequest names a refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryRefundRequest {
+    /// The refund (UUID text).
+    #[prost(string, tag = "1")]
+    pub refund_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RetryRefundRequest {
+    const NAME: &'static str = "RetryRefundRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RetryRefundRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RetryRefundRequest".into()
+    }
+}
+/// RetryRefundResponse is the refund.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryRefundResponse {
+    /// The refund.
+    #[prost(message, optional, tag = "1")]
+    pub refund: ::core::option::Option<Refund>,
+}
+impl ::prost::Name for RetryRefundResponse {
+    const NAME: &'static str = "RetryRefundResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RetryRefundResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RetryRefundResponse".into()
+    }
+}
+/// ListRefundsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRefundsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// Only of this order (UUID text); empty: of all.
+    #[prost(string, tag = "3")]
+    pub order_id: ::prost::alloc::string::String,
+    /// Only in this state; unspecified: in all.
+    #[prost(enumeration = "RefundState", tag = "4")]
+    pub state: i32,
+}
+impl ::prost::Name for ListRefundsRequest {
+    const NAME: &'static str = "ListRefundsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListRefundsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListRefundsRequest".into()
+    }
+}
+/// ListRefundsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRefundsResponse {
+    /// The refunds.
+    #[prost(message, repeated, tag = "1")]
+    pub refunds: ::prost::alloc::vec::Vec<Refund>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListRefundsResponse {
+    const NAME: &'static str = "ListRefundsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListRefundsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListRefundsResponse".into()
+    }
+}
+/// RefundReason is why money is given back; there are no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RefundReason {
+    /// Never used.
+    Unspecified = 0,
+    /// The service could not be used because of an infringement dispute (T3.3.4).
+    InfringementDispute = 1,
+    /// Prepaid and not provided as agreed (Consumer Rights Law, article 53).
+    PrepaidNotProvided = 2,
+    /// Paid by a child without capacity, or by a minor without the guardian's consent (Civil Code,
+    /// articles 19 and 20).
+    Minor = 3,
+    /// Another payment of the order was credited. Only by itself.
+    DuplicatePayment = 4,
+    /// The order was cancelled before. Only by itself.
+    PaidAfterCancellation = 5,
+}
+impl RefundReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REFUND_REASON_UNSPECIFIED",
+            Self::InfringementDispute => "REFUND_REASON_INFRINGEMENT_DISPUTE",
+            Self::PrepaidNotProvided => "REFUND_REASON_PREPAID_NOT_PROVIDED",
+            Self::Minor => "REFUND_REASON_MINOR",
+            Self::DuplicatePayment => "REFUND_REASON_DUPLICATE_PAYMENT",
+            Self::PaidAfterCancellation => "REFUND_REASON_PAID_AFTER_CANCELLATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REFUND_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "REFUND_REASON_INFRINGEMENT_DISPUTE" => Some(Self::InfringementDispute),
+            "REFUND_REASON_PREPAID_NOT_PROVIDED" => Some(Self::PrepaidNotProvided),
+            "REFUND_REASON_MINOR" => Some(Self::Minor),
+            "REFUND_REASON_DUPLICATE_PAYMENT" => Some(Self::DuplicatePayment),
+            "REFUND_REASON_PAID_AFTER_CANCELLATION" => Some(Self::PaidAfterCancellation),
+            _ => None,
+        }
+    }
+}
+/// RefundState of a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RefundState {
+    /// Never used.
+    Unspecified = 0,
+    /// Waits for a second operator.
+    Requested = 1,
+    /// Refused by the second operator.
+    Refused = 2,
+    /// The money is set aside; the provider is told.
+    Approved = 3,
+    /// The provider works on it.
+    Sent = 4,
+    /// The payer has it.
+    Succeeded = 5,
+    /// The provider closed it; the money is still set aside.
+    Failed = 6,
+}
+impl RefundState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REFUND_STATE_UNSPECIFIED",
+            Self::Requested => "REFUND_STATE_REQUESTED",
+            Self::Refused => "REFUND_STATE_REFUSED",
+            Self::Approved => "REFUND_STATE_APPROVED",
+            Self::Sent => "REFUND_STATE_SENT",
+            Self::Succeeded => "REFUND_STATE_SUCCEEDED",
+            Self::Failed => "REFUND_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REFUND_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REFUND_STATE_REQUESTED" => Some(Self::Requested),
+            "REFUND_STATE_REFUSED" => Some(Self::Refused),
+            "REFUND_STATE_APPROVED" => Some(Self::Approved),
+            "REFUND_STATE_SENT" => Some(Self::Sent),
+            "REFUND_STATE_SUCCEEDED" => Some(Self::Succeeded),
+            "REFUND_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod refund_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// RefundService gives money back where the terms or the law say so (obligations T3.3.4a, C-05).
+    /// Two people decide: one requests with evidence, another approves. What was paid twice, or after
+    /// a cancellation, is given back without them.
+    #[derive(Debug, Clone)]
+    pub struct RefundServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl RefundServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> RefundServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RefundServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RefundServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// RequestRefund asks for a refund of an order's credited payment. Errors: NOT_FOUND,
+        /// INVALID_ARGUMENT, REFUND_TOO_LARGE.
+        pub async fn request_refund(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RequestRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RequestRefundResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.RefundService/RequestRefund",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.RefundService", "RequestRefund"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ApproveRefund takes the money from what the customer has left, then from what they spent,
+        /// and sends it. Errors: NOT_FOUND, SAME_OPERATOR, REFUND_STATE, INSUFFICIENT_BALANCE (the rest
+        /// is set aside for running calls: repeat).
+        pub async fn approve_refund(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApproveRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveRefundResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.RefundService/ApproveRefund",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.RefundService", "ApproveRefund"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// RefuseRefund ends a request. Errors: NOT_FOUND, SAME_OPERATOR, REFUND_STATE.
+        pub async fn refuse_refund(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RefuseRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RefuseRefundResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.RefundService/RefuseRefund",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.RefundService", "RefuseRefund"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// RetryRefund sends a refund that the provider closed under a new number. Errors: NOT_FOUND,
+        /// REFUND_STATE.
+        pub async fn retry_refund(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryRefundResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.RefundService/RetryRefund",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.RefundService", "RetryRefund"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListRefunds lists refunds, newest first.
+        pub async fn list_refunds(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRefundsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRefundsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.RefundService/ListRefunds",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.RefundService", "ListRefunds"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod refund_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with RefundServiceServer.
+    #[async_trait]
+    pub trait RefundService: std::marker::Send + std::marker::Sync + 'static {
+        /// RequestRefund asks for a refund of an order's credited payment. Errors: NOT_FOUND,
+        /// INVALID_ARGUMENT, REFUND_TOO_LARGE.
+        async fn request_refund(
+            &self,
+            request: tonic::Request<super::RequestRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RequestRefundResponse>,
+            tonic::Status,
+        >;
+        /// ApproveRefund takes the money from what the customer has left, then from what they spent,
+        /// and sends it. Errors: NOT_FOUND, SAME_OPERATOR, REFUND_STATE, INSUFFICIENT_BALANCE (the rest
+        /// is set aside for running calls: repeat).
+        async fn approve_refund(
+            &self,
+            request: tonic::Request<super::ApproveRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveRefundResponse>,
+            tonic::Status,
+        >;
+        /// RefuseRefund ends a request. Errors: NOT_FOUND, SAME_OPERATOR, REFUND_STATE.
+        async fn refuse_refund(
+            &self,
+            request: tonic::Request<super::RefuseRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RefuseRefundResponse>,
+            tonic::Status,
+        >;
+        /// RetryRefund sends a refund that the provider closed under a new number. Errors: NOT_FOUND,
+        /// REFUND_STATE.
+        async fn retry_refund(
+            &self,
+            request: tonic::Request<super::RetryRefundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RetryRefundResponse>,
+            tonic::Status,
+        >;
+        /// ListRefunds lists refunds, newest first.
+        async fn list_refunds(
+            &self,
+            request: tonic::Request<super::ListRefundsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRefundsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// RefundService gives money back where the terms or the law say so (obligations T3.3.4a, C-05).
+    /// Two people decide: one requests with evidence, another approves. What was paid twice, or after
+    /// a cancellation, is given back without them.
+    #[derive(Debug)]
+    pub struct RefundServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> RefundServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for RefundServiceServer<T>
+    where
+        T: RefundService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.RefundService/RequestRefund" => {
+                    #[allow(non_camel_case_types)]
+                    struct RequestRefundSvc<T: RefundService>(pub Arc<T>);
+                    impl<
+                        T: RefundService,
+                    > tonic::server::UnaryService<super::RequestRefundRequest>
+                    for RequestRefundSvc<T> {
+                        type Response = super::RequestRefundResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RequestRefundRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RefundService>::request_refund(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RequestRefundSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.RefundService/ApproveRefund" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApproveRefundSvc<T: RefundService>(pub Arc<T>);
+                    impl<
+                        T: RefundService,
+                    > tonic::server::UnaryService<super::ApproveRefundRequest>
+                    for ApproveRefundSvc<T> {
+                        type Response = super::ApproveRefundResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApproveRefundRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RefundService>::approve_refund(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApproveRefundSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.RefundService/RefuseRefund" => {
+                    #[allow(non_camel_case_types)]
+                    struct RefuseRefundSvc<T: RefundService>(pub Arc<T>);
+                    impl<
+                        T: RefundService,
+                    > tonic::server::UnaryService<super::RefuseRefundRequest>
+                    for RefuseRefundSvc<T> {
+                        type Response = super::RefuseRefundResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RefuseRefundRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RefundService>::refuse_refund(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RefuseRefundSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.RefundService/RetryRefund" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryRefundSvc<T: RefundService>(pub Arc<T>);
+                    impl<
+                        T: RefundService,
+                    > tonic::server::UnaryService<super::RetryRefundRequest>
+                    for RetryRefundSvc<T> {
+                        type Response = super::RetryRefundResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryRefundRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RefundService>::retry_refund(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryRefundSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.RefundService/ListRefunds" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRefundsSvc<T: RefundService>(pub Arc<T>);
+                    impl<
+                        T: RefundService,
+                    > tonic::server::UnaryService<super::ListRefundsRequest>
+                    for ListRefundsSvc<T> {
+                        type Response = super::ListRefundsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRefundsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RefundService>::list_refunds(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRefundsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for RefundServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.RefundService";
+    impl<T> tonic::server::NamedService for RefundServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
     }
 }
 /// OrderPaid: an order was paid and credited.
@@ -879,6 +1877,38 @@ impl ::prost::Name for BalanceExhausted {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.BalanceExhausted".into()
+    }
+}
+/// PaymentRefunded: a payment, or a part of it, was given back.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PaymentRefunded {
+    /// The refund (UUID text).
+    #[prost(string, tag = "1")]
+    pub refund_id: ::prost::alloc::string::String,
+    /// The order (UUID text).
+    #[prost(string, tag = "2")]
+    pub order_id: ::prost::alloc::string::String,
+    /// The account (UUID text).
+    #[prost(string, tag = "3")]
+    pub account_id: ::prost::alloc::string::String,
+    /// The amount, in 10^-9 CNY.
+    #[prost(int64, tag = "4")]
+    pub amount_nanos: i64,
+    /// Why.
+    #[prost(enumeration = "RefundReason", tag = "5")]
+    pub reason: i32,
+    /// When the provider gave it back.
+    #[prost(message, optional, tag = "6")]
+    pub refund_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for PaymentRefunded {
+    const NAME: &'static str = "PaymentRefunded";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PaymentRefunded".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PaymentRefunded".into()
     }
 }
 /// PriceList is an immutable, dated list.
@@ -2045,8 +3075,31 @@ pub mod lease_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// Order is a top-up order.
+/// PaymentChannel is an order at one provider.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PaymentChannel {
+    /// Who moves the money.
+    #[prost(enumeration = "PaymentProvider", tag = "1")]
+    pub provider: i32,
+    /// Its state.
+    #[prost(enumeration = "PaymentChannelState", tag = "2")]
+    pub state: i32,
+    /// What the payer scans or opens; empty before the provider answered.
+    #[prost(string, tag = "3")]
+    pub code_url: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PaymentChannel {
+    const NAME: &'static str = "PaymentChannel";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PaymentChannel".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PaymentChannel".into()
+    }
+}
+/// Order is a top-up order.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Order {
     /// The order (UUID text).
     #[prost(string, tag = "1")]
@@ -2054,13 +3107,13 @@ pub struct Order {
     /// What is paid and credited.
     #[prost(message, optional, tag = "2")]
     pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
-    /// Who moves the money.
+    /// The provider that it was first offered through.
     #[prost(enumeration = "PaymentProvider", tag = "3")]
     pub provider: i32,
     /// Its state.
     #[prost(enumeration = "OrderState", tag = "4")]
     pub state: i32,
-    /// What the payer scans; empty before the provider answered.
+    /// What the payer scans or opens at that provider; empty before it answered.
     #[prost(string, tag = "5")]
     pub code_url: ::prost::alloc::string::String,
     /// When it was made.
@@ -2072,6 +3125,9 @@ pub struct Order {
     /// When it was paid; unset: it was not.
     #[prost(message, optional, tag = "8")]
     pub pay_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Every provider that it is offered through, oldest first.
+    #[prost(message, repeated, tag = "9")]
+    pub channels: ::prost::alloc::vec::Vec<PaymentChannel>,
 }
 impl ::prost::Name for Order {
     const NAME: &'static str = "Order";
@@ -2107,7 +3163,7 @@ impl ::prost::Name for CreateTopUpOrderRequest {
     }
 }
 /// CreateTopUpOrderResponse is the order.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateTopUpOrderResponse {
     /// The order.
     #[prost(message, optional, tag = "1")]
@@ -2121,6 +3177,77 @@ impl ::prost::Name for CreateTopUpOrderResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.CreateTopUpOrderResponse".into()
+    }
+}
+/// AddPaymentChannelRequest names an order and a provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddPaymentChannelRequest {
+    /// The order (UUID text).
+    #[prost(string, tag = "1")]
+    pub order_id: ::prost::alloc::string::String,
+    /// Who moves the money.
+    #[prost(enumeration = "PaymentProvider", tag = "2")]
+    pub provider: i32,
+}
+impl ::prost::Name for AddPaymentChannelRequest {
+    const NAME: &'static str = "AddPaymentChannelRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.AddPaymentChannelRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.AddPaymentChannelRequest".into()
+    }
+}
+/// AddPaymentChannelResponse is the order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AddPaymentChannelResponse {
+    /// The order.
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<Order>,
+}
+impl ::prost::Name for AddPaymentChannelResponse {
+    const NAME: &'static str = "AddPaymentChannelResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.AddPaymentChannelResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.AddPaymentChannelResponse".into()
+    }
+}
+/// CancelOrderRequest names an order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CancelOrderRequest {
+    /// The order (UUID text).
+    #[prost(string, tag = "1")]
+    pub order_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CancelOrderRequest {
+    const NAME: &'static str = "CancelOrderRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CancelOrderRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CancelOrderRequest".into()
+    }
+}
+/// CancelOrderResponse is the order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CancelOrderResponse {
+    /// The order.
+    #[prost(message, optional, tag = "1")]
+    pub order: ::core::option::Option<Order>,
+}
+impl ::prost::Name for CancelOrderResponse {
+    const NAME: &'static str = "CancelOrderResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CancelOrderResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CancelOrderResponse".into()
     }
 }
 /// GetOrderRequest names an order.
@@ -2141,7 +3268,7 @@ impl ::prost::Name for GetOrderRequest {
     }
 }
 /// GetOrderResponse is the order.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetOrderResponse {
     /// The order.
     #[prost(message, optional, tag = "1")]
@@ -2197,7 +3324,7 @@ impl ::prost::Name for ListOrdersResponse {
         "/wanwu.billing.v1.ListOrdersResponse".into()
     }
 }
-/// PaymentProvider is who moves the money.
+/// PaymentProvider is who moves the money, and how the payer reaches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum PaymentProvider {
@@ -2205,6 +3332,10 @@ pub enum PaymentProvider {
     Unspecified = 0,
     /// WeChat Pay v3, native: the payer scans a code.
     WechatNative = 1,
+    /// Alipay, precreate: the payer scans a code.
+    AlipayPrecreate = 4,
+    /// Alipay, page: the payer's browser opens a page of Alipay.
+    AlipayPage = 5,
 }
 impl PaymentProvider {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2215,6 +3346,8 @@ impl PaymentProvider {
         match self {
             Self::Unspecified => "PAYMENT_PROVIDER_UNSPECIFIED",
             Self::WechatNative => "PAYMENT_PROVIDER_WECHAT_NATIVE",
+            Self::AlipayPrecreate => "PAYMENT_PROVIDER_ALIPAY_PRECREATE",
+            Self::AlipayPage => "PAYMENT_PROVIDER_ALIPAY_PAGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2222,6 +3355,8 @@ impl PaymentProvider {
         match value {
             "PAYMENT_PROVIDER_UNSPECIFIED" => Some(Self::Unspecified),
             "PAYMENT_PROVIDER_WECHAT_NATIVE" => Some(Self::WechatNative),
+            "PAYMENT_PROVIDER_ALIPAY_PRECREATE" => Some(Self::AlipayPrecreate),
+            "PAYMENT_PROVIDER_ALIPAY_PAGE" => Some(Self::AlipayPage),
             _ => None,
         }
     }
@@ -2240,6 +3375,10 @@ pub enum OrderState {
     Paid = 3,
     /// Not paid in time; the provider confirmed that it never will be.
     Expired = 4,
+    /// The customer cancelled; a provider has not confirmed yet that it is closed.
+    Cancelling = 5,
+    /// The customer cancelled; what is paid all the same is given back without asking.
+    Cancelled = 6,
 }
 impl OrderState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -2253,6 +3392,8 @@ impl OrderState {
             Self::AwaitingPayment => "ORDER_STATE_AWAITING_PAYMENT",
             Self::Paid => "ORDER_STATE_PAID",
             Self::Expired => "ORDER_STATE_EXPIRED",
+            Self::Cancelling => "ORDER_STATE_CANCELLING",
+            Self::Cancelled => "ORDER_STATE_CANCELLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -2263,6 +3404,53 @@ impl OrderState {
             "ORDER_STATE_AWAITING_PAYMENT" => Some(Self::AwaitingPayment),
             "ORDER_STATE_PAID" => Some(Self::Paid),
             "ORDER_STATE_EXPIRED" => Some(Self::Expired),
+            "ORDER_STATE_CANCELLING" => Some(Self::Cancelling),
+            "ORDER_STATE_CANCELLED" => Some(Self::Cancelled),
+            _ => None,
+        }
+    }
+}
+/// PaymentChannelState of an order at one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PaymentChannelState {
+    /// Never used.
+    Unspecified = 0,
+    /// The provider has not answered yet.
+    Created = 1,
+    /// The payer can pay.
+    Open = 2,
+    /// Paid here.
+    Paid = 3,
+    /// The provider confirmed that nobody can pay any more.
+    Closed = 4,
+    /// The provider says that it knows no such order; it is asked on for three days.
+    Absent = 5,
+}
+impl PaymentChannelState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PAYMENT_CHANNEL_STATE_UNSPECIFIED",
+            Self::Created => "PAYMENT_CHANNEL_STATE_CREATED",
+            Self::Open => "PAYMENT_CHANNEL_STATE_OPEN",
+            Self::Paid => "PAYMENT_CHANNEL_STATE_PAID",
+            Self::Closed => "PAYMENT_CHANNEL_STATE_CLOSED",
+            Self::Absent => "PAYMENT_CHANNEL_STATE_ABSENT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PAYMENT_CHANNEL_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PAYMENT_CHANNEL_STATE_CREATED" => Some(Self::Created),
+            "PAYMENT_CHANNEL_STATE_OPEN" => Some(Self::Open),
+            "PAYMENT_CHANNEL_STATE_PAID" => Some(Self::Paid),
+            "PAYMENT_CHANNEL_STATE_CLOSED" => Some(Self::Closed),
+            "PAYMENT_CHANNEL_STATE_ABSENT" => Some(Self::Absent),
             _ => None,
         }
     }
@@ -2388,6 +3576,63 @@ pub mod order_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// AddPaymentChannel offers an unpaid order through another provider too, so that the payer can
+        /// choose; through a provider that it is offered through already, it answers the order as it is.
+        /// Whoever pays twice is credited once and gets the second payment back without asking.
+        /// Errors: NOT_FOUND, INVALID_ARGUMENT, ORDER_NOT_PAYABLE, PROVIDER_UNAVAILABLE (repeat the request).
+        pub async fn add_payment_channel(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddPaymentChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddPaymentChannelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.OrderService/AddPaymentChannel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.OrderService", "AddPaymentChannel"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// CancelOrder closes an unpaid order at its providers first, then here. It answers the order:
+        /// CANCELLED; CANCELLING while a provider has not confirmed yet; PAID where the payer was faster.
+        /// Errors: NOT_FOUND, ORDER_NOT_PAYABLE (it expired).
+        pub async fn cancel_order(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CancelOrderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelOrderResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.OrderService/CancelOrder",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.OrderService", "CancelOrder"));
+            self.inner.unary(req, path, codec).await
+        }
         /// GetOrder reads an order of the caller. Errors: NOT_FOUND.
         pub async fn get_order(
             &mut self,
@@ -2461,6 +3706,27 @@ pub mod order_service_server {
             request: tonic::Request<super::CreateTopUpOrderRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CreateTopUpOrderResponse>,
+            tonic::Status,
+        >;
+        /// AddPaymentChannel offers an unpaid order through another provider too, so that the payer can
+        /// choose; through a provider that it is offered through already, it answers the order as it is.
+        /// Whoever pays twice is credited once and gets the second payment back without asking.
+        /// Errors: NOT_FOUND, INVALID_ARGUMENT, ORDER_NOT_PAYABLE, PROVIDER_UNAVAILABLE (repeat the request).
+        async fn add_payment_channel(
+            &self,
+            request: tonic::Request<super::AddPaymentChannelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddPaymentChannelResponse>,
+            tonic::Status,
+        >;
+        /// CancelOrder closes an unpaid order at its providers first, then here. It answers the order:
+        /// CANCELLED; CANCELLING while a provider has not confirmed yet; PAID where the payer was faster.
+        /// Errors: NOT_FOUND, ORDER_NOT_PAYABLE (it expired).
+        async fn cancel_order(
+            &self,
+            request: tonic::Request<super::CancelOrderRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CancelOrderResponse>,
             tonic::Status,
         >;
         /// GetOrder reads an order of the caller. Errors: NOT_FOUND.
@@ -2588,6 +3854,97 @@ pub mod order_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CreateTopUpOrderSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.OrderService/AddPaymentChannel" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddPaymentChannelSvc<T: OrderService>(pub Arc<T>);
+                    impl<
+                        T: OrderService,
+                    > tonic::server::UnaryService<super::AddPaymentChannelRequest>
+                    for AddPaymentChannelSvc<T> {
+                        type Response = super::AddPaymentChannelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddPaymentChannelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OrderService>::add_payment_channel(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddPaymentChannelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.OrderService/CancelOrder" => {
+                    #[allow(non_camel_case_types)]
+                    struct CancelOrderSvc<T: OrderService>(pub Arc<T>);
+                    impl<
+                        T: OrderService,
+                    > tonic::server::UnaryService<super::CancelOrderRequest>
+                    for CancelOrderSvc<T> {
+                        type Response = super::CancelOrderResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CancelOrderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OrderService>::cancel_order(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CancelOrderSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2782,6 +4139,43 @@ impl ::prost::Name for ReceiveWeChatPayCallbackResponse {
         "/wanwu.billing.v1.ReceiveWeChatPayCallbackResponse".into()
     }
 }
+/// ReceiveAlipayCallbackRequest is the HTTP request of the provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReceiveAlipayCallbackRequest {
+    /// The raw body: a form.
+    #[prost(bytes = "vec", tag = "1")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for ReceiveAlipayCallbackRequest {
+    const NAME: &'static str = "ReceiveAlipayCallbackRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReceiveAlipayCallbackRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReceiveAlipayCallbackRequest".into()
+    }
+}
+/// ReceiveAlipayCallbackResponse is the HTTP answer to the provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReceiveAlipayCallbackResponse {
+    /// 200 when applied (also a second time), else 4xx or 5xx.
+    #[prost(int32, tag = "1")]
+    pub http_status: i32,
+    /// `success` or `failure`.
+    #[prost(bytes = "vec", tag = "2")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for ReceiveAlipayCallbackResponse {
+    const NAME: &'static str = "ReceiveAlipayCallbackResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReceiveAlipayCallbackResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReceiveAlipayCallbackResponse".into()
+    }
+}
 /// Generated client implementations.
 pub mod payment_callback_service_client {
     #![allow(
@@ -2908,6 +4302,37 @@ pub mod payment_callback_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// ReceiveAlipayCallback verifies and applies one notice of Alipay. It answers `success` when
+        /// there is nothing to repeat, else `failure`.
+        pub async fn receive_alipay_callback(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReceiveAlipayCallbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReceiveAlipayCallbackResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PaymentCallbackService/ReceiveAlipayCallback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.PaymentCallbackService",
+                        "ReceiveAlipayCallback",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2930,6 +4355,15 @@ pub mod payment_callback_service_server {
             request: tonic::Request<super::ReceiveWeChatPayCallbackRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ReceiveWeChatPayCallbackResponse>,
+            tonic::Status,
+        >;
+        /// ReceiveAlipayCallback verifies and applies one notice of Alipay. It answers `success` when
+        /// there is nothing to repeat, else `failure`.
+        async fn receive_alipay_callback(
+            &self,
+            request: tonic::Request<super::ReceiveAlipayCallbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReceiveAlipayCallbackResponse>,
             tonic::Status,
         >;
     }
@@ -3050,6 +4484,57 @@ pub mod payment_callback_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ReceiveWeChatPayCallbackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PaymentCallbackService/ReceiveAlipayCallback" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReceiveAlipayCallbackSvc<T: PaymentCallbackService>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: PaymentCallbackService,
+                    > tonic::server::UnaryService<super::ReceiveAlipayCallbackRequest>
+                    for ReceiveAlipayCallbackSvc<T> {
+                        type Response = super::ReceiveAlipayCallbackResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReceiveAlipayCallbackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PaymentCallbackService>::receive_alipay_callback(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReceiveAlipayCallbackSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

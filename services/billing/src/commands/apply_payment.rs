@@ -1,57 +1,40 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
 use sqlx::PgConnection;
-use uuid::Uuid;
-use wanwu_ids::OrderId;
-use wanwu_postgres::violates;
+use wanwu_ids::RefundId;
 use wanwu_proto::{billing::v1::OrderPaid, identity::v1::NotificationRequested};
 
 use crate::{
     app::App,
-    domain::{ledger::Movement, money::NANOS_PER_FEN, order::Event},
+    convert::timestamp,
+    domain::{
+        ledger::{LedgerAccount, Movement},
+        money::NANOS_PER_FEN,
+        order::{Event, Money},
+        payment::{Applied, PaymentMismatch, ProvedPayment},
+        payment_channel::Said,
+        refund,
+    },
     error::Error,
-    providers::wechat_pay::{Transaction, out_trade_no},
+    providers::alipay::yuan,
     store::{
         ledger::{self, Posting},
         orders::{self, Order},
+        payment_channels, payments,
+        refunds::{self, Refund},
     },
 };
 
-/// What came of a proved payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// Credited now.
-    Now,
-    /// Credited before.
-    Before,
-}
-
-/// The payment is the provider's, but not for this order: nothing is credited.
+/// A proved payment is not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PaymentRefused {
-    /// Another merchant's.
-    #[error("the payment is another merchant's")]
-    Merchant,
-    /// Another app's.
-    #[error("the payment is another app's")]
-    App,
-    /// Not a success.
-    #[error("the payment did not succeed")]
-    State,
-    /// No order of ours has that number.
-    #[error("no order has that number")]
-    Order,
-    /// Another amount, or another currency.
-    #[error("the payment's amount is not the order's")]
-    Amount,
-    /// The provider's transaction is missing, or paid another order.
-    #[error("the payment belongs to another order")]
-    Transaction,
+    /// It is not for this order.
+    #[error("the payment is refused")]
+    Mismatch(#[from] PaymentMismatch),
     /// It could not be looked at.
     #[error("the payment could not be booked")]
-    Failed(#[source] Error),
+    Failed(#[from] Error),
 }
 
 impl PaymentRefused {
@@ -59,20 +42,9 @@ impl PaymentRefused {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Merchant => "merchant",
-            Self::App => "app",
-            Self::State => "state",
-            Self::Order => "order",
-            Self::Amount => "amount",
-            Self::Transaction => "transaction",
+            Self::Mismatch(mismatch) => mismatch.kind(),
             Self::Failed(_) => "failed",
         }
-    }
-}
-
-impl From<Error> for PaymentRefused {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
     }
 }
 
@@ -83,77 +55,120 @@ impl From<sqlx::Error> for PaymentRefused {
 }
 
 impl App {
-    /// Credits what the provider proved, once: the one way for callbacks and queries
-    /// (obligation T3.3.4b). Merchant, app, order, amount and currency must all agree.
-    pub async fn apply_payment(
-        &self,
-        transaction: &Transaction,
-    ) -> Result<Applied, PaymentRefused> {
-        let order_id = self.check_payment(transaction)?;
+    /// Applies what a provider proved, once: the one way for callbacks and queries (obligation
+    /// T3.3.4b). The order must be offered through that provider, and the amounts must agree.
+    /// The first payment is credited; any other goes back to its payer by itself.
+    pub async fn apply_payment(&self, payment: &ProvedPayment) -> Result<Applied, PaymentRefused> {
         let mut tx = self.pool.begin().await?;
-        let mut order = orders::lock(&mut tx, order_id)
+        let mut order = orders::lock(&mut tx, payment.order_id)
             .await?
-            .ok_or(PaymentRefused::Order)?;
-        let amount = transaction.amount.as_ref();
-        if amount.is_none_or(|a| a.total != order.amount_fen || a.currency != "CNY") {
-            return Err(PaymentRefused::Amount);
+            .ok_or(PaymentMismatch::Order)?;
+        if payment.amount_fen != order.amount_fen {
+            return Err(PaymentMismatch::Amount.into());
         }
-        let (state, credit) = order.state.after(Event::PaymentProved);
-        if !credit {
-            return repeated(&mut tx, &order, transaction).await;
+        let known = payments::order_of(&mut tx, payment.provider, &payment.transaction_id).await?;
+        match known {
+            Some(paid) if paid == order.order_id => return Ok(Applied::Before),
+            Some(_) => return Err(PaymentMismatch::Transaction.into()),
+            None => {}
         }
         let now = self.now();
+        self.mark_paid(&mut tx, payment).await?;
+        let (state, money) = order.state.after(Event::PaymentProved);
         order.state = state;
-        order.paid_at = Some(now);
-        orders::save(&mut tx, &order).await?;
-        let paid_at = transaction.success_time.unwrap_or(now);
-        orders::insert_payment(&mut tx, &order, &transaction.transaction_id, paid_at)
-            .await
-            .map_err(|error| {
-                if violates(&error, "payments_pkey") {
-                    PaymentRefused::Transaction
-                } else {
-                    error.into()
-                }
-            })?;
-        self.credit(&mut tx, &order, now).await?;
+        let reason = match money {
+            Money::ReturnDuplicate => Some(refund::Reason::DuplicatePayment),
+            Money::ReturnLate => Some(refund::Reason::PaidAfterCancellation),
+            Money::Credit | Money::None => None,
+        };
+        let paid_at = payment.paid_at.unwrap_or(now);
+        payments::insert(&mut tx, payment, paid_at, reason.is_some()).await?;
+        let applied = if let Some(reason) = reason {
+            self.give_back(&mut tx, &order, payment, reason, now)
+                .await?;
+            Applied::Returned
+        } else {
+            order.paid_at = Some(now);
+            orders::save(&mut tx, &order).await?;
+            self.credit(&mut tx, &order, payment, now).await?;
+            Applied::Credited
+        };
+        payment_channels::hurry(&mut tx, order.order_id, now).await?;
         tx.commit().await?;
-        metrics::counter!("wanwu_orders_ended_total", "state" => state.as_str()).increment(1);
-        self.freed.notify_waiters();
-        Ok(Applied::Now)
+        if applied == Applied::Credited {
+            metrics::counter!("wanwu_orders_ended_total", "state" => "paid").increment(1);
+            self.freed.notify_waiters();
+        }
+        Ok(applied)
     }
 
-    fn check_payment(&self, transaction: &Transaction) -> Result<OrderId, PaymentRefused> {
-        if transaction.mchid != self.wechat.mchid() {
-            return Err(PaymentRefused::Merchant);
-        }
-        if transaction.appid != self.wechat.appid() {
-            return Err(PaymentRefused::App);
-        }
-        if transaction.trade_state != "SUCCESS" {
-            return Err(PaymentRefused::State);
-        }
-        if transaction.transaction_id.is_empty() || transaction.transaction_id.len() > 64 {
-            return Err(PaymentRefused::Transaction);
-        }
-        let uuid = Uuid::try_parse(&transaction.out_trade_no).map_err(|_| PaymentRefused::Order)?;
-        let order_id = OrderId::from_uuid(uuid);
-        // Only the spelling that we gave the provider.
-        if out_trade_no(order_id) != transaction.out_trade_no {
-            return Err(PaymentRefused::Order);
-        }
-        Ok(order_id)
+    /// The payment is bound to a provider through which the order is offered.
+    async fn mark_paid(
+        &self,
+        tx: &mut PgConnection,
+        payment: &ProvedPayment,
+    ) -> Result<(), PaymentRefused> {
+        let channels = payment_channels::of_orders(tx, &[payment.order_id]).await?;
+        let channel = channels
+            .into_iter()
+            .find(|channel| channel.method.provider() == payment.provider);
+        let mut channel = channel.ok_or(PaymentMismatch::Channel)?;
+        channel.state = channel.state.after(Said::Paid, None);
+        payment_channels::save(tx, &channel).await?;
+        Ok(())
+    }
+
+    async fn give_back(
+        &self,
+        tx: &mut PgConnection,
+        order: &Order,
+        payment: &ProvedPayment,
+        reason: refund::Reason,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<()> {
+        let refund_id: RefundId = self.ids.id();
+        let refund = Refund {
+            refund_id,
+            order_id: order.order_id,
+            provider: payment.provider,
+            transaction_id: payment.transaction_id.clone(),
+            amount_fen: payment.amount_fen,
+            reason,
+            state: refund::State::Approved,
+            attempt: 1,
+            provider_state: String::new(),
+            request: None,
+            decided_by: None,
+            requested_at: now,
+            decided_at: None,
+            ended_at: None,
+            query_after: now,
+            queries: 0,
+        };
+        refunds::insert(tx, &refund).await?;
+        let cash = LedgerAccount::from(payment.provider);
+        let nanos = payment.amount_fen * NANOS_PER_FEN;
+        let posting = Posting {
+            movement: Movement::surplus(cash, order.account_id, nanos),
+            cause_id: refund_id.uuid(),
+        };
+        ledger::book(tx, &self.ids, &[posting], now).await?;
+        tracing::info!(order.id = %order.order_id, refund.id = %refund_id,
+            reason = reason.as_str(), "a payment goes back by itself");
+        Ok(())
     }
 
     async fn credit(
         &self,
         tx: &mut PgConnection,
         order: &Order,
+        payment: &ProvedPayment,
         now: DateTime<Utc>,
     ) -> sqlx::Result<()> {
         let nanos = order.amount_fen * NANOS_PER_FEN;
+        let cash = LedgerAccount::from(payment.provider);
         let posting = Posting {
-            movement: Movement::top_up(order.account_id, nanos),
+            movement: Movement::top_up(cash, order.account_id, nanos),
             cause_id: order.order_id.uuid(),
         };
         ledger::book(tx, &self.ids, &[posting], now).await?;
@@ -161,35 +176,15 @@ impl App {
             order_id: order.order_id.to_string(),
             account_id: order.account_id.to_string(),
             amount_nanos: nanos,
-            pay_time: Some(Timestamp {
-                seconds: now.timestamp(),
-                nanos: 0,
-            }),
+            pay_time: Some(timestamp(now)),
         };
         wanwu_events::publish(tx, &self.ids, &paid).await?;
-        let yuan = format!("{}.{:02}", order.amount_fen / 100, order.amount_fen % 100);
         let notification = NotificationRequested {
             account_id: order.account_id.to_string(),
             template: "order_paid".to_owned(),
-            params: HashMap::from([("amount".to_owned(), yuan)]),
+            params: HashMap::from([("amount".to_owned(), yuan(order.amount_fen))]),
         };
         wanwu_events::publish(tx, &self.ids, &notification).await?;
         Ok(())
-    }
-}
-
-/// The answer about an order that is credited already: fine for the payment that it was credited
-/// for. A second payment of one order is money that nobody asked for; it is not hidden by a
-/// success: a person gives it back.
-async fn repeated(
-    tx: &mut PgConnection,
-    order: &Order,
-    transaction: &Transaction,
-) -> Result<Applied, PaymentRefused> {
-    let paid = orders::payment_of(tx, order.order_id).await?;
-    if paid.as_deref() == Some(transaction.transaction_id.as_str()) {
-        Ok(Applied::Before)
-    } else {
-        Err(PaymentRefused::Transaction)
     }
 }

@@ -4,9 +4,15 @@ use wanwu_postgres::requests::{self, BodyMac, Claim, RequestKey};
 
 use crate::{
     app::App,
-    domain::order::{self, Event, LIFETIME, State},
+    domain::{
+        order::{self, LIFETIME},
+        payment_channel::{self, Method, next_query},
+    },
     error::Error,
-    store::orders::{self, Order},
+    store::{
+        orders::{self, Order},
+        payment_channels::{self, Channel},
+    },
 };
 
 /// A person wants to top up.
@@ -19,18 +25,22 @@ pub struct CreateTopUpOrder {
     pub body: BodyMac,
     /// How much, in fen.
     pub amount_fen: i64,
+    /// Where the order is offered first.
+    pub method: Method,
 }
 
 impl App {
-    /// Makes the order, then asks the provider for the code to scan. When the provider does not
-    /// answer the order stands: the same request again asks again.
-    pub async fn create_top_up_order(&self, command: CreateTopUpOrder) -> Result<Order, Error> {
+    /// Makes the order, then asks the provider for what the payer scans or opens. When the
+    /// provider does not answer the order stands: the same request again asks again.
+    pub async fn create_top_up_order(
+        &self,
+        command: CreateTopUpOrder,
+    ) -> Result<(Order, Vec<Channel>), Error> {
+        // Before anything is written: a provider that is not there never will answer.
+        self.providers.get(command.method.provider())?;
         let order = self.make_order(&command).await?;
-        if order.state != State::Created {
-            return Ok(order);
-        }
-        let code_url = self.wechat.prepay(&order).await?;
-        self.give_code(order.order_id, code_url).await
+        self.open_channel(&order, command.method).await?;
+        self.order(command.account_id, order.order_id).await
     }
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
@@ -39,13 +49,11 @@ impl App {
             order_id: self.ids.id(),
             account_id: command.account_id,
             amount_fen: command.amount_fen,
-            state: State::Created,
-            code_url: String::new(),
+            method: command.method,
+            state: order::State::Created,
             created_at: now,
             expires_at: now + LIFETIME,
             paid_at: None,
-            query_after: order::next_query(now, 0),
-            queries: 0,
         };
         let mut tx = self.pool.begin().await?;
         let caller = format!("account:{}", command.account_id);
@@ -63,18 +71,16 @@ impl App {
                 .ok_or(Error::NotFound);
         }
         orders::insert(&mut tx, &order).await?;
-        tx.commit().await?;
-        Ok(order)
-    }
-
-    async fn give_code(&self, order_id: OrderId, code_url: String) -> Result<Order, Error> {
-        let mut tx = self.pool.begin().await?;
-        let mut order = orders::lock(&mut tx, order_id)
-            .await?
-            .ok_or(Error::NotFound)?;
-        order.state = order.state.after(Event::CodeGiven).0;
-        order.code_url = code_url;
-        orders::save(&mut tx, &order).await?;
+        let channel = Channel {
+            order_id: order.order_id,
+            method: command.method,
+            state: payment_channel::State::Created,
+            code_url: String::new(),
+            query_after: next_query(now, 0, now - order.expires_at),
+            queries: 0,
+            created_at: now,
+        };
+        payment_channels::insert(&mut tx, &channel).await?;
         tx.commit().await?;
         Ok(order)
     }

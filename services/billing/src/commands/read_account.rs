@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -14,6 +14,7 @@ use crate::{
         calls::{self, Call, Line, Position},
         ledger,
         orders::{self, Order},
+        payment_channels::{self, Channel},
         prices,
     },
 };
@@ -25,13 +26,19 @@ impl App {
         Ok(ledger::balances(&mut connection, account_id).await?)
     }
 
-    /// The account's order.
-    pub async fn order(&self, account_id: AccountId, id: OrderId) -> Result<Order, Error> {
+    /// The account's order and its channels.
+    pub async fn order(
+        &self,
+        account_id: AccountId,
+        id: OrderId,
+    ) -> Result<(Order, Vec<Channel>), Error> {
         let mut connection = self.pool.acquire().await?;
-        orders::find(&mut connection, id)
+        let order = orders::find(&mut connection, id)
             .await?
             .filter(|order| order.account_id == account_id)
-            .ok_or(Error::NotFound)
+            .ok_or(Error::NotFound)?;
+        let channels = payment_channels::of_orders(&mut connection, &[id]).await?;
+        Ok((order, channels))
     }
 
     /// The account's orders, newest first.
@@ -39,10 +46,19 @@ impl App {
         &self,
         account_id: AccountId,
         page: &PageRequest<OrderId>,
-    ) -> Result<Page<Order>, Error> {
+    ) -> Result<Page<(Order, Vec<Channel>)>, Error> {
         let mut connection = self.pool.acquire().await?;
-        let rows = orders::list(&mut connection, account_id, page.after, page.limit()).await?;
-        Ok(page.page(rows, |order| order.order_id))
+        let orders = orders::list(&mut connection, account_id, page.after, page.limit()).await?;
+        let ids: Vec<_> = orders.iter().map(|order| order.order_id).collect();
+        let mut channels = HashMap::<OrderId, Vec<Channel>>::new();
+        for channel in payment_channels::of_orders(&mut connection, &ids).await? {
+            channels.entry(channel.order_id).or_default().push(channel);
+        }
+        let rows = orders.into_iter().map(|order| {
+            let channels = channels.remove(&order.order_id).unwrap_or_default();
+            (order, channels)
+        });
+        Ok(page.page(rows.collect(), |(order, _)| order.order_id))
     }
 
     /// The account's top-ups and calls, newest first.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use wanwu_ids::AccountId;
 
+use super::payment::Provider;
+
 /// An account of the ledger. Their order here is the order in which they are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
@@ -17,8 +19,21 @@ pub enum LedgerAccount {
     /// What a customer's calls have earned us. One a customer, so that customers do not wait for
     /// each other's lock.
     Revenue(AccountId),
+    /// What a customer gets back and has not yet; we owe it.
+    RefundDue(AccountId),
     /// What WeChat Pay holds for us: negative.
     CashWechat,
+    /// What Alipay holds for us: negative.
+    CashAlipay,
+}
+
+impl From<Provider> for LedgerAccount {
+    fn from(provider: Provider) -> Self {
+        match provider {
+            Provider::Wechat => Self::CashWechat,
+            Provider::Alipay => Self::CashAlipay,
+        }
+    }
 }
 
 impl LedgerAccount {
@@ -29,7 +44,9 @@ impl LedgerAccount {
             Self::Available(_) => "available",
             Self::Leased(_) => "leased",
             Self::Revenue(_) => "revenue",
+            Self::RefundDue(_) => "refund_due",
             Self::CashWechat => "cash_wechat",
+            Self::CashAlipay => "cash_alipay",
         }
     }
 
@@ -37,8 +54,10 @@ impl LedgerAccount {
     #[must_use]
     pub const fn account_id(self) -> Option<AccountId> {
         match self {
-            Self::Available(id) | Self::Leased(id) | Self::Revenue(id) => Some(id),
-            Self::CashWechat => None,
+            Self::Available(id) | Self::Leased(id) | Self::Revenue(id) | Self::RefundDue(id) => {
+                Some(id)
+            }
+            Self::CashWechat | Self::CashAlipay => None,
         }
     }
 }
@@ -54,6 +73,14 @@ pub enum Kind {
     Usage,
     /// A lease is freed; the cause is the lease.
     LeaseReturn,
+    /// A payment came that is not credited; the cause is its refund.
+    Surplus,
+    /// What a customer has left is set aside to be given back; the cause is the refund.
+    RefundOfCredit,
+    /// What a customer spent is set aside to be given back; the cause is the refund.
+    RefundOfUsage,
+    /// The provider gave it back; the cause is the refund.
+    Refund,
 }
 
 impl Kind {
@@ -65,6 +92,10 @@ impl Kind {
             Self::Lease => "lease",
             Self::Usage => "usage",
             Self::LeaseReturn => "lease_return",
+            Self::Surplus => "surplus",
+            Self::RefundOfCredit => "refund_of_credit",
+            Self::RefundOfUsage => "refund_of_usage",
+            Self::Refund => "refund",
         }
     }
 }
@@ -83,13 +114,10 @@ pub struct Movement {
 }
 
 impl Movement {
-    /// An order of a customer was paid by WeChat.
+    /// An order of a customer was paid into `cash`.
     #[must_use]
-    pub const fn top_up(account_id: AccountId, nanos: i64) -> Self {
-        let (from, to) = (
-            LedgerAccount::CashWechat,
-            LedgerAccount::Available(account_id),
-        );
+    pub const fn top_up(cash: LedgerAccount, account_id: AccountId, nanos: i64) -> Self {
+        let (from, to) = (cash, LedgerAccount::Available(account_id));
         Self {
             kind: Kind::TopUp,
             from,
@@ -143,6 +171,54 @@ impl Movement {
         }
     }
 
+    /// A payment came into `cash` that goes back.
+    #[must_use]
+    pub const fn surplus(cash: LedgerAccount, account_id: AccountId, nanos: i64) -> Self {
+        let (from, to) = (cash, LedgerAccount::RefundDue(account_id));
+        Self {
+            kind: Kind::Surplus,
+            from,
+            to,
+            nanos,
+        }
+    }
+
+    /// Sets aside what is given back: what the customer has left first, then what they spent.
+    #[must_use]
+    pub fn set_aside(account_id: AccountId, nanos: i64, available: i64) -> [Self; 2] {
+        let credit = nanos.min(available.max(0));
+        let movement = |kind, from, nanos| Self {
+            kind,
+            from,
+            to: LedgerAccount::RefundDue(account_id),
+            nanos,
+        };
+        [
+            movement(
+                Kind::RefundOfCredit,
+                LedgerAccount::Available(account_id),
+                credit,
+            ),
+            movement(
+                Kind::RefundOfUsage,
+                LedgerAccount::Revenue(account_id),
+                nanos - credit,
+            ),
+        ]
+    }
+
+    /// The provider gave back what was set aside.
+    #[must_use]
+    pub const fn refund(account_id: AccountId, cash: LedgerAccount, nanos: i64) -> Self {
+        let (from, to) = (LedgerAccount::RefundDue(account_id), cash);
+        Self {
+            kind: Kind::Refund,
+            from,
+            to,
+            nanos,
+        }
+    }
+
     /// Its two entries.
     #[must_use]
     pub const fn entries(self) -> [(LedgerAccount, i64); 2] {
@@ -175,6 +251,8 @@ mod tests {
         available: i64,
         leased: i64,
         spent: i64,
+        due: i64,
+        refunded: i64,
     }
 
     impl Customer {
@@ -186,9 +264,17 @@ mod tests {
                     self.available += nanos;
                     return true;
                 }
+                Kind::Surplus => {
+                    self.paid += nanos;
+                    self.due += nanos;
+                    return true;
+                }
                 Kind::Lease => (&mut self.available, &mut self.leased),
                 Kind::Usage => (&mut self.leased, &mut self.spent),
                 Kind::LeaseReturn => (&mut self.leased, &mut self.available),
+                Kind::RefundOfCredit => (&mut self.available, &mut self.due),
+                Kind::RefundOfUsage => (&mut self.spent, &mut self.due),
+                Kind::Refund => (&mut self.due, &mut self.refunded),
             };
             let there = *from >= nanos;
             if there {
@@ -201,19 +287,32 @@ mod tests {
 
     fn movement(kind: Kind, customer: AccountId, nanos: i64) -> Movement {
         match kind {
-            Kind::TopUp => Movement::top_up(customer, nanos),
+            Kind::TopUp => Movement::top_up(LedgerAccount::CashWechat, customer, nanos),
             Kind::Lease => Movement::lease(customer, nanos),
             Kind::Usage => Movement::usage(customer, nanos),
             Kind::LeaseReturn => Movement::lease_return(customer, nanos),
+            Kind::Surplus => Movement::surplus(LedgerAccount::CashAlipay, customer, nanos),
+            Kind::RefundOfCredit => Movement::set_aside(customer, nanos, nanos)[0],
+            Kind::RefundOfUsage => Movement::set_aside(customer, nanos, 0)[1],
+            Kind::Refund => Movement::refund(customer, LedgerAccount::CashAlipay, nanos),
         }
     }
 
-    const KINDS: [Kind; 4] = [Kind::TopUp, Kind::Lease, Kind::Usage, Kind::LeaseReturn];
+    const KINDS: [Kind; 8] = [
+        Kind::TopUp,
+        Kind::Lease,
+        Kind::Usage,
+        Kind::LeaseReturn,
+        Kind::Surplus,
+        Kind::RefundOfCredit,
+        Kind::RefundOfUsage,
+        Kind::Refund,
+    ];
 
     proptest! {
         #[test]
         fn the_accounts_hold_what_an_oracle_counts(
-            moves in prop::collection::vec((0_usize..4, 0_usize..3, 1_i64..1_000_000), 0..200),
+            moves in prop::collection::vec((0_usize..8, 0_usize..3, 1_i64..1_000_000), 0..200),
         ) {
             let ids = Ids::system();
             let names: [AccountId; 3] = [ids.id(), ids.id(), ids.id()];
@@ -223,7 +322,7 @@ mod tests {
                 let movement = movement(KINDS[kind], names[customer], nanos);
                 let holds = balances.get(&movement.from).copied().unwrap_or_default();
                 // As the table's check: nobody spends what they do not hold.
-                let there = movement.from == LedgerAccount::CashWechat || holds >= nanos;
+                let there = movement.from.account_id().is_none() || holds >= nanos;
                 prop_assert_eq!(oracle[customer].step(KINDS[kind], nanos), there);
                 if there {
                     for (account, change) in changes([movement]) {
@@ -237,20 +336,37 @@ mod tests {
                 prop_assert_eq!(holds(LedgerAccount::Available(name)), customer.available);
                 prop_assert_eq!(holds(LedgerAccount::Leased(name)), customer.leased);
                 prop_assert_eq!(holds(LedgerAccount::Revenue(name)), customer.spent);
+                prop_assert_eq!(holds(LedgerAccount::RefundDue(name)), customer.due);
             }
-            let paid: i64 = oracle.iter().map(|customer| customer.paid).sum();
-            prop_assert_eq!(holds(LedgerAccount::CashWechat), -paid);
+            let paid: i64 = oracle.iter().map(|it| it.paid - it.refunded).sum();
+            let cash = holds(LedgerAccount::CashWechat) + holds(LedgerAccount::CashAlipay);
+            prop_assert_eq!(cash, -paid);
         }
 
         #[test]
         fn what_is_booked_together_locks_in_one_order_and_sums_to_zero(
-            moves in prop::collection::vec((0_usize..4, 1_i64..1_000_000), 1..6),
+            moves in prop::collection::vec((0_usize..8, 1_i64..1_000_000), 1..6),
         ) {
             let customer: AccountId = Ids::system().id();
             let together = moves.iter().map(|(kind, n)| movement(KINDS[*kind], customer, *n));
             let changes = changes(together);
             prop_assert!(changes.keys().is_sorted());
             prop_assert_eq!(changes.values().sum::<i64>(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_comes_from_the_credit_first_and_then_from_what_was_spent() {
+        let customer: AccountId = Ids::system().id();
+        for (nanos, available, parts) in [
+            (100, 300, [100, 0]),
+            (100, 100, [100, 0]),
+            (100, 30, [30, 70]),
+            (100, 0, [0, 100]),
+            (100, -5, [0, 100]),
+        ] {
+            let moved = Movement::set_aside(customer, nanos, available);
+            assert_eq!(moved.map(|movement| movement.nanos), parts);
         }
     }
 }

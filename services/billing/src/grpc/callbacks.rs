@@ -1,7 +1,7 @@
 use tonic::{Request, Response, Status};
 use wanwu_proto::billing::v1::{
-    ReceiveWeChatPayCallbackRequest, ReceiveWeChatPayCallbackResponse,
-    payment_callback_service_server::PaymentCallbackService,
+    ReceiveAlipayCallbackRequest, ReceiveAlipayCallbackResponse, ReceiveWeChatPayCallbackRequest,
+    ReceiveWeChatPayCallbackResponse, payment_callback_service_server::PaymentCallbackService,
 };
 
 use super::Handlers;
@@ -25,6 +25,20 @@ impl PaymentCallbackService for Handlers {
             })
             .await;
         Ok(Response::new(ReceiveWeChatPayCallbackResponse {
+            http_status: i32::from(answer.http_status),
+            body: answer.body,
+        }))
+    }
+
+    async fn receive_alipay_callback(
+        &self,
+        request: Request<ReceiveAlipayCallbackRequest>,
+    ) -> Result<Response<ReceiveAlipayCallbackResponse>, Status> {
+        let answer = self
+            .0
+            .receive_alipay_callback(&request.get_ref().body)
+            .await;
+        Ok(Response::new(ReceiveAlipayCallbackResponse {
             http_status: i32::from(answer.http_status),
             body: answer.body,
         }))

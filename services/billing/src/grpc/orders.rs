@@ -1,12 +1,22 @@
 use tonic::{Request, Response, Status};
 use wanwu_access::caller;
 use wanwu_proto::billing::v1::{
+    AddPaymentChannelRequest, AddPaymentChannelResponse, CancelOrderRequest, CancelOrderResponse,
     CreateTopUpOrderRequest, CreateTopUpOrderResponse, GetOrderRequest, GetOrderResponse,
     ListOrdersRequest, ListOrdersResponse, PaymentProvider, order_service_server::OrderService,
 };
 
 use super::{Handlers, id, page};
-use crate::{commands::CreateTopUpOrder, domain::money::top_up_fen, error::Error};
+use crate::{
+    commands::CreateTopUpOrder,
+    convert::order,
+    domain::{money::top_up_fen, payment_channel::Method},
+    error::Error,
+};
+
+fn method(provider: PaymentProvider) -> Result<Method, Error> {
+    Method::from_wire(provider).ok_or_else(|| Error::invalid("provider", "is not known"))
+}
 
 #[tonic::async_trait]
 impl OrderService for Handlers {
@@ -16,11 +26,8 @@ impl OrderService for Handlers {
     ) -> Result<Response<CreateTopUpOrderResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
         let request = request.into_inner();
-        if request.provider() != PaymentProvider::WechatNative {
-            return Err(Error::invalid("provider", "is not known").into());
-        }
         let amount = request.amount.clone().unwrap_or_default();
-        let order = self
+        let made = self
             .0
             .create_top_up_order(CreateTopUpOrder {
                 account_id,
@@ -28,10 +35,40 @@ impl OrderService for Handlers {
                 body: self.0.body_key.mac(&request),
                 amount_fen: top_up_fen(&amount)
                     .map_err(|error| Error::invalid("amount", error.to_string()))?,
+                method: method(request.provider())?,
             })
             .await?;
         Ok(Response::new(CreateTopUpOrderResponse {
-            order: Some(order.into()),
+            order: Some(order(made)),
+        }))
+    }
+
+    async fn add_payment_channel(
+        &self,
+        request: Request<AddPaymentChannelRequest>,
+    ) -> Result<Response<AddPaymentChannelResponse>, Status> {
+        let account_id = caller(&request)?.account_id()?;
+        let request = request.into_inner();
+        let method = method(request.provider())?;
+        let order_id = id("order_id", &request.order_id)?;
+        let offered = self
+            .0
+            .add_payment_channel(account_id, order_id, method)
+            .await?;
+        Ok(Response::new(AddPaymentChannelResponse {
+            order: Some(order(offered)),
+        }))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        let account_id = caller(&request)?.account_id()?;
+        let order_id = id("order_id", &request.get_ref().order_id)?;
+        let cancelled = self.0.cancel_order(account_id, order_id).await?;
+        Ok(Response::new(CancelOrderResponse {
+            order: Some(order(cancelled)),
         }))
     }
 
@@ -40,12 +77,12 @@ impl OrderService for Handlers {
         request: Request<GetOrderRequest>,
     ) -> Result<Response<GetOrderResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
-        let order = self
+        let read = self
             .0
             .order(account_id, id("order_id", &request.get_ref().order_id)?)
             .await?;
         Ok(Response::new(GetOrderResponse {
-            order: Some(order.into()),
+            order: Some(order(read)),
         }))
     }
 
@@ -58,7 +95,7 @@ impl OrderService for Handlers {
         let page = page(request.page_size, &request.page_token)?;
         let page = self.0.orders(account_id, &page).await?;
         Ok(Response::new(ListOrdersResponse {
-            orders: page.items.into_iter().map(Into::into).collect(),
+            orders: page.items.into_iter().map(order).collect(),
             next_page_token: page.next_page_token,
         }))
     }

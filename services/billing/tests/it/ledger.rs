@@ -23,7 +23,7 @@ async fn what_is_written_stays(pool: PgPool) {
         "truncate calls",
         "update payments set amount_fen = 1",
         "delete from payments",
-        "truncate payments",
+        "truncate payments cascade",
         "update price_lists set effective_at = now()",
         "update prices set nanos_per_unit = 0",
         "delete from prices",

@@ -7,9 +7,12 @@
     reason = "an HTTP answer is the error of a handler"
 )]
 
+mod alipay;
 mod audits;
 mod broker;
 mod callbacks;
+mod cancellations;
+mod channels;
 mod configuration;
 mod epochs;
 mod leases;
@@ -20,6 +23,7 @@ mod prices;
 mod queries;
 mod recalls;
 mod reconciliation;
+mod refunds;
 mod statements;
 mod usages;
 mod wechat_pay;

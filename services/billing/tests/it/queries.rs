@@ -93,6 +93,52 @@ async fn an_order_that_never_reached_the_provider_expires(pool: PgPool) {
     world.clock.advance(Duration::minutes(31));
     world.app().query_unpaid_orders().await.unwrap();
     assert_eq!(state().await.unwrap(), "expired");
+    // Nobody signed that it is not there: had somebody lied, the payment is still found.
+    let id: uuid::Uuid = sqlx::query_scalar("select order_id from orders")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    let number = id.simple().to_string();
+    let known = crate::wechat_pay::Known {
+        total: 1000,
+        trade_state: "NOTPAY",
+        transaction_id: String::new(),
+        time_expire: String::new(),
+    };
+    world.wechat.orders.lock().insert(number.clone(), known);
+    world.wechat.pay(&number);
+    world.later(Duration::hours(2)).await;
+    assert_eq!(world.balance(account).await, (10 * YUAN, 0));
+    assert_eq!(state().await.unwrap(), "paid");
+}
+
+#[sqlx::test]
+async fn a_signed_absence_ends_an_order_and_an_unsigned_one_does_after_three_days(pool: PgPool) {
+    let world = World::new(pool).await;
+    let channel = || async {
+        let sql = "select state from order_channels";
+        let state = sqlx::query_scalar::<_, String>(sql).fetch_one(&world.pool);
+        state.await.unwrap()
+    };
+    let (account, request) = (world.account(), world.order_request(1000));
+    world.wechat.fails.store(true, Ordering::SeqCst);
+    world.create_order(account, &request).await.unwrap_err();
+    world.wechat.fails.store(false, Ordering::SeqCst);
+    world.later(Duration::minutes(36)).await;
+    assert_eq!(channel().await, "absent");
+    world.wechat.signs_refusals.store(true, Ordering::SeqCst);
+    world.later(Duration::hours(1)).await;
+    assert_eq!(channel().await, "closed");
+
+    sqlx::query("update order_channels set state = 'absent'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.wechat.signs_refusals.store(false, Ordering::SeqCst);
+    world.later(Duration::hours(70)).await;
+    assert_eq!(channel().await, "absent");
+    world.later(Duration::hours(2)).await;
+    assert_eq!(channel().await, "closed");
 }
 
 #[sqlx::test]

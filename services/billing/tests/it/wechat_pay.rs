@@ -64,6 +64,12 @@ pub struct Provider {
     pub prepays: AtomicUsize,
     pub queries: AtomicUsize,
     pub unsigned: AtomicUsize,
+    /// Refunds by our number: the transaction, the amount and the state.
+    pub refunds: Mutex<BTreeMap<String, (String, i64, &'static str)>>,
+    /// The state of new refunds.
+    pub refund_state: Mutex<&'static str>,
+    /// Refusals are signed.
+    pub signs_refusals: AtomicBool,
     files: TempDir,
     base_url: String,
 }
@@ -120,6 +126,9 @@ impl WechatPay {
             prepays: AtomicUsize::new(0),
             queries: AtomicUsize::new(0),
             unsigned: AtomicUsize::new(0),
+            refunds: Mutex::default(),
+            refund_state: Mutex::new("SUCCESS"),
+            signs_refusals: AtomicBool::new(false),
             base_url: format!("http://{}", listener.local_addr().unwrap()),
             files,
         }));
@@ -130,6 +139,8 @@ impl WechatPay {
                 "/v3/pay/transactions/out-trade-no/{number}/close",
                 post(close),
             )
+            .route("/v3/refund/domestic/refunds", post(refund))
+            .route("/v3/refund/domestic/refunds/{number}", get(query_refund))
             .with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         provider
@@ -304,7 +315,11 @@ async fn query(
     let number = pay.confuses.lock().clone().unwrap_or(number);
     let known = pay.orders.lock().get(&number).cloned();
     let Some(known) = known else {
-        return Err(Provider::refuse(StatusCode::NOT_FOUND, "ORDER_NOT_EXIST"));
+        let status = StatusCode::NOT_FOUND;
+        if pay.signs_refusals.load(Ordering::SeqCst) {
+            return Ok(pay.answer(status, Some(&json!({"code": "ORDER_NOT_EXIST"}))));
+        }
+        return Err(Provider::refuse(status, "ORDER_NOT_EXIST"));
     };
     // Slow enough that what must not happen meanwhile could.
     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -328,4 +343,54 @@ async fn close(
     }
     order.trade_state = "CLOSED";
     Ok(pay.answer(StatusCode::NO_CONTENT, None))
+}
+
+async fn refund(
+    State(pay): State<WechatPay>,
+    method: Method,
+    uri: OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    pay.enter(&method, &uri, &headers, &body)?;
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    let text = |name: &str| asked[name].as_str().unwrap().to_owned();
+    let amount = asked["amount"]["refund"].as_i64().unwrap();
+    let (number, transaction) = (text("out_refund_no"), text("transaction_id"));
+    let state = *pay.refund_state.lock();
+    let mut refunds = pay.refunds.lock();
+    let known = refunds
+        .entry(number.clone())
+        .or_insert((transaction, amount, state))
+        .clone();
+    drop(refunds);
+    Ok(pay.answer(StatusCode::OK, Some(&refund_status(&number, &known))))
+}
+
+async fn query_refund(
+    State(pay): State<WechatPay>,
+    Path(number): Path<String>,
+    method: Method,
+    uri: OriginalUri,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
+    pay.enter(&method, &uri, &headers, b"")?;
+    let known = pay.refunds.lock().get(&number).cloned();
+    let refusal = || Provider::refuse(StatusCode::NOT_FOUND, "RESOURCE_NOT_EXISTS");
+    let known = known.ok_or_else(refusal)?;
+    Ok(pay.answer(StatusCode::OK, Some(&refund_status(&number, &known))))
+}
+
+/// What it answers about a refund.
+pub fn refund_status(
+    number: &str,
+    (transaction, amount, state): &(String, i64, &'static str),
+) -> Value {
+    json!({
+        "refund_id": "50300807092026112300000000001",
+        "out_refund_no": number,
+        "transaction_id": transaction,
+        "status": state,
+        "amount": {"refund": amount, "total": amount, "currency": "CNY"},
+    })
 }

@@ -1,22 +1,24 @@
 use std::{path::Path, sync::Arc};
 
-use billing::{app::App, events::SettleRecordedUsage, grpc::Handlers};
+use billing::{app::App, events::SettleRecordedUsage, grpc::Handlers, providers::Providers};
+use chrono::Duration;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 use wanwu_access::{Caller, Subject};
-use wanwu_clock::{Clock, SystemEntropy, TestClock};
+use wanwu_clock::{Clock, SharedClock, SystemEntropy, TestClock};
 use wanwu_events::{Handler, HandlerError};
-use wanwu_ids::{AccountId, EpochId, Ids};
+use wanwu_ids::{AccountId, EpochId, Ids, OperatorId};
 use wanwu_postgres::requests::BodyKey;
 use wanwu_proto::{
+    access::v1::OperatorRole,
     billing::v1::{
-        AcquireLeaseRequest, CloseLeaseRequest, CreateTopUpOrderRequest, GetBalanceRequest,
-        GetOrderRequest, Lease, Order, OrderState, PaymentProvider,
-        balance_service_server::BalanceService, lease_service_server::LeaseService,
-        order_service_server::OrderService,
+        AcquireLeaseRequest, AddPaymentChannelRequest, CloseLeaseRequest, CreateTopUpOrderRequest,
+        GetBalanceRequest, GetOrderRequest, Lease, Order, OrderState, PaymentProvider,
+        ReceiveAlipayCallbackRequest, balance_service_server::BalanceService,
+        lease_service_server::LeaseService, order_service_server::OrderService,
         payment_callback_service_server::PaymentCallbackService,
     },
     google::r#type::Money,
@@ -25,6 +27,7 @@ use wanwu_proto::{
 use wanwu_testkit::test_clock;
 
 use crate::{
+    alipay::Alipay,
     notices::{Draft, handed},
     wechat_pay::WechatPay,
 };
@@ -36,6 +39,7 @@ pub struct World {
     pub ids: Ids,
     pub pool: PgPool,
     pub wechat: WechatPay,
+    pub alipay: Alipay,
 }
 
 /// One yuan, in 10^-9 CNY.
@@ -67,11 +71,12 @@ impl World {
     pub async fn new(pool: PgPool) -> Self {
         let clock = test_clock();
         let wechat = WechatPay::start(clock.clone()).await;
+        let alipay = Alipay::start(clock.clone()).await;
         let ids = Ids::new(Arc::new(clock.clone()), Arc::new(SystemEntropy::default()));
         // As many connections as a service has.
         let options = PgPoolOptions::new().max_connections(16);
         let pool = options.connect_lazy_with(pool.connect_options().as_ref().clone());
-        let app = app(&pool, &clock, &ids, &wechat);
+        let app = app(&pool, &clock, &ids, (&wechat, &alipay));
         app.publish_price_lists(price_lists()).await.unwrap();
         Self {
             api: Handlers(app),
@@ -79,6 +84,7 @@ impl World {
             ids,
             pool,
             wechat,
+            alipay,
         }
     }
 
@@ -88,7 +94,8 @@ impl World {
 
     /// Another process of billing on the same database.
     pub fn replica(&self) -> Handlers {
-        Handlers(app(&self.pool, &self.clock, &self.ids, &self.wechat))
+        let providers = (&self.wechat, &self.alipay);
+        Handlers(app(&self.pool, &self.clock, &self.ids, providers))
     }
 
     pub fn account(&self) -> AccountId {
@@ -97,6 +104,22 @@ impl World {
 
     pub fn epoch(&self) -> EpochId {
         self.ids.id()
+    }
+
+    /// A request of an operator who is signed in.
+    pub fn by_operator<T>(&self, operator_id: OperatorId, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(Caller {
+            subject: Subject::Operator {
+                operator_id,
+                session_id: self.ids.id(),
+                roles: vec![OperatorRole::Finance],
+            },
+            request_id: "r".to_owned(),
+            mainland: true,
+            address_key: String::new(),
+        });
+        request
     }
 
     /// A request of a person who is signed in.
@@ -150,6 +173,42 @@ impl World {
         let request = self.by(account, GetOrderRequest { order_id });
         let order = self.api.get_order(request).await.unwrap().into_inner();
         order.order.unwrap().state()
+    }
+
+    /// The order offered through Alipay too.
+    pub async fn offer_at_alipay(&self, account: AccountId, order: &Order) -> Order {
+        let request = AddPaymentChannelRequest {
+            order_id: order.order_id.clone(),
+            provider: PaymentProvider::AlipayPrecreate.into(),
+        };
+        let answer = self
+            .api
+            .add_payment_channel(self.by(account, request))
+            .await;
+        answer.unwrap().into_inner().order.unwrap()
+    }
+
+    /// Time passes, and what is due is done.
+    pub async fn later(&self, by: Duration) {
+        self.clock.advance(by);
+        self.app().query_unpaid_orders().await.unwrap();
+        self.app().send_refunds().await.unwrap();
+    }
+
+    /// What a customer gets back and has not yet, in 10^-9 CNY.
+    pub async fn refund_due(&self, account: AccountId) -> i64 {
+        let sql = "select coalesce(sum(balance_nanos), 0)::bigint from ledger_accounts
+                   where kind = 'refund_due' and account_id = $1";
+        let due = sqlx::query_scalar(sql).bind(account).fetch_one(&self.pool);
+        due.await.unwrap()
+    }
+
+    /// What a notice of Alipay is answered with.
+    pub async fn notify_alipay(&self, body: Vec<u8>) -> (i32, Vec<u8>) {
+        let request = Request::new(ReceiveAlipayCallbackRequest { body });
+        let answer = self.api.receive_alipay_callback(request).await;
+        let answer = answer.unwrap().into_inner();
+        (answer.http_status, answer.body)
     }
 
     /// The status that a notice about a transaction is answered with.
@@ -254,21 +313,32 @@ impl World {
     }
 }
 
-fn app(pool: &PgPool, clock: &TestClock, ids: &Ids, wechat: &WechatPay) -> Arc<App> {
+fn app(
+    pool: &PgPool,
+    clock: &TestClock,
+    ids: &Ids,
+    (wechat, alipay): (&WechatPay, &Alipay),
+) -> Arc<App> {
     let config = wechat.config();
     let key = config.key().unwrap();
-    let provider = billing::providers::wechat_pay::WechatPay::new(
+    let time: SharedClock = Arc::new(clock.clone());
+    let wechat = billing::providers::wechat_pay::WechatPay::new(
         config,
         key,
-        Arc::new(clock.clone()),
+        Arc::clone(&time),
         Arc::new(SystemEntropy::default()),
     );
+    let alipay = billing::providers::alipay::Alipay::new(alipay.config(), Arc::clone(&time));
+    let providers = Providers {
+        wechat: wechat.unwrap(),
+        alipay: Some(alipay.unwrap()),
+    };
     Arc::new(App::new(
         pool.clone(),
-        Arc::new(clock.clone()),
+        time,
         ids.clone(),
         BodyKey::new(&[7; 32]),
-        provider.unwrap(),
+        providers,
         CancellationToken::new(),
     ))
 }

@@ -12,7 +12,8 @@ use prost::Message;
 use tonic::{Code, Status, body::Body, service::Routes};
 use tonic_types::{ErrorDetails, StatusExt};
 use wanwu_proto::billing::v1::{
-    ReceiveWeChatPayCallbackRequest, ReceiveWeChatPayCallbackResponse,
+    ReceiveAlipayCallbackRequest, ReceiveAlipayCallbackResponse, ReceiveWeChatPayCallbackRequest,
+    ReceiveWeChatPayCallbackResponse,
     payment_callback_service_server::{PaymentCallbackService, PaymentCallbackServiceServer},
 };
 
@@ -204,5 +205,22 @@ impl PaymentCallbackService for Callbacks {
         };
         self.0.callbacks.lock().push(request);
         Ok(tonic::Response::new(answer))
+    }
+
+    async fn receive_alipay_callback(
+        &self,
+        request: tonic::Request<ReceiveAlipayCallbackRequest>,
+    ) -> Result<tonic::Response<ReceiveAlipayCallbackResponse>, Status> {
+        assert!(!request.metadata().contains_key("wanwu-principal-bin"));
+        let good = request.get_ref().body == b"sign=%2B+good";
+        let (http_status, body) = if good {
+            (200, &b"success"[..])
+        } else {
+            (401, &b"failure"[..])
+        };
+        Ok(tonic::Response::new(ReceiveAlipayCallbackResponse {
+            http_status,
+            body: body.to_vec(),
+        }))
     }
 }

@@ -60,3 +60,23 @@ async fn a_callback_reaches_billing_as_it_is() {
     assert_eq!(large.status(), 413);
     assert_eq!(large.json::<Value>().await.unwrap()["code"], "FAIL");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_alipay_reaches_billing_as_it_is_and_is_answered_in_its_words() {
+    let world = World::start().await;
+    for (body, status, words) in [
+        ("sign=%2B+good", 200, "success"),
+        ("sign=%2B+bad", 401, "failure"),
+    ] {
+        let path = "/payments/alipay/callback";
+        let answer = world
+            .http_from(ABROAD, reqwest::Method::POST, path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.text().await.unwrap(), words);
+    }
+}

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     ledger::{LedgerAccount, Movement},
-    order::{Event, State},
+    order::{Event, Money, State},
 };
 
 impl World {
@@ -24,7 +24,7 @@ impl World {
             _ => {}
         }
         self.db.requests.push(request);
-        let (state, _) = State::Created.after(Event::CodeGiven);
+        let (state, _) = State::Created.after(Event::ChannelOpened);
         self.db.orders.push(Order {
             customer: request.id % self.customers,
             amount: request.body,
@@ -61,7 +61,8 @@ impl World {
         if state == State::Expired && self.db.is(Bug::LatePaymentDropped) {
             return;
         }
-        let (next, credit) = state.after(Event::PaymentProved);
+        let (next, money) = state.after(Event::PaymentProved);
+        let credit = money == Money::Credit;
         let second = !credit && self.db.orders[notice.order].payment != Some(notice.payment);
         if credit || (second && self.db.is(Bug::SecondPaymentCredited)) {
             self.credit(notice, next);
@@ -90,7 +91,7 @@ impl World {
                 .or_default() -= amount;
             self.works.push(Work::Half(customer, amount));
         } else {
-            let movement = Movement::top_up(account(customer), amount);
+            let movement = Movement::top_up(LedgerAccount::CashWechat, account(customer), amount);
             // Cash goes below zero: a top-up is never refused.
             let _ = self.db.book(&[(movement, notice.order)]);
         }

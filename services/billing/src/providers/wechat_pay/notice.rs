@@ -1,8 +1,8 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use super::Transaction;
+use super::{RefundStatus, Transaction};
 
 /// A notice of the provider, as it comes to the callback address.
 #[derive(Debug, Deserialize)]
@@ -21,6 +21,15 @@ struct Resource {
     ciphertext: String,
 }
 
+/// What a notice tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An order was paid.
+    Payment(Transaction),
+    /// A refund succeeded, was closed, or wants a person.
+    Refund(RefundStatus),
+}
+
 /// The notice is signed, but cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoticeError {
@@ -33,9 +42,12 @@ pub enum NoticeError {
     /// It was not encrypted with our key.
     #[error("the resource cannot be decrypted")]
     Ciphertext,
-    /// What was encrypted is no transaction.
-    #[error("the resource is not a transaction")]
+    /// What was encrypted is something else.
+    #[error("the resource is not what the notice says")]
     Content,
+    /// It tells of something that we do not deal in.
+    #[error("the notice is of another kind")]
+    Kind,
 }
 
 impl Notice {
@@ -44,9 +56,19 @@ impl Notice {
         serde_json::from_slice(body).map_err(|_| NoticeError::Form)
     }
 
-    /// Decrypts the transaction with the APIv3 key. That it decrypts is no proof of where it comes
+    /// Decrypts what it tells with the APIv3 key. That it decrypts is no proof of where it comes
     /// from: the signature is.
-    pub fn open(&self, api_v3_key: &[u8]) -> Result<Transaction, NoticeError> {
+    pub fn open(&self, api_v3_key: &[u8]) -> Result<Content, NoticeError> {
+        match self.event_type.as_str() {
+            "TRANSACTION.SUCCESS" => self.decrypt(api_v3_key).map(Content::Payment),
+            "REFUND.SUCCESS" | "REFUND.CLOSED" | "REFUND.ABNORMAL" => {
+                self.decrypt(api_v3_key).map(Content::Refund)
+            }
+            _ => Err(NoticeError::Kind),
+        }
+    }
+
+    fn decrypt<T: DeserializeOwned>(&self, api_v3_key: &[u8]) -> Result<T, NoticeError> {
         if self.resource.algorithm != "AEAD_AES_256_GCM" {
             return Err(NoticeError::Algorithm);
         }

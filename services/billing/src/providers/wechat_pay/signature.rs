@@ -1,18 +1,11 @@
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    rsa::KeyPair,
-    signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey},
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Duration, Utc};
-use rustls_pki_types::{
-    CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, pem::PemObject,
-};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer, x509::SubjectPublicKeyInfo};
 
-use crate::config::WechatPayConfig;
+use crate::{
+    config::WechatPayConfig,
+    providers::rsa::{InvalidKey, PublicKey},
+};
 
 /// How far the provider's time may be from ours.
 const MAX_SKEW: Duration = Duration::seconds(300);
@@ -22,7 +15,7 @@ const MAX_SKEW: Duration = Duration::seconds(300);
 pub enum SignatureError {
     /// The merchant's key cannot be used.
     #[error("the merchant's key cannot be used")]
-    MerchantKey,
+    MerchantKey(#[source] InvalidKey),
     /// The platform's certificate or public key cannot be used.
     #[error("the platform's certificate or public key cannot be used")]
     PlatformKey,
@@ -38,34 +31,6 @@ pub enum SignatureError {
     /// The signature is wrong.
     #[error("the signature is wrong")]
     Wrong,
-}
-
-/// The merchant's key, which signs what we send.
-pub struct MerchantKey(KeyPair);
-
-impl MerchantKey {
-    /// Reads a PKCS#8 key in PEM.
-    pub fn from_file(path: &Path) -> Result<Self, SignatureError> {
-        let key =
-            PrivatePkcs8KeyDer::from_pem_file(path).map_err(|_| SignatureError::MerchantKey)?;
-        KeyPair::from_pkcs8(key.secret_pkcs8_der())
-            .map(Self)
-            .map_err(|_| SignatureError::MerchantKey)
-    }
-
-    /// RSA-SHA256 in Base64.
-    pub fn sign(&self, message: &str) -> Result<String, SignatureError> {
-        let mut signature = vec![0; self.0.public_modulus_len()];
-        self.0
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message.as_bytes(),
-                &mut signature,
-            )
-            .map_err(|_| SignatureError::MerchantKey)?;
-        Ok(STANDARD.encode(signature))
-    }
 }
 
 /// What the provider signs: the headers and the raw body.
@@ -85,7 +50,7 @@ pub struct Signed<'a> {
 
 /// The platform's public keys by serial, which prove what we receive: of its certificate, of its
 /// public-key mode (`PUB_KEY_ID_...`), or of both while a merchant moves from one to the other.
-pub struct Platform(HashMap<String, Vec<u8>>);
+pub struct Platform(HashMap<String, PublicKey>);
 
 impl Platform {
     /// Reads the configured keys.
@@ -95,11 +60,13 @@ impl Platform {
     pub fn from_config(config: &WechatPayConfig) -> Result<Self, SignatureError> {
         let mut keys = HashMap::new();
         if !config.platform_serial.is_empty() {
-            let key = certified(&config.platform_certificate_file)?;
+            let key = PublicKey::from_certificate_file(&config.platform_certificate_file)
+                .map_err(|_| SignatureError::PlatformKey)?;
             keys.insert(config.platform_serial.clone(), key);
         }
         if !config.platform_public_key_id.is_empty() {
-            let key = bare(&config.platform_public_key_file)?;
+            let key = PublicKey::from_file(&config.platform_public_key_file)
+                .map_err(|_| SignatureError::PlatformKey)?;
             keys.insert(config.platform_public_key_id.clone(), key);
         }
         if keys.is_empty() {
@@ -130,28 +97,13 @@ impl Platform {
         if (now - at).abs() >= MAX_SKEW {
             return Err(SignatureError::Stale);
         }
-        let signature = STANDARD
-            .decode(signed.signature)
-            .map_err(|_| SignatureError::Wrong)?;
         let mut message = format!("{}\n{}\n", signed.timestamp, signed.nonce).into_bytes();
         message.extend_from_slice(signed.body);
         message.push(b'\n');
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key)
-            .verify(&message, &signature)
-            .map_err(|_| SignatureError::Wrong)
+        if key.verifies(&message, signed.signature) {
+            Ok(())
+        } else {
+            Err(SignatureError::Wrong)
+        }
     }
-}
-
-fn certified(path: &Path) -> Result<Vec<u8>, SignatureError> {
-    let der = CertificateDer::from_pem_file(path).map_err(|_| SignatureError::PlatformKey)?;
-    let (_, certificate) =
-        X509Certificate::from_der(&der).map_err(|_| SignatureError::PlatformKey)?;
-    Ok(certificate.public_key().subject_public_key.data.to_vec())
-}
-
-fn bare(path: &Path) -> Result<Vec<u8>, SignatureError> {
-    let der =
-        SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|_| SignatureError::PlatformKey)?;
-    let (_, key) = SubjectPublicKeyInfo::from_der(&der).map_err(|_| SignatureError::PlatformKey)?;
-    Ok(key.subject_public_key.data.to_vec())
 }

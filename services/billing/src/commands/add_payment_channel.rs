@@ -1,0 +1,100 @@
+use wanwu_ids::{AccountId, OrderId};
+
+use crate::{
+    app::App,
+    domain::{
+        order::Event,
+        payment_channel::{Method, Said, State, next_query},
+    },
+    error::Error,
+    store::{
+        orders::{self, Order},
+        payment_channels::{self, Channel},
+    },
+};
+
+impl App {
+    /// Offers an unpaid order through another provider too. The channel commits before the
+    /// provider is asked, so that whatever is paid there has a place.
+    pub async fn add_payment_channel(
+        &self,
+        account_id: AccountId,
+        id: OrderId,
+        method: Method,
+    ) -> Result<(Order, Vec<Channel>), Error> {
+        self.providers.get(method.provider())?;
+        let now = self.now();
+        let mut tx = self.pool.begin().await?;
+        let order = orders::lock(&mut tx, id).await?;
+        let order = order
+            .filter(|order| order.account_id == account_id)
+            .ok_or(Error::NotFound)?;
+        let channels = payment_channels::of_orders(&mut tx, &[id]).await?;
+        let there = channels
+            .iter()
+            .any(|channel| channel.method.provider() == method.provider());
+        if !there {
+            if !order.state.is_payable() || now >= order.expires_at {
+                return Err(Error::OrderNotPayable);
+            }
+            let channel = Channel {
+                order_id: id,
+                method,
+                state: State::Created,
+                code_url: String::new(),
+                query_after: next_query(now, 0, now - order.expires_at),
+                queries: 0,
+                created_at: now,
+            };
+            payment_channels::insert(&mut tx, &channel).await?;
+            tx.commit().await?;
+        }
+        self.open_channel(&order, method).await?;
+        self.order(account_id, id).await
+    }
+
+    /// Asks the provider for what the payer scans or opens, unless it answered before or the
+    /// order is over.
+    pub(super) async fn open_channel(&self, order: &Order, method: Method) -> Result<(), Error> {
+        let Some((order, channel)) = self.channel(order.order_id, method).await? else {
+            return Ok(());
+        };
+        if !order.state.is_payable() || channel.state != State::Created {
+            return Ok(());
+        }
+        let provider = self.providers.get(method.provider())?;
+        let code_url = provider.offer(&order, channel.method).await?;
+        let mut tx = self.pool.begin().await?;
+        let mut order = orders::lock(&mut tx, order.order_id)
+            .await?
+            .ok_or(Error::NotFound)?;
+        let channels = payment_channels::of_orders(&mut tx, &[order.order_id]).await?;
+        let channel = channels
+            .into_iter()
+            .find(|channel| channel.method.provider() == method.provider());
+        // Paid or closed meanwhile: that stays.
+        if let Some(mut channel) = channel {
+            channel.state = channel.state.after(Said::Opened, None);
+            channel.code_url = code_url;
+            payment_channels::save(&mut tx, &channel).await?;
+        }
+        order.state = order.state.after(Event::ChannelOpened).0;
+        orders::save(&mut tx, &order).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn channel(
+        &self,
+        id: OrderId,
+        method: Method,
+    ) -> Result<Option<(Order, Channel)>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let order = orders::find(&mut connection, id).await?;
+        let channels = payment_channels::of_orders(&mut connection, &[id]).await?;
+        let channel = channels
+            .into_iter()
+            .find(|channel| channel.method.provider() == method.provider());
+        Ok(order.zip(channel))
+    }
+}

@@ -1,0 +1,254 @@
+//! The other side of Alipay: it verifies what the app signs and signs what it answers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use aws_lc_rs::{
+    rsa::KeyPair,
+    signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey},
+};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{OriginalUri, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use billing::config::AlipayConfig;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use wanwu_clock::{Clock, TestClock};
+
+use crate::wechat_pay::{rsa, sign};
+
+pub const APP_ID: &str = "2021000000000001";
+pub const SELLER_ID: &str = "2088000000000001";
+
+/// A trade as the provider knows it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub total: String,
+    pub status: &'static str,
+    pub trade_no: String,
+    pub time_expire: String,
+    pub refunds: BTreeMap<String, String>,
+}
+
+/// The provider.
+#[derive(Clone)]
+pub struct Alipay(Arc<Gateway>);
+
+pub struct Gateway {
+    clock: TestClock,
+    pub alipay: KeyPair,
+    app: Vec<u8>,
+    /// Trades, and codes that nobody scanned yet (status empty).
+    pub trades: Mutex<BTreeMap<String, Known>>,
+    pub lies: AtomicBool,
+    pub fails: AtomicBool,
+    /// It does what it is asked and the answer is lost.
+    pub loses: AtomicBool,
+    pub unsigned: AtomicUsize,
+    pub refunded: AtomicUsize,
+    files: TempDir,
+    address: String,
+}
+
+impl std::ops::Deref for Alipay {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.0
+    }
+}
+
+impl Alipay {
+    pub async fn start(clock: TestClock) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let (app, alipay) = (rsa(), rsa());
+        std::fs::write(files.path().join("app.pem"), app.serialize_pem()).unwrap();
+        std::fs::write(files.path().join("alipay.pem"), alipay.public_key_pem()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gateway = Self(Arc::new(Gateway {
+            clock,
+            alipay: KeyPair::from_pkcs8(alipay.serialized_der()).unwrap(),
+            app: app.public_key_raw().to_vec(),
+            trades: Mutex::default(),
+            lies: AtomicBool::new(false),
+            fails: AtomicBool::new(false),
+            loses: AtomicBool::new(false),
+            unsigned: AtomicUsize::new(0),
+            refunded: AtomicUsize::new(0),
+            address: format!("http://{}/gateway.do", listener.local_addr().unwrap()),
+            files,
+        }));
+        let routes = Router::new()
+            .route("/gateway.do", post(answer))
+            .with_state(gateway.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        gateway
+    }
+
+    /// How an app reaches it.
+    pub fn config(&self) -> AlipayConfig {
+        AlipayConfig {
+            gateway_url: self.address.parse().unwrap(),
+            app_id: APP_ID.to_owned(),
+            seller_id: SELLER_ID.to_owned(),
+            app_key_file: self.files.path().join("app.pem"),
+            alipay_public_key_file: self.files.path().join("alipay.pem"),
+            notify_url: "http://edge.test/payments/alipay/callback".to_owned(),
+        }
+    }
+
+    /// The payer scans and pays, and no notice is sent.
+    pub fn pay(&self, number: &str) -> BTreeMap<String, String> {
+        let mut trades = self.trades.lock();
+        let trade = trades.get_mut(number).expect("the code is known");
+        trade.status = "TRADE_SUCCESS";
+        trade.trade_no = format!("20261123{}", &number[..20]);
+        let fields = [
+            ("notify_id", "2026112300222000000000000000000001"),
+            ("notify_type", "trade_status_sync"),
+            ("app_id", APP_ID),
+            ("seller_id", SELLER_ID),
+            ("charset", "utf-8"),
+            ("subject", "万物账户充值"),
+            ("out_trade_no", number),
+            ("trade_no", &trade.trade_no),
+            ("trade_status", trade.status),
+            ("total_amount", &trade.total),
+            ("gmt_payment", "2026-11-23 12:00:03"),
+        ];
+        fields
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    /// A notice with these fields.
+    pub fn notice(&self, fields: &BTreeMap<String, String>) -> Vec<u8> {
+        signed_form(fields, &self.alipay)
+    }
+}
+
+/// A form signed with this key.
+pub fn signed_form(fields: &BTreeMap<String, String>, key: &KeyPair) -> Vec<u8> {
+    let signature = sign(key, joined(fields).as_bytes());
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .append_pair("sign_type", "RSA2")
+        .append_pair("sign", &signature)
+        .finish()
+        .into_bytes()
+}
+
+fn joined(fields: &BTreeMap<String, String>) -> String {
+    let pairs = fields.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+async fn answer(State(alipay): State<Alipay>, uri: OriginalUri, body: Bytes) -> Response {
+    if alipay.fails.load(Ordering::SeqCst) {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let form = url::form_urlencoded::parse(&body);
+    let mut fields: BTreeMap<String, String> =
+        query.into_owned().chain(form.into_owned()).collect();
+    let signature = STANDARD.decode(fields.remove("sign").unwrap_or_default());
+    let verified = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &alipay.app)
+        .verify(joined(&fields).as_bytes(), &signature.unwrap_or_default());
+    let now = alipay.clock.now() + chrono::Duration::hours(8);
+    let fresh = fields["timestamp"] == now.format("%Y-%m-%d %H:%M:%S").to_string();
+    if verified.is_err() || !fresh || fields["app_id"] != APP_ID {
+        alipay.unsigned.fetch_add(1, Ordering::SeqCst);
+        let refusal = json!({"code": "40002", "sub_code": "isv.invalid-signature"});
+        return json!({"error_response": refusal})
+            .to_string()
+            .into_response();
+    }
+    let business: Value = serde_json::from_str(&fields["biz_content"]).unwrap();
+    let mut node = alipay.act(&fields["method"], &business);
+    if node.get("code").is_none() {
+        node["code"] = json!("10000");
+    }
+    if alipay.loses.load(Ordering::SeqCst) {
+        return StatusCode::GATEWAY_TIMEOUT.into_response();
+    }
+    // Escaped as a parser would not write it again: what is signed is the raw text.
+    let text = node.to_string().replace("ACQ", "\\u0041CQ");
+    let signed = if alipay.lies.load(Ordering::SeqCst) {
+        "{}"
+    } else {
+        &text
+    };
+    let signature = sign(&alipay.alipay, signed.as_bytes());
+    let name = fields["method"].replace('.', "_");
+    format!(r#"{{"{name}_response":{text},"sign":"{signature}"}}"#).into_response()
+}
+
+impl Gateway {
+    fn act(&self, method: &str, business: &Value) -> Value {
+        let text = |name: &str| business[name].as_str().unwrap_or_default().to_owned();
+        let mut trades = self.trades.lock();
+        let unknown = json!({"code": "40004", "sub_code": "ACQ.TRADE_NOT_EXIST"});
+        if method == "alipay.trade.precreate" {
+            let number = text("out_trade_no");
+            trades.entry(number.clone()).or_insert(Known {
+                total: text("total_amount"),
+                status: "",
+                trade_no: String::new(),
+                time_expire: text("time_expire"),
+                refunds: BTreeMap::new(),
+            });
+            let code = format!("https://qr.alipay.com/{number}");
+            return json!({"out_trade_no": number, "qr_code": code});
+        }
+        let (number, trade_no) = (text("out_trade_no"), text("trade_no"));
+        let found = trades.iter_mut().find(|(known, trade)| {
+            !trade.status.is_empty() && (**known == number || trade.trade_no == trade_no)
+        });
+        let Some((number, trade)) = found else {
+            return unknown;
+        };
+        match method {
+            "alipay.trade.query" => json!({
+                "out_trade_no": number, "trade_no": trade.trade_no,
+                "trade_status": trade.status, "total_amount": trade.total,
+                "send_pay_date": "2026-11-23 12:00:03",
+            }),
+            "alipay.trade.close" if trade.status == "WAIT_BUYER_PAY" => {
+                trade.status = "TRADE_CLOSED";
+                json!({"out_trade_no": number})
+            }
+            "alipay.trade.refund" => {
+                let (request, amount) = (text("out_request_no"), text("refund_amount"));
+                let first = trade.refunds.insert(request, amount.clone()).is_none();
+                self.refunded
+                    .fetch_add(usize::from(first), Ordering::SeqCst);
+                let change = if first { "Y" } else { "N" };
+                json!({"trade_no": trade.trade_no, "fund_change": change, "refund_fee": amount})
+            }
+            "alipay.trade.fastpay.refund.query" => {
+                let request = text("out_request_no");
+                match trade.refunds.get(&request) {
+                    Some(amount) => json!({
+                        "trade_no": trade.trade_no, "out_request_no": request,
+                        "refund_amount": amount, "refund_status": "REFUND_SUCCESS",
+                    }),
+                    None => json!({}),
+                }
+            }
+            _ => json!({"code": "40004", "sub_code": "ACQ.TRADE_STATUS_ERROR"}),
+        }
+    }
+}
