@@ -15,8 +15,9 @@ use wanwu_personal::KeyProvider;
 use wanwu_postgres::{requests::BodyKey, residency};
 use wanwu_proto::{
     billing::v1::{
-        balance_service_server::BalanceServiceServer, lease_service_server::LeaseServiceServer,
-        order_service_server::OrderServiceServer,
+        balance_service_server::BalanceServiceServer,
+        bank_transfer_service_server::BankTransferServiceServer,
+        lease_service_server::LeaseServiceServer, order_service_server::OrderServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
@@ -28,8 +29,14 @@ use wanwu_service::Shell;
 use wanwu_watch::WatchedStanding;
 
 use crate::{
-    auditor::Auditor, background, config::Config, domain::price::PriceList,
-    events::SettleRecordedUsage, grpc::Handlers, providers::wechat_pay::WechatPay,
+    auditor::Auditor,
+    background,
+    bank_desk::BankDesk,
+    config::Config,
+    domain::price::PriceList,
+    events::SettleRecordedUsage,
+    grpc::{BankHandlers, Handlers},
+    providers::wechat_pay::WechatPay,
 };
 
 /// Recalls that a slow watcher may be behind.
@@ -87,7 +94,7 @@ impl App {
         shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
         let pool = wanwu_postgres::connect(&config.database, "billing").await?;
         residency::check(&mut *pool.acquire().await?, &config.service.region).await?;
-        let keys = KeyProvider::from_file(&config.keys.file)?;
+        let keys = Arc::new(KeyProvider::from_file(&config.keys.file)?);
         let standing = WatchedStanding::new(config.peers.channel("identity", &tls)?);
         shell.spawn_infallible("standing", standing.clone().run(shell.stopping()));
 
@@ -120,11 +127,14 @@ impl App {
         shell.spawn_infallible("consumers", consumers.run(shell.stopping()));
         background::start(&app, shell);
 
+        let entropy = Arc::new(SystemEntropy::default());
+        let desk = BankDesk::new(Arc::clone(&app), app.pool.clone(), keys, entropy);
         let handlers = Handlers(app);
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
             .add_service(OrderServiceServer::new(handlers.clone()))
             .add_service(PaymentCallbackServiceServer::new(handlers.clone()))
             .add_service(BalanceServiceServer::new(handlers.clone()))
+            .add_service(BankTransferServiceServer::new(BankHandlers(Arc::new(desk))))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(LeaseServiceServer::new(handlers))
             .add_service(DeadLetterServiceServer::new(dead_letters));

@@ -39,6 +39,15 @@ pub enum Error {
     /// The case was resolved with other words.
     #[error("the case was resolved with other words")]
     CaseResolved,
+    /// A line of a statement was imported before with other content.
+    #[error("a line of the statement was imported before with other content")]
+    BankLineConflict,
+    /// Nothing is left of the bank line.
+    #[error("nothing is left of the bank line")]
+    BankLineNotOpen,
+    /// Personal data cannot be sealed.
+    #[error("personal data cannot be sealed")]
+    Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No price list is in force.
     #[error("no price list is in force")]
     NoPrices,
@@ -82,11 +91,15 @@ impl Failure for Error {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
             Self::InsufficientBalance => Code::ResourceExhausted,
-            Self::EpochFenced | Self::Lease(_) | Self::CaseResolved => Code::FailedPrecondition,
+            Self::EpochFenced
+            | Self::Lease(_)
+            | Self::CaseResolved
+            | Self::BankLineConflict
+            | Self::BankLineNotOpen => Code::FailedPrecondition,
             Self::Provider(_) => Code::Unavailable,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
-            Self::NoPrices | Self::Database(_) => Code::Internal,
+            Self::NoPrices | Self::Personal(_) | Self::Database(_) => Code::Internal,
         }
     }
 
@@ -99,10 +112,14 @@ impl Failure for Error {
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
+            Self::BankLineConflict => ErrorReason::BankLineConflict.as_str_name(),
+            Self::BankLineNotOpen => ErrorReason::BankLineNotOpen.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
-            Self::NoPrices | Self::Database(_) => Platform::Internal.as_str_name(),
+            Self::NoPrices | Self::Personal(_) | Self::Database(_) => {
+                Platform::Internal.as_str_name()
+            }
         }
     }
 
@@ -112,7 +129,9 @@ impl Failure for Error {
             | Self::EpochFenced
             | Self::Lease(_)
             | Self::Provider(_)
-            | Self::CaseResolved => "billing.wanwu",
+            | Self::CaseResolved
+            | Self::BankLineConflict
+            | Self::BankLineNotOpen => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

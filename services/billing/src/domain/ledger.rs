@@ -17,8 +17,14 @@ pub enum LedgerAccount {
     /// What a customer's calls have earned us. One a customer, so that customers do not wait for
     /// each other's lock.
     Revenue(AccountId),
+    /// What a customer owes us because the bank took back what was spent already: negative.
+    BankOwed(AccountId),
     /// What WeChat Pay holds for us: negative.
     CashWechat,
+    /// What came to our bank and is nobody's yet; we owe it.
+    BankUnmatched,
+    /// What our bank holds for us: negative.
+    CashBank,
 }
 
 impl LedgerAccount {
@@ -29,7 +35,10 @@ impl LedgerAccount {
             Self::Available(_) => "available",
             Self::Leased(_) => "leased",
             Self::Revenue(_) => "revenue",
+            Self::BankOwed(_) => "bank_owed",
             Self::CashWechat => "cash_wechat",
+            Self::BankUnmatched => "bank_unmatched",
+            Self::CashBank => "cash_bank",
         }
     }
 
@@ -37,8 +46,10 @@ impl LedgerAccount {
     #[must_use]
     pub const fn account_id(self) -> Option<AccountId> {
         match self {
-            Self::Available(id) | Self::Leased(id) | Self::Revenue(id) => Some(id),
-            Self::CashWechat => None,
+            Self::Available(id) | Self::Leased(id) | Self::Revenue(id) | Self::BankOwed(id) => {
+                Some(id)
+            }
+            Self::CashWechat | Self::BankUnmatched | Self::CashBank => None,
         }
     }
 }
@@ -54,6 +65,16 @@ pub enum Kind {
     Usage,
     /// A lease is freed; the cause is the lease.
     LeaseReturn,
+    /// Money came to our bank; the cause is the statement's line.
+    BankReceipt,
+    /// It is a customer's; the cause is the match.
+    BankCredit,
+    /// The bank took money back; the cause is the statement's line.
+    BankReturn,
+    /// A customer gives back what the bank took back; the cause is the match that takes back.
+    BankRecall,
+    /// A customer owes what the bank took back; the cause is the match that takes back.
+    BankDebt,
 }
 
 impl Kind {
@@ -65,6 +86,11 @@ impl Kind {
             Self::Lease => "lease",
             Self::Usage => "usage",
             Self::LeaseReturn => "lease_return",
+            Self::BankReceipt => "bank_receipt",
+            Self::BankCredit => "bank_credit",
+            Self::BankReturn => "bank_return",
+            Self::BankRecall => "bank_recall",
+            Self::BankDebt => "bank_debt",
         }
     }
 }
@@ -189,6 +215,7 @@ mod tests {
                 Kind::Lease => (&mut self.available, &mut self.leased),
                 Kind::Usage => (&mut self.leased, &mut self.spent),
                 Kind::LeaseReturn => (&mut self.leased, &mut self.available),
+                bank => unreachable!("{bank:?} is not among the moves"),
             };
             let there = *from >= nanos;
             if there {
@@ -205,6 +232,7 @@ mod tests {
             Kind::Lease => Movement::lease(customer, nanos),
             Kind::Usage => Movement::usage(customer, nanos),
             Kind::LeaseReturn => Movement::lease_return(customer, nanos),
+            bank => unreachable!("{bank:?} is not among the moves"),
         }
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod audits;
+mod bank_transfers;
 mod broker;
 mod callbacks;
 mod configuration;
