@@ -1,6 +1,7 @@
 //! Personal data: wrappers that cannot be printed, logged or serialised by accident, encryption
 //! with a key for each person, and blind indexes.
 
+mod bank_account;
 mod blind_index;
 mod code_table;
 mod device;
@@ -13,6 +14,7 @@ mod resident_id;
 mod subject_keys;
 mod wrapper;
 
+pub use bank_account::{BankAccountName, BankAccountNumber, InvalidBankAccount};
 pub use blind_index::{BlindIndex, IndexEntry};
 pub use device::{DeviceIdentifier, DeviceIdentifierKind, InvalidDeviceIdentifier};
 pub use envelope::{Aad, SealError, SubjectKey};

@@ -15,8 +15,9 @@ use wanwu_personal::KeyProvider;
 use wanwu_postgres::{requests::BodyKey, residency};
 use wanwu_proto::{
     billing::v1::{
-        balance_service_server::BalanceServiceServer, lease_service_server::LeaseServiceServer,
-        order_service_server::OrderServiceServer,
+        balance_service_server::BalanceServiceServer,
+        bank_transfer_service_server::BankTransferServiceServer,
+        lease_service_server::LeaseServiceServer, order_service_server::OrderServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
@@ -31,10 +32,11 @@ use wanwu_watch::WatchedStanding;
 use crate::{
     auditor::Auditor,
     background,
+    bank_desk::BankDesk,
     config::Config,
     domain::price::PriceList,
     events::SettleRecordedUsage,
-    grpc::Handlers,
+    grpc::{BankHandlers, Handlers},
     providers::{Providers, alipay::Alipay, wechat_pay::WechatPay},
 };
 
@@ -93,7 +95,7 @@ impl App {
         shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
         let pool = wanwu_postgres::connect(&config.database, "billing").await?;
         residency::check(&mut *pool.acquire().await?, &config.service.region).await?;
-        let keys = KeyProvider::from_file(&config.keys.file)?;
+        let keys = Arc::new(KeyProvider::from_file(&config.keys.file)?);
         let standing = WatchedStanding::new(config.peers.channel("identity", &tls)?);
         shell.spawn_infallible("standing", standing.clone().run(shell.stopping()));
 
@@ -130,12 +132,15 @@ impl App {
         shell.spawn_infallible("consumers", consumers.run(shell.stopping()));
         background::start(&app, shell);
 
+        let entropy = Arc::new(SystemEntropy::default());
+        let desk = BankDesk::new(Arc::clone(&app), app.pool.clone(), keys, entropy);
         let handlers = Handlers(app);
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
             .add_service(OrderServiceServer::new(handlers.clone()))
             .add_service(PaymentCallbackServiceServer::new(handlers.clone()))
             .add_service(RefundServiceServer::new(handlers.clone()))
             .add_service(BalanceServiceServer::new(handlers.clone()))
+            .add_service(BankTransferServiceServer::new(BankHandlers(Arc::new(desk))))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(LeaseServiceServer::new(handlers))
             .add_service(DeadLetterServiceServer::new(dead_letters));

@@ -11,7 +11,7 @@ use wanwu_service::Shell;
 use crate::{
     app::App,
     error::Error,
-    store::{audit, leases, orders, recalls, reconciliation, refunds},
+    store::{audit, bank_lines, leases, orders, recalls, reconciliation, refunds},
 };
 
 /// How often unpaid orders and refunds are looked at.
@@ -72,6 +72,8 @@ impl App {
         set_imbalance("balances", audit::glance(&mut connection).await?);
         let age = leases::oldest_unsettled(&mut connection, self.now()).await?;
         metrics::gauge!("wanwu_leases_unsettled_oldest_seconds").set(age);
+        let age = bank_lines::oldest_unmatched(&mut connection, self.now()).await?;
+        metrics::gauge!("wanwu_bank_unmatched_oldest_seconds").set(age);
         let cases = reconciliation::count_open(&mut connection).await?;
         metrics::gauge!("wanwu_reconciliation_cases_open").set(cases as f64);
         for (state, orders) in orders::count_unpaid(&mut connection).await? {

@@ -133,6 +133,16 @@ impl From<Line> for StatementLine {
                 amount: Some(to_wire(amount_fen * NANOS_PER_FEN)),
                 book_time: Some(timestamp(paid_at)),
             },
+            Line::BankTransfer {
+                bank_transfer_id,
+                amount_fen,
+                matched_at,
+                ..
+            } => Self {
+                cause: Some(Cause::BankTransferId(bank_transfer_id.to_string())),
+                amount: Some(to_wire(amount_fen * NANOS_PER_FEN)),
+                book_time: Some(timestamp(matched_at)),
+            },
             Line::Call(call) => Self {
                 amount: Some(to_wire(-call.amount_nanos)),
                 book_time: Some(timestamp(call.booked_at)),

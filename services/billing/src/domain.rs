@@ -1,5 +1,8 @@
 //! What billing decides, without a database.
 
+pub mod bank_booking;
+pub mod bank_matching;
+pub mod bank_statement;
 pub mod chain;
 pub mod checkpoint;
 pub mod lease;

@@ -51,6 +51,15 @@ pub enum Error {
     /// The case was resolved with other words.
     #[error("the case was resolved with other words")]
     CaseResolved,
+    /// A line of a statement was imported before with other content.
+    #[error("a line of the statement was imported before with other content")]
+    BankLineConflict,
+    /// Nothing is left of the bank line.
+    #[error("nothing is left of the bank line")]
+    BankLineNotOpen,
+    /// Personal data cannot be sealed.
+    #[error("personal data cannot be sealed")]
+    Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No price list is in force.
     #[error("no price list is in force")]
     NoPrices,
@@ -99,13 +108,15 @@ impl Failure for Error {
             | Self::CaseResolved
             | Self::OrderNotPayable
             | Self::RefundState
-            | Self::RefundTooLarge => Code::FailedPrecondition,
+            | Self::RefundTooLarge
+            | Self::BankLineConflict
+            | Self::BankLineNotOpen => Code::FailedPrecondition,
             Self::SameOperator => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(_) => Code::Unavailable,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
-            Self::NoPrices | Self::Database(_) => Code::Internal,
+            Self::NoPrices | Self::Personal(_) | Self::Database(_) => Code::Internal,
         }
     }
 
@@ -118,6 +129,8 @@ impl Failure for Error {
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
+            Self::BankLineConflict => ErrorReason::BankLineConflict.as_str_name(),
+            Self::BankLineNotOpen => ErrorReason::BankLineNotOpen.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
@@ -125,7 +138,9 @@ impl Failure for Error {
             Self::RefundTooLarge => ErrorReason::RefundTooLarge.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
-            Self::NoPrices | Self::Database(_) => Platform::Internal.as_str_name(),
+            Self::NoPrices | Self::Personal(_) | Self::Database(_) => {
+                Platform::Internal.as_str_name()
+            }
         }
     }
 
@@ -139,7 +154,9 @@ impl Failure for Error {
             | Self::OrderNotPayable
             | Self::RefundState
             | Self::SameOperator
-            | Self::RefundTooLarge => "billing.wanwu",
+            | Self::RefundTooLarge
+            | Self::BankLineConflict
+            | Self::BankLineNotOpen => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

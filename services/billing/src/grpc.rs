@@ -1,6 +1,7 @@
 //! The services of the contract: parse, command, reply.
 
 mod balance;
+mod bank_transfers;
 mod callbacks;
 mod leases;
 mod orders;
@@ -12,6 +13,8 @@ use std::{str::FromStr, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use wanwu_postgres::page::PageRequest;
+
+pub use bank_transfers::BankHandlers;
 
 use crate::{app::App, error::Error};
 

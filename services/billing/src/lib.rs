@@ -3,6 +3,7 @@
 pub mod app;
 pub mod auditor;
 mod background;
+pub mod bank_desk;
 pub mod commands;
 pub mod config;
 mod convert;

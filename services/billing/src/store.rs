@@ -1,6 +1,8 @@
 //! SQL, on the connection of the caller's transaction.
 
 pub mod audit;
+pub mod bank_lines;
+pub mod bank_transfers;
 pub mod calls;
 pub mod chain;
 pub mod checkpoints;

@@ -42,7 +42,7 @@ pub struct StatementLine {
     #[prost(message, optional, tag = "4")]
     pub book_time: ::core::option::Option<::prost_types::Timestamp>,
     /// What moved the balance.
-    #[prost(oneof = "statement_line::Cause", tags = "1, 2")]
+    #[prost(oneof = "statement_line::Cause", tags = "1, 2, 5")]
     pub cause: ::core::option::Option<statement_line::Cause>,
 }
 /// Nested message and enum types in `StatementLine`.
@@ -56,6 +56,9 @@ pub mod statement_line {
         /// A call.
         #[prost(message, tag = "2")]
         Call(super::CallBill),
+        /// A bank transfer that was credited, or taken back by the bank (UUID text).
+        #[prost(string, tag = "5")]
+        BankTransferId(::prost::alloc::string::String),
     }
 }
 impl ::prost::Name for StatementLine {
@@ -773,6 +776,1034 @@ pub mod balance_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// BankTransfer is a declaration and what came of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BankTransfer {
+    /// The declaration (UUID text).
+    #[prost(string, tag = "1")]
+    pub bank_transfer_id: ::prost::alloc::string::String,
+    /// To be written into the transfer's remark: "WW" and eight characters.
+    #[prost(string, tag = "2")]
+    pub reference: ::prost::alloc::string::String,
+    /// The sending bank.
+    #[prost(string, tag = "3")]
+    pub bank_name: ::prost::alloc::string::String,
+    /// The sending account, all but the last four characters hidden.
+    #[prost(string, tag = "4")]
+    pub masked_account_number: ::prost::alloc::string::String,
+    /// What was declared.
+    #[prost(message, optional, tag = "5")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What came and is credited.
+    #[prost(message, optional, tag = "6")]
+    pub credited: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Its state.
+    #[prost(enumeration = "BankTransferState", tag = "7")]
+    pub state: i32,
+    /// When the customer sends or sent it.
+    #[prost(message, optional, tag = "8")]
+    pub transfer_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was declared.
+    #[prost(message, optional, tag = "9")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for BankTransfer {
+    const NAME: &'static str = "BankTransfer";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.BankTransfer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.BankTransfer".into()
+    }
+}
+/// DeclareBankTransferRequest has the five things that the policy names.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeclareBankTransferRequest {
+    /// Names the request (UUID text); the same again answers the same declaration.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The sending bank, 2 to 60 characters.
+    #[prost(string, tag = "2")]
+    pub bank_name: ::prost::alloc::string::String,
+    /// The sending account, 6 to 34 letters and digits; spaces and hyphens are dropped.
+    #[prost(string, tag = "3")]
+    pub account_number: ::prost::alloc::string::String,
+    /// Whose account it is, 2 to 100 characters.
+    #[prost(string, tag = "4")]
+    pub account_name: ::prost::alloc::string::String,
+    /// How much: whole fen, up to 50,000 CNY.
+    #[prost(message, optional, tag = "5")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// When it is or was sent.
+    #[prost(message, optional, tag = "6")]
+    pub transfer_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for DeclareBankTransferRequest {
+    const NAME: &'static str = "DeclareBankTransferRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.DeclareBankTransferRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.DeclareBankTransferRequest".into()
+    }
+}
+/// DeclareBankTransferResponse is the declaration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeclareBankTransferResponse {
+    /// The declaration.
+    #[prost(message, optional, tag = "1")]
+    pub bank_transfer: ::core::option::Option<BankTransfer>,
+}
+impl ::prost::Name for DeclareBankTransferResponse {
+    const NAME: &'static str = "DeclareBankTransferResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.DeclareBankTransferResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.DeclareBankTransferResponse".into()
+    }
+}
+/// ListBankTransfersRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBankTransfersRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListBankTransfersRequest {
+    const NAME: &'static str = "ListBankTransfersRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBankTransfersRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBankTransfersRequest".into()
+    }
+}
+/// ListBankTransfersResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBankTransfersResponse {
+    /// The declarations.
+    #[prost(message, repeated, tag = "1")]
+    pub bank_transfers: ::prost::alloc::vec::Vec<BankTransfer>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListBankTransfersResponse {
+    const NAME: &'static str = "ListBankTransfersResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBankTransfersResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBankTransfersResponse".into()
+    }
+}
+/// ImportBankStatementRequest is a statement file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportBankStatementRequest {
+    /// How it is written.
+    #[prost(enumeration = "BankStatementFormat", tag = "1")]
+    pub format: i32,
+    /// The file, at most 2 MiB and 2,000 lines.
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for ImportBankStatementRequest {
+    const NAME: &'static str = "ImportBankStatementRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ImportBankStatementRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ImportBankStatementRequest".into()
+    }
+}
+/// ImportBankStatementResponse counts the lines.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportBankStatementResponse {
+    /// Lines that are new.
+    #[prost(int32, tag = "1")]
+    pub new_lines: i32,
+    /// Lines that were imported before.
+    #[prost(int32, tag = "2")]
+    pub known_lines: i32,
+    /// Of the new ones: credited to a customer, at least in part.
+    #[prost(int32, tag = "3")]
+    pub matched_lines: i32,
+    /// Of the new ones: reversals of earlier lines.
+    #[prost(int32, tag = "4")]
+    pub reversals: i32,
+}
+impl ::prost::Name for ImportBankStatementResponse {
+    const NAME: &'static str = "ImportBankStatementResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ImportBankStatementResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ImportBankStatementResponse".into()
+    }
+}
+/// BankLine is a line of a statement. Who sent it is not shown: the reference and the last four
+/// characters of the account are.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BankLine {
+    /// The line (UUID text).
+    #[prost(string, tag = "1")]
+    pub bank_line_id: ::prost::alloc::string::String,
+    /// Its number at the bank.
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    /// What came.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What of it belongs to nobody yet.
+    #[prost(message, optional, tag = "4")]
+    pub unmatched: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// The sending account, all but the last four characters hidden.
+    #[prost(string, tag = "5")]
+    pub masked_account_number: ::prost::alloc::string::String,
+    /// The reference that its remark holds; empty: none.
+    #[prost(string, tag = "6")]
+    pub reference: ::prost::alloc::string::String,
+    /// When the bank booked it.
+    #[prost(message, optional, tag = "7")]
+    pub book_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for BankLine {
+    const NAME: &'static str = "BankLine";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.BankLine".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.BankLine".into()
+    }
+}
+/// ListUnmatchedBankLinesRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUnmatchedBankLinesRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListUnmatchedBankLinesRequest {
+    const NAME: &'static str = "ListUnmatchedBankLinesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListUnmatchedBankLinesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListUnmatchedBankLinesRequest".into()
+    }
+}
+/// ListUnmatchedBankLinesResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUnmatchedBankLinesResponse {
+    /// The lines.
+    #[prost(message, repeated, tag = "1")]
+    pub lines: ::prost::alloc::vec::Vec<BankLine>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListUnmatchedBankLinesResponse {
+    const NAME: &'static str = "ListUnmatchedBankLinesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListUnmatchedBankLinesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListUnmatchedBankLinesResponse".into()
+    }
+}
+/// MatchBankLineRequest names a line and whose it is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MatchBankLineRequest {
+    /// The line (UUID text).
+    #[prost(string, tag = "1")]
+    pub bank_line_id: ::prost::alloc::string::String,
+    /// The declaration (UUID text).
+    #[prost(string, tag = "2")]
+    pub bank_transfer_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for MatchBankLineRequest {
+    const NAME: &'static str = "MatchBankLineRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.MatchBankLineRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.MatchBankLineRequest".into()
+    }
+}
+/// MatchBankLineResponse is the declaration.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MatchBankLineResponse {
+    /// The declaration.
+    #[prost(message, optional, tag = "1")]
+    pub bank_transfer: ::core::option::Option<BankTransfer>,
+}
+impl ::prost::Name for MatchBankLineResponse {
+    const NAME: &'static str = "MatchBankLineResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.MatchBankLineResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.MatchBankLineResponse".into()
+    }
+}
+/// BankTransferState of a declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BankTransferState {
+    /// Never used.
+    Unspecified = 0,
+    /// Nothing has come.
+    Declared = 1,
+    /// A part has come and is credited.
+    Partial = 2,
+    /// Everything has come and is credited.
+    Received = 3,
+}
+impl BankTransferState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BANK_TRANSFER_STATE_UNSPECIFIED",
+            Self::Declared => "BANK_TRANSFER_STATE_DECLARED",
+            Self::Partial => "BANK_TRANSFER_STATE_PARTIAL",
+            Self::Received => "BANK_TRANSFER_STATE_RECEIVED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BANK_TRANSFER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BANK_TRANSFER_STATE_DECLARED" => Some(Self::Declared),
+            "BANK_TRANSFER_STATE_PARTIAL" => Some(Self::Partial),
+            "BANK_TRANSFER_STATE_RECEIVED" => Some(Self::Received),
+            _ => None,
+        }
+    }
+}
+/// BankStatementFormat is how a statement is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BankStatementFormat {
+    /// Never used.
+    Unspecified = 0,
+    /// UTF-8, comma separated, with a head line of English or Chinese names.
+    Csv = 1,
+    /// ISO 20022 camt.053.
+    Camt053 = 2,
+}
+impl BankStatementFormat {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BANK_STATEMENT_FORMAT_UNSPECIFIED",
+            Self::Csv => "BANK_STATEMENT_FORMAT_CSV",
+            Self::Camt053 => "BANK_STATEMENT_FORMAT_CAMT_053",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BANK_STATEMENT_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
+            "BANK_STATEMENT_FORMAT_CSV" => Some(Self::Csv),
+            "BANK_STATEMENT_FORMAT_CAMT_053" => Some(Self::Camt053),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod bank_transfer_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// BankTransferService tops up by bank transfer: the customer declares it, the bank's statement proves
+    /// it, and the two are matched by the reference, by account and amount, or by an operator. What arrived
+    /// and belongs to nobody yet is a liability in the ledger.
+    #[derive(Debug, Clone)]
+    pub struct BankTransferServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl BankTransferServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> BankTransferServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BankTransferServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BankTransferServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// DeclareBankTransfer says which transfer will come or came (obligation P2.1.1e.1) and answers the
+        /// reference to write into its remark. Nothing is credited by declaring.
+        pub async fn declare_bank_transfer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeclareBankTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeclareBankTransferResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BankTransferService/DeclareBankTransfer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BankTransferService",
+                        "DeclareBankTransfer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListBankTransfers lists the caller's declarations, newest first.
+        pub async fn list_bank_transfers(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBankTransfersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBankTransfersResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BankTransferService/ListBankTransfers",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BankTransferService",
+                        "ListBankTransfers",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ImportBankStatement takes a statement of our account. A line counts once by its serial number
+        /// at the bank, whichever file it comes in. All lines are taken or none. Errors: INVALID_ARGUMENT
+        /// (with the line), BANK_LINE_CONFLICT (a known serial number with other content).
+        pub async fn import_bank_statement(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ImportBankStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportBankStatementResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BankTransferService/ImportBankStatement",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BankTransferService",
+                        "ImportBankStatement",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListUnmatchedBankLines lists lines with money that belongs to nobody yet, oldest first.
+        pub async fn list_unmatched_bank_lines(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUnmatchedBankLinesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUnmatchedBankLinesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BankTransferService/ListUnmatchedBankLines",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BankTransferService",
+                        "ListUnmatchedBankLines",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// MatchBankLine credits what is left of a line to whoever made a declaration. Errors: NOT_FOUND,
+        /// BANK_LINE_NOT_OPEN (nothing is left of it).
+        pub async fn match_bank_line(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MatchBankLineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MatchBankLineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BankTransferService/MatchBankLine",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BankTransferService",
+                        "MatchBankLine",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod bank_transfer_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with BankTransferServiceServer.
+    #[async_trait]
+    pub trait BankTransferService: std::marker::Send + std::marker::Sync + 'static {
+        /// DeclareBankTransfer says which transfer will come or came (obligation P2.1.1e.1) and answers the
+        /// reference to write into its remark. Nothing is credited by declaring.
+        async fn declare_bank_transfer(
+            &self,
+            request: tonic::Request<super::DeclareBankTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeclareBankTransferResponse>,
+            tonic::Status,
+        >;
+        /// ListBankTransfers lists the caller's declarations, newest first.
+        async fn list_bank_transfers(
+            &self,
+            request: tonic::Request<super::ListBankTransfersRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBankTransfersResponse>,
+            tonic::Status,
+        >;
+        /// ImportBankStatement takes a statement of our account. A line counts once by its serial number
+        /// at the bank, whichever file it comes in. All lines are taken or none. Errors: INVALID_ARGUMENT
+        /// (with the line), BANK_LINE_CONFLICT (a known serial number with other content).
+        async fn import_bank_statement(
+            &self,
+            request: tonic::Request<super::ImportBankStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ImportBankStatementResponse>,
+            tonic::Status,
+        >;
+        /// ListUnmatchedBankLines lists lines with money that belongs to nobody yet, oldest first.
+        async fn list_unmatched_bank_lines(
+            &self,
+            request: tonic::Request<super::ListUnmatchedBankLinesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUnmatchedBankLinesResponse>,
+            tonic::Status,
+        >;
+        /// MatchBankLine credits what is left of a line to whoever made a declaration. Errors: NOT_FOUND,
+        /// BANK_LINE_NOT_OPEN (nothing is left of it).
+        async fn match_bank_line(
+            &self,
+            request: tonic::Request<super::MatchBankLineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MatchBankLineResponse>,
+            tonic::Status,
+        >;
+    }
+    /// BankTransferService tops up by bank transfer: the customer declares it, the bank's statement proves
+    /// it, and the two are matched by the reference, by account and amount, or by an operator. What arrived
+    /// and belongs to nobody yet is a liability in the ledger.
+    #[derive(Debug)]
+    pub struct BankTransferServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> BankTransferServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for BankTransferServiceServer<T>
+    where
+        T: BankTransferService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.BankTransferService/DeclareBankTransfer" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeclareBankTransferSvc<T: BankTransferService>(pub Arc<T>);
+                    impl<
+                        T: BankTransferService,
+                    > tonic::server::UnaryService<super::DeclareBankTransferRequest>
+                    for DeclareBankTransferSvc<T> {
+                        type Response = super::DeclareBankTransferResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeclareBankTransferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BankTransferService>::declare_bank_transfer(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeclareBankTransferSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BankTransferService/ListBankTransfers" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBankTransfersSvc<T: BankTransferService>(pub Arc<T>);
+                    impl<
+                        T: BankTransferService,
+                    > tonic::server::UnaryService<super::ListBankTransfersRequest>
+                    for ListBankTransfersSvc<T> {
+                        type Response = super::ListBankTransfersResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBankTransfersRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BankTransferService>::list_bank_transfers(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBankTransfersSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BankTransferService/ImportBankStatement" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportBankStatementSvc<T: BankTransferService>(pub Arc<T>);
+                    impl<
+                        T: BankTransferService,
+                    > tonic::server::UnaryService<super::ImportBankStatementRequest>
+                    for ImportBankStatementSvc<T> {
+                        type Response = super::ImportBankStatementResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ImportBankStatementRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BankTransferService>::import_bank_statement(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportBankStatementSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BankTransferService/ListUnmatchedBankLines" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUnmatchedBankLinesSvc<T: BankTransferService>(pub Arc<T>);
+                    impl<
+                        T: BankTransferService,
+                    > tonic::server::UnaryService<super::ListUnmatchedBankLinesRequest>
+                    for ListUnmatchedBankLinesSvc<T> {
+                        type Response = super::ListUnmatchedBankLinesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUnmatchedBankLinesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BankTransferService>::list_unmatched_bank_lines(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUnmatchedBankLinesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BankTransferService/MatchBankLine" => {
+                    #[allow(non_camel_case_types)]
+                    struct MatchBankLineSvc<T: BankTransferService>(pub Arc<T>);
+                    impl<
+                        T: BankTransferService,
+                    > tonic::server::UnaryService<super::MatchBankLineRequest>
+                    for MatchBankLineSvc<T> {
+                        type Response = super::MatchBankLineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MatchBankLineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BankTransferService>::match_bank_line(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MatchBankLineSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for BankTransferServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.BankTransferService";
+    impl<T> tonic::server::NamedService for BankTransferServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// ErrorReason of billing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -797,6 +1828,10 @@ pub enum ErrorReason {
     RefundTooLarge = 23,
     /// The case was resolved with other words.
     CaseResolved = 40,
+    /// A line of a bank statement was imported before with other content.
+    BankLineConflict = 41,
+    /// Nothing is left of the bank line to be matched.
+    BankLineNotOpen = 42,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -815,6 +1850,8 @@ impl ErrorReason {
             Self::SameOperator => "ERROR_REASON_SAME_OPERATOR",
             Self::RefundTooLarge => "ERROR_REASON_REFUND_TOO_LARGE",
             Self::CaseResolved => "ERROR_REASON_CASE_RESOLVED",
+            Self::BankLineConflict => "ERROR_REASON_BANK_LINE_CONFLICT",
+            Self::BankLineNotOpen => "ERROR_REASON_BANK_LINE_NOT_OPEN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -830,6 +1867,8 @@ impl ErrorReason {
             "ERROR_REASON_SAME_OPERATOR" => Some(Self::SameOperator),
             "ERROR_REASON_REFUND_TOO_LARGE" => Some(Self::RefundTooLarge),
             "ERROR_REASON_CASE_RESOLVED" => Some(Self::CaseResolved),
+            "ERROR_REASON_BANK_LINE_CONFLICT" => Some(Self::BankLineConflict),
+            "ERROR_REASON_BANK_LINE_NOT_OPEN" => Some(Self::BankLineNotOpen),
             _ => None,
         }
     }

@@ -21,10 +21,16 @@ pub enum LedgerAccount {
     Revenue(AccountId),
     /// What a customer gets back and has not yet; we owe it.
     RefundDue(AccountId),
+    /// What a customer owes us because the bank took back what was spent already: negative.
+    BankOwed(AccountId),
     /// What WeChat Pay holds for us: negative.
     CashWechat,
     /// What Alipay holds for us: negative.
     CashAlipay,
+    /// What our bank holds for us: negative.
+    CashBank,
+    /// What came to our bank and is nobody's yet; we owe it.
+    BankUnmatched,
 }
 
 impl From<Provider> for LedgerAccount {
@@ -47,6 +53,9 @@ impl LedgerAccount {
             Self::RefundDue(_) => "refund_due",
             Self::CashWechat => "cash_wechat",
             Self::CashAlipay => "cash_alipay",
+            Self::BankOwed(_) => "bank_owed",
+            Self::BankUnmatched => "bank_unmatched",
+            Self::CashBank => "cash_bank",
         }
     }
 
@@ -54,10 +63,12 @@ impl LedgerAccount {
     #[must_use]
     pub const fn account_id(self) -> Option<AccountId> {
         match self {
-            Self::Available(id) | Self::Leased(id) | Self::Revenue(id) | Self::RefundDue(id) => {
-                Some(id)
-            }
-            Self::CashWechat | Self::CashAlipay => None,
+            Self::Available(id)
+            | Self::Leased(id)
+            | Self::Revenue(id)
+            | Self::RefundDue(id)
+            | Self::BankOwed(id) => Some(id),
+            Self::CashWechat | Self::CashAlipay | Self::CashBank | Self::BankUnmatched => None,
         }
     }
 }
@@ -81,6 +92,16 @@ pub enum Kind {
     RefundOfUsage,
     /// The provider gave it back; the cause is the refund.
     Refund,
+    /// Money came to our bank; the cause is the statement's line.
+    BankReceipt,
+    /// It is a customer's; the cause is the match.
+    BankCredit,
+    /// The bank took money back; the cause is the statement's line.
+    BankReturn,
+    /// A customer gives back what the bank took back; the cause is the match that takes back.
+    BankRecall,
+    /// A customer owes what the bank took back; the cause is the match that takes back.
+    BankDebt,
 }
 
 impl Kind {
@@ -96,6 +117,11 @@ impl Kind {
             Self::RefundOfCredit => "refund_of_credit",
             Self::RefundOfUsage => "refund_of_usage",
             Self::Refund => "refund",
+            Self::BankReceipt => "bank_receipt",
+            Self::BankCredit => "bank_credit",
+            Self::BankReturn => "bank_return",
+            Self::BankRecall => "bank_recall",
+            Self::BankDebt => "bank_debt",
         }
     }
 }
@@ -275,6 +301,7 @@ mod tests {
                 Kind::RefundOfCredit => (&mut self.available, &mut self.due),
                 Kind::RefundOfUsage => (&mut self.spent, &mut self.due),
                 Kind::Refund => (&mut self.due, &mut self.refunded),
+                bank => unreachable!("{bank:?} is not among the moves"),
             };
             let there = *from >= nanos;
             if there {
@@ -295,6 +322,7 @@ mod tests {
             Kind::RefundOfCredit => Movement::set_aside(customer, nanos, nanos)[0],
             Kind::RefundOfUsage => Movement::set_aside(customer, nanos, 0)[1],
             Kind::Refund => Movement::refund(customer, LedgerAccount::CashAlipay, nanos),
+            bank => unreachable!("{bank:?} is not among the moves"),
         }
     }
 

@@ -100,6 +100,17 @@ pub enum Line {
         /// When it was paid.
         paid_at: DateTime<Utc>,
     },
+    /// A bank transfer, credited or (below zero) taken back.
+    BankTransfer {
+        /// The match.
+        bank_match_id: Uuid,
+        /// The declaration.
+        bank_transfer_id: Uuid,
+        /// In fen.
+        amount_fen: i64,
+        /// When it was credited.
+        matched_at: DateTime<Utc>,
+    },
     /// A call.
     Call(Call),
 }
@@ -112,12 +123,17 @@ impl Line {
             Self::TopUp {
                 order_id, paid_at, ..
             } => Position(*paid_at, order_id.uuid()),
+            Self::BankTransfer {
+                bank_match_id,
+                matched_at,
+                ..
+            } => Position(*matched_at, *bank_match_id),
             Self::Call(call) => Position(call.booked_at, call.call_id.uuid()),
         }
     }
 }
 
-/// The account's top-ups and calls, newest first, those after `after`.
+/// The account's top-ups, bank transfers and calls, newest first, those after `after`.
 pub async fn statement(
     tx: &mut PgConnection,
     account_id: AccountId,
@@ -146,6 +162,18 @@ pub async fn statement(
     .bind(at)
     .bind(id)
     .bind(limit)
+    .fetch_all(&mut *tx)
+    .await?;
+    let transfers: Vec<(Uuid, Uuid, i64, DateTime<Utc>)> = sqlx::query_as(
+        "select bank_match_id, bank_transfer_id, amount_fen, matched_at from bank_matches
+         where account_id = $1
+           and ($2::timestamptz is null or (matched_at, bank_match_id) < ($2, $3))
+         order by matched_at desc, bank_match_id desc limit $4",
+    )
+    .bind(account_id)
+    .bind(at)
+    .bind(id)
+    .bind(limit)
     .fetch_all(tx)
     .await?;
     let mut lines: Vec<Line> = calls.into_iter().map(Line::Call).collect();
@@ -158,6 +186,14 @@ pub async fn statement(
                 paid_at,
             }),
     );
+    lines.extend(transfers.into_iter().map(
+        |(bank_match_id, bank_transfer_id, amount_fen, matched_at)| Line::BankTransfer {
+            bank_match_id,
+            bank_transfer_id,
+            amount_fen,
+            matched_at,
+        },
+    ));
     lines.sort_by_key(|line| {
         let Position(at, id) = line.position();
         std::cmp::Reverse((at, id))

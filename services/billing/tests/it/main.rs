@@ -9,6 +9,7 @@
 
 mod alipay;
 mod audits;
+mod bank_transfers;
 mod broker;
 mod callbacks;
 mod cancellations;

@@ -1,0 +1,326 @@
+use std::{io::Write, sync::Arc};
+
+use billing::{bank_desk::BankDesk, grpc::BankHandlers};
+use prost_types::Timestamp;
+use sqlx::PgPool;
+use tonic::{Request, Status};
+use wanwu_access::{Caller, Subject};
+use wanwu_clock::{Clock, SystemEntropy};
+use wanwu_ids::AccountId;
+use wanwu_personal::KeyProvider;
+use wanwu_proto::billing::v1::{
+    BankLine, BankStatementFormat, BankTransfer, BankTransferState, DeclareBankTransferRequest,
+    ImportBankStatementRequest, ImportBankStatementResponse, ListBankTransfersRequest,
+    ListStatementLinesRequest, ListUnmatchedBankLinesRequest, MatchBankLineRequest,
+    balance_service_server::BalanceService, bank_transfer_service_server::BankTransferService,
+};
+
+use crate::world::{World, YUAN, nanos, reason};
+
+const HEAD: &str = "serial,booked_at,amount,direction,account,remark,reverses\n";
+const NUMBER: &str = "6222 0212 3456 7890";
+
+struct Bank {
+    world: World,
+    api: BankHandlers,
+}
+
+impl Bank {
+    async fn new(pool: PgPool) -> Self {
+        let world = World::new(pool).await;
+        let keys = KeyProvider::from_json(
+            r#"{"active":"k1","keys":{"k1":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#,
+        );
+        let desk = BankDesk::new(
+            Arc::clone(world.app()),
+            world.pool.clone(),
+            Arc::new(keys.unwrap()),
+            Arc::new(SystemEntropy::default()),
+        );
+        let api = BankHandlers(Arc::new(desk));
+        Self { world, api }
+    }
+
+    fn request(&self, yuan: i64) -> DeclareBankTransferRequest {
+        DeclareBankTransferRequest {
+            request_id: self.world.ids.id::<()>().to_string(),
+            bank_name: "中国工商银行".to_owned(),
+            account_number: NUMBER.to_owned(),
+            account_name: "北京某某科技有限公司".to_owned(),
+            amount: Some(billing::domain::money::to_wire(yuan * YUAN)),
+            transfer_time: Some(Timestamp {
+                seconds: self.world.clock.now().timestamp(),
+                nanos: 0,
+            }),
+        }
+    }
+
+    async fn send(
+        &self,
+        account: AccountId,
+        request: &DeclareBankTransferRequest,
+    ) -> Result<BankTransfer, Status> {
+        let request = self.world.by(account, request.clone());
+        let answer = self.api.declare_bank_transfer(request).await?;
+        Ok(answer.into_inner().bank_transfer.unwrap())
+    }
+
+    async fn declare(&self, account: AccountId, yuan: i64) -> BankTransfer {
+        self.send(account, &self.request(yuan)).await.unwrap()
+    }
+
+    async fn import(&self, lines: &[String]) -> Result<ImportBankStatementResponse, Status> {
+        let mut content = HEAD.as_bytes().to_vec();
+        for line in lines {
+            writeln!(content, "{line}").unwrap();
+        }
+        let request = Request::new(ImportBankStatementRequest {
+            format: BankStatementFormat::Csv.into(),
+            content,
+        });
+        Ok(self.api.import_bank_statement(request).await?.into_inner())
+    }
+
+    /// A line of money that came, as the bank writes it.
+    fn line(&self, serial: &str, yuan: i64, account: &str, remark: &str) -> String {
+        let at = self.world.clock.now().to_rfc3339();
+        format!("{serial},{at},{yuan}.00,credit,{account},{remark},")
+    }
+
+    fn reversal(&self, serial: &str, yuan: i64, of: &str) -> String {
+        let at = self.world.clock.now().to_rfc3339();
+        format!("{serial},{at},{yuan}.00,debit,,,{of}")
+    }
+
+    /// State and credited yuan of the newest declaration.
+    async fn newest(&self, account: AccountId) -> (BankTransferState, i64) {
+        let request = self.world.by(account, ListBankTransfersRequest::default());
+        let answer = self.api.list_bank_transfers(request).await.unwrap();
+        let newest = answer.into_inner().bank_transfers.remove(0);
+        assert_eq!(newest.masked_account_number, "****7890");
+        (newest.state(), nanos(newest.credited) / YUAN)
+    }
+
+    async fn unmatched(&self) -> Vec<BankLine> {
+        let request = Request::new(ListUnmatchedBankLinesRequest::default());
+        let answer = self.api.list_unmatched_bank_lines(request).await.unwrap();
+        answer.into_inner().lines
+    }
+
+    async fn match_line(
+        &self,
+        line: &BankLine,
+        transfer: &BankTransfer,
+    ) -> Result<BankTransfer, Status> {
+        let mut request = Request::new(MatchBankLineRequest {
+            bank_line_id: line.bank_line_id.clone(),
+            bank_transfer_id: transfer.bank_transfer_id.clone(),
+        });
+        request.extensions_mut().insert(Caller {
+            subject: Subject::Operator {
+                operator_id: self.world.ids.id(),
+                session_id: self.world.ids.id(),
+                roles: Vec::new(),
+            },
+            request_id: "r".to_owned(),
+            mainland: true,
+            address_key: String::new(),
+        });
+        let answer = self.api.match_bank_line(request).await?;
+        Ok(answer.into_inner().bank_transfer.unwrap())
+    }
+
+    /// What an account of the ledger that is nobody's holds, in yuan.
+    async fn holds(&self, kind: &str) -> i64 {
+        let sum: Option<i64> = sqlx::query_scalar(
+            "select sum(balance_nanos)::bigint from ledger_accounts where kind = $1",
+        )
+        .bind(kind)
+        .fetch_one(&self.world.pool)
+        .await
+        .unwrap();
+        sum.unwrap_or_default() / YUAN
+    }
+}
+
+#[sqlx::test]
+async fn the_five_fields_are_kept_and_the_account_is_sealed_and_masked(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let account = bank.world.account();
+    let request = bank.request(1000);
+    let declared = bank.send(account, &request).await.unwrap();
+    assert_eq!(declared.state(), BankTransferState::Declared);
+    assert_eq!(declared.masked_account_number, "****7890");
+    assert!(declared.reference.starts_with("WW") && declared.reference.len() == 10);
+    assert_eq!(
+        bank.send(account, &request).await.unwrap(),
+        declared,
+        "again, the same"
+    );
+    let mut other = request.clone();
+    other.bank_name = "招商银行".to_owned();
+    let reused = bank.send(account, &other).await.unwrap_err();
+    assert_eq!(reason(&reused), "REQUEST_ID_REUSED");
+    let stored: String = sqlx::query_scalar("select string_agg(t::text, '') from bank_transfers t")
+        .fetch_one(&bank.world.pool)
+        .await
+        .unwrap();
+    let sealed = ["6222021234567890", "北京某某"]
+        .map(|text| stored.contains(text) || stored.contains(&hex::encode(text)));
+    assert_eq!(sealed, [false, false]);
+    let changes: [fn(&mut DeclareBankTransferRequest); 5] = [
+        |request| request.bank_name.clear(),
+        |request| request.account_number = "12".to_owned(),
+        |request| request.account_name.clear(),
+        |request| request.amount = None,
+        |request| request.transfer_time = None,
+    ];
+    for change in changes {
+        let mut lacking = bank.request(1000);
+        change(&mut lacking);
+        let refused = bank.send(account, &lacking).await.unwrap_err();
+        assert_eq!(reason(&refused), "INVALID_ARGUMENT");
+    }
+}
+
+#[sqlx::test]
+async fn a_statement_counts_once_however_often_it_is_imported(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let account = bank.world.account();
+    let declared = bank.declare(account, 1000).await;
+    let line = bank.line("S1", 1000, NUMBER, &declared.reference);
+    let first = bank.import(std::slice::from_ref(&line)).await.unwrap();
+    assert_eq!((first.new_lines, first.matched_lines), (1, 1));
+    let again = bank
+        .import(&[line, bank.line("S2", 5, "", "")])
+        .await
+        .unwrap();
+    assert_eq!(
+        (again.new_lines, again.known_lines, again.matched_lines),
+        (1, 1, 0)
+    );
+    assert_eq!(bank.world.balance(account).await, (1000 * YUAN, 0));
+    assert_eq!(
+        bank.newest(account).await,
+        (BankTransferState::Received, 1000)
+    );
+
+    let changed = bank.line("S1", 999, NUMBER, &declared.reference);
+    let refused = bank
+        .import(&[bank.line("S3", 7, "", ""), changed])
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&refused), "BANK_LINE_CONFLICT");
+    assert_eq!(
+        bank.unmatched().await.len(),
+        1,
+        "nothing of that file was taken"
+    );
+    bank.world.assert_sound().await;
+}
+
+#[sqlx::test]
+async fn a_part_is_credited_and_what_is_too_much_is_nobodys_until_somebody_looks(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let account = bank.world.account();
+    let declared = bank.declare(account, 1000).await;
+    let part = bank.line("S1", 400, "", &declared.reference);
+    bank.import(&[part]).await.unwrap();
+    assert_eq!(
+        bank.newest(account).await,
+        (BankTransferState::Partial, 400)
+    );
+    let too_much = bank.line("S2", 700, "", &declared.reference.to_lowercase());
+    bank.import(&[too_much]).await.unwrap();
+    assert_eq!(
+        bank.newest(account).await,
+        (BankTransferState::Received, 1000)
+    );
+    assert_eq!(
+        (
+            bank.holds("bank_unmatched").await,
+            bank.holds("cash_bank").await
+        ),
+        (100, -1100)
+    );
+    let open = bank.unmatched().await;
+    assert_eq!(
+        (open.len(), nanos(open[0].unmatched.clone())),
+        (1, 100 * YUAN)
+    );
+    bank.match_line(&open[0], &declared).await.unwrap();
+    assert_eq!(bank.world.balance(account).await, (1100 * YUAN, 0));
+    let nothing = bank.match_line(&open[0], &declared).await.unwrap_err();
+    assert_eq!(reason(&nothing), "BANK_LINE_NOT_OPEN");
+    bank.world.assert_sound().await;
+}
+
+#[sqlx::test]
+async fn a_wrong_remark_is_matched_by_account_and_amount_where_that_is_one(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let (one, two) = (bank.world.account(), bank.world.account());
+    bank.declare(one, 300).await;
+    bank.import(&[bank.line("S1", 300, "6222021234567890", "货款 WW")])
+        .await
+        .unwrap();
+    assert_eq!(bank.world.balance(one).await, (300 * YUAN, 0));
+    // Two who declare the same: an operator decides.
+    bank.declare(one, 200).await;
+    let declared = bank.declare(two, 200).await;
+    bank.import(&[bank.line("S2", 200, NUMBER, "WWAAAAAAAA")])
+        .await
+        .unwrap();
+    let open = bank.unmatched().await;
+    assert_eq!(open[0].reference, "WWAAAAAAAA");
+    bank.match_line(&open[0], &declared).await.unwrap();
+    assert_eq!(bank.world.balance(two).await, (200 * YUAN, 0));
+    bank.world.assert_sound().await;
+}
+
+#[sqlx::test]
+async fn what_the_bank_takes_back_the_customer_gives_back_or_owes(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let account = bank.world.account();
+    let declared = bank.declare(account, 1000).await;
+    let came = bank.line("S1", 1000, NUMBER, &declared.reference);
+    let nobodys = bank.line("S2", 50, "", "");
+    bank.import(&[came, nobodys]).await.unwrap();
+    let lease = bank
+        .world
+        .lease(account, bank.world.epoch(), 400 * YUAN)
+        .await;
+    let back = [
+        bank.reversal("R1", 1000, "S1"),
+        bank.reversal("R2", 50, "S2"),
+    ];
+    let first = bank.import(&back).await.unwrap();
+    assert_eq!((first.new_lines, first.reversals), (2, 2));
+    assert_eq!(bank.import(&back).await.unwrap().known_lines, 2);
+    assert_eq!(bank.world.balance(account).await, (0, 400 * YUAN));
+    assert_eq!(bank.newest(account).await, (BankTransferState::Declared, 0));
+    assert_eq!(bank.holds("bank_owed").await, -400);
+    assert_eq!(
+        (
+            bank.holds("bank_unmatched").await,
+            bank.holds("cash_bank").await
+        ),
+        (0, 0)
+    );
+    assert_eq!(bank.unmatched().await.len(), 0);
+    assert!(bank.world.close(&lease, 0, 0).await.unwrap());
+    let request = bank.world.by(account, ListStatementLinesRequest::default());
+    let lines = bank.world.api.list_statement_lines(request).await.unwrap();
+    let amounts: Vec<_> = lines
+        .into_inner()
+        .lines
+        .into_iter()
+        .map(|l| nanos(l.amount) / YUAN)
+        .collect();
+    assert_eq!(amounts, [-1000, 1000]);
+    let unknown = bank
+        .import(&[bank.reversal("R3", 5, "S9")])
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&unknown), "INVALID_ARGUMENT");
+    bank.world.assert_sound().await;
+}
