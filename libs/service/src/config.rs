@@ -118,6 +118,16 @@ impl Environment {
         };
         inside.then(|| format!("{key} points at a simulator, which production may not"))
     }
+
+    /// As [`provider_problem`](Self::provider_problem), for a provider that answers at one host
+    /// only: in production it must be that host, at its usual port.
+    #[must_use]
+    pub fn provider_host_problem(self, key: &str, address: &Url, host: &str) -> Option<String> {
+        let problem = self.provider_problem(key, address.as_str());
+        let own = self == Self::Local
+            || (address.host_str() == Some(host) && address.port_or_known_default() == Some(443));
+        problem.or_else(|| (!own).then(|| format!("{key} must be https://{host} in production")))
+    }
 }
 
 #[cfg(test)]
@@ -164,5 +174,26 @@ mod tests {
             Environment::Local.provider_problem("sms.url", "http://127.0.0.1:9001"),
             None
         );
+    }
+
+    #[test]
+    fn a_provider_with_one_host_is_only_there() {
+        let problem = |environment: Environment, address: &str| {
+            let address = Url::parse(address).unwrap();
+            environment.provider_host_problem("sms.url", &address, "sms.example.cn")
+        };
+        for (address, taken) in [
+            ("https://sms.example.cn", true),
+            ("https://sms.example.cn:443/", true),
+            ("https://sms.example.cn:8443", false),
+            ("http://sms.example.cn", false),
+            ("https://sms.example.cn.evil.cn", false),
+            ("https://simulator.internal", false),
+            ("https://127.0.0.1", false),
+        ] {
+            let found = problem(Environment::Production, address);
+            assert_eq!(found.is_none(), taken, "{address}");
+        }
+        assert_eq!(problem(Environment::Local, "http://127.0.0.1:9001"), None);
     }
 }

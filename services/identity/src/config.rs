@@ -9,6 +9,9 @@ use wanwu_telemetry::TelemetryConfig;
 
 use crate::domain::send_limits::SendLimits;
 
+/// Where the provider of short messages answers.
+const PROVIDER_HOST: &str = "dysmsapi.aliyuncs.com";
+
 /// The whole configuration; `config.default.toml` documents every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,7 +127,7 @@ impl Configuration for Config {
     fn problems(&self) -> Vec<String> {
         let environment = self.service.environment;
         let mut problems: Vec<_> = environment
-            .provider_problem("sms.base_url", self.sms.base_url.as_str())
+            .provider_host_problem("sms.base_url", &self.sms.base_url, PROVIDER_HOST)
             .into_iter()
             .collect();
         if self.sms.access_key_secret.is_some() == self.sms.access_key_secret_file.is_some() {

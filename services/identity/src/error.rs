@@ -49,8 +49,14 @@ pub enum Error {
     /// Privacy or verification does not answer: nobody can say whether the account may act.
     #[error("whether the account may act is not known now")]
     StandingUnknown,
-    /// Privacy's answer, with its own reason, passed on.
-    #[error("privacy refused")]
+    /// The agreements that were named are not exactly the current ones.
+    #[error("the request does not name exactly the current versions of the agreements")]
+    AgreementsNotAccepted {
+        /// The versions that would have been right, as privacy lists them.
+        current: String,
+    },
+    /// Privacy cannot record the acceptance now.
+    #[error("the acceptance could not be recorded; try again")]
     Privacy(#[source] Status),
     /// The message was not sent.
     #[error("the message could not be sent; try again")]
@@ -97,14 +103,14 @@ impl Failure for Error {
         match self {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
-            Self::CodeInvalid | Self::AlreadyRegistered | Self::NotRegistered => {
-                Code::FailedPrecondition
-            }
+            Self::CodeInvalid
+            | Self::AlreadyRegistered
+            | Self::NotRegistered
+            | Self::AgreementsNotAccepted { .. } => Code::FailedPrecondition,
             Self::RateLimited { .. } | Self::TooMany => Code::ResourceExhausted,
             Self::InvalidCredential => Code::Unauthenticated,
             Self::RequestIdReused => Code::AlreadyExists,
-            Self::StandingUnknown | Self::Sms(_) => Code::Unavailable,
-            Self::Privacy(status) => status.code(),
+            Self::StandingUnknown | Self::Sms(_) | Self::Privacy(_) => Code::Unavailable,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
             Self::Seal(_) | Self::Key(_) | Self::Secret(_) | Self::Database(_) => Code::Internal,
         }
@@ -119,6 +125,7 @@ impl Failure for Error {
             Self::AlreadyRegistered => ErrorReason::AlreadyRegistered.as_str_name(),
             Self::NotRegistered => ErrorReason::NotRegistered.as_str_name(),
             Self::TooMany => ErrorReason::TooMany.as_str_name(),
+            Self::AgreementsNotAccepted { .. } => ErrorReason::AgreementsNotAccepted.as_str_name(),
             Self::RateLimited { .. } => Platform::RateLimited.as_str_name(),
             Self::InvalidCredential => Platform::InvalidCredential.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
@@ -130,9 +137,11 @@ impl Failure for Error {
 
     fn domain(&self) -> &'static str {
         match self {
-            Self::CodeInvalid | Self::AlreadyRegistered | Self::NotRegistered | Self::TooMany => {
-                "identity.wanwu"
-            }
+            Self::CodeInvalid
+            | Self::AlreadyRegistered
+            | Self::NotRegistered
+            | Self::TooMany
+            | Self::AgreementsNotAccepted { .. } => "identity.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }
@@ -149,6 +158,13 @@ impl Failure for Error {
         }
     }
 
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::AgreementsNotAccepted { current } => vec![("current", current.clone())],
+            _ => Vec::new(),
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { after } => Some(*after),
@@ -159,9 +175,6 @@ impl Failure for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Privacy(status) => status,
-            error => status(&error),
-        }
+        status(&error)
     }
 }

@@ -5,5 +5,5 @@ mod notification_requested;
 mod real_name_changed;
 
 pub use consent_changed::RepairConsent;
-pub use notification_requested::SendRequestedNotification;
+pub use notification_requested::NoteRequestedNotification;
 pub use real_name_changed::RepairRealName;

@@ -1,5 +1,6 @@
 use futures::{StreamExt, stream::BoxStream};
-use tonic::Status;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use wanwu_grpc::Channel;
 use wanwu_proto::{
     privacy::v1::{
@@ -26,7 +27,23 @@ impl Privacy {
             .record_acceptance(request)
             .await
             .map(drop)
-            .map_err(Error::Privacy)
+            .map_err(refused)
+    }
+}
+
+/// What a client is told of privacy's refusal: what is the client's own fault, nothing else.
+fn refused(status: Status) -> Error {
+    let details = status.get_error_details();
+    let current = details
+        .error_info()
+        .filter(|info| info.reason == "AGREEMENTS_NOT_ACCEPTED")
+        .map(|info| info.metadata.get("current").cloned().unwrap_or_default());
+    match (current, status.code()) {
+        (Some(current), _) => Error::AgreementsNotAccepted { current },
+        (None, Code::InvalidArgument) => {
+            Error::invalid("accepted_agreement_version_ids", "must be ids of versions")
+        }
+        (None, _) => Error::Privacy(status),
     }
 }
 

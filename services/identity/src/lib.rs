@@ -1,6 +1,7 @@
 //! Accounts, sessions, apps, keys, operators and standing.
 
 pub mod app;
+mod background;
 pub mod commands;
 pub mod config;
 pub mod domain;
@@ -8,7 +9,9 @@ pub mod error;
 pub mod events;
 mod gates;
 pub mod grpc;
+mod own_standing;
 pub mod providers;
+pub mod serve;
 pub mod store;
 
 /// The database's migrations.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
-use identity::{app::App, config::Config};
+use identity::{config::Config, serve};
 use wanwu_proto::access::v1::OperatorRole;
 use wanwu_service::{Service, Shell};
 
@@ -64,7 +64,7 @@ impl Service for Identity {
     type Command = Host;
 
     async fn serve(config: Config, shell: Shell) -> anyhow::Result<()> {
-        App::start(config, &shell).await
+        serve::start(config, &shell).await
     }
 
     async fn migrate(config: Config) -> anyhow::Result<()> {
@@ -76,7 +76,7 @@ impl Service for Identity {
 
     async fn command(config: Config, command: Host) -> anyhow::Result<()> {
         let Host::Operator(OperatorCommand::Create { name, role }) = command;
-        let app = App::on_host(&config).await?;
+        let app = serve::on_host(&config).await?;
         let roles: Vec<_> = role.into_iter().map(Into::into).collect();
         let operator = app.create_operator(&name, &roles).await?;
         let address = format!(

@@ -5,6 +5,7 @@ pub mod apps;
 pub mod audit;
 pub mod codes;
 pub mod grants;
+pub mod notifications;
 pub mod operators;
 pub mod sessions;
 pub mod standings;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use wanwu_ids::AccountId;
 use wanwu_personal::Phone;
 
@@ -11,12 +13,12 @@ use crate::{
 impl App {
     /// Sends a code for one purpose to an account's phone.
     pub async fn send_account_code(
-        &self,
+        self: &Arc<Self>,
         account_id: AccountId,
         purpose: &str,
     ) -> Result<i32, Error> {
         let phone = self.phone_of(account_id).await?;
-        self.send_code(&phone, purpose, "").await
+        self.send_code(phone, purpose, "").await
     }
 
     /// Uses up a code that was sent for one purpose.

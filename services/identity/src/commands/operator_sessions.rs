@@ -1,11 +1,11 @@
+use std::time::Duration as StdDuration;
+
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier, password_hash::SaltString};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Duration, Utc};
 use uuid::Uuid;
-use wanwu_ids::OperatorId;
-use wanwu_personal::Aad;
-use wanwu_proto::access::v1::{OperatorRole, OperatorSubject, Principal, principal::Subject};
+use wanwu_proto::access::v1::{OperatorSubject, Principal, principal::Subject};
 
+use super::create_operator::{is_name, totp_aad};
 use crate::{
     app::App,
     domain::{
@@ -14,6 +14,7 @@ use crate::{
     },
     error::Error,
     store::{
+        audit,
         grants::{self, NewGrant},
         operators::{self, Operator},
     },
@@ -21,9 +22,8 @@ use crate::{
 
 /// How long an operator's session lives.
 const SESSION: Duration = Duration::minutes(15);
-/// Failures within [`FAILURE_WINDOW`] after which a name is refused.
-const MAX_FAILURES: i32 = 5;
-const FAILURE_WINDOW: Duration = Duration::minutes(15);
+/// How long a sign-in waits for a processor that may hash.
+const HASH_WAIT: StdDuration = StdDuration::from_secs(3);
 
 /// An operator's three proofs.
 pub struct SignInOperator {
@@ -43,115 +43,69 @@ pub struct OperatorSession {
     pub expires_at: DateTime<Utc>,
 }
 
-/// A new operator; what is shown once.
-pub struct CreatedOperator {
-    /// The operator.
-    pub operator_id: OperatorId,
-    /// The password.
-    pub password: String,
-    /// The authenticator's secret, Base32.
-    pub totp_secret: String,
-}
-
 impl App {
-    /// Makes an operator; on the host only.
-    pub async fn create_operator(
-        &self,
-        name: &str,
-        roles: &[OperatorRole],
-    ) -> Result<CreatedOperator, Error> {
-        let mut secret = [0; 20];
-        self.entropy.fill(&mut secret);
-        let mut password = [0; 18];
-        self.entropy.fill(&mut password);
-        let password = URL_SAFE_NO_PAD.encode(password);
-        let operator_id: OperatorId = self.ids.id();
-        let now = self.clock.now();
-        let mut tx = self.pool.begin().await?;
-        let key = self.keys.key_in(&mut tx, operator_id.uuid(), now).await?;
-        let row = operator_id.to_string();
-        let operator = Operator {
-            operator_id,
-            name: name.to_owned(),
-            password_hash: self.hash_password(password.clone()).await?,
-            totp_sealed: key.seal(totp_aad(&row), &secret)?,
-            totp_step: 0,
-            roles: roles.iter().map(|role| i32::from(*role)).collect(),
-            failures: 0,
-            failures_since: None,
-        };
-        operators::insert(&mut tx, &operator, now).await?;
-        tx.commit().await?;
-        let totp_secret = totp_rs::Secret::Raw(secret.to_vec())
-            .to_encoded()
-            .to_string();
-        Ok(CreatedOperator {
-            operator_id,
-            password,
-            totp_secret,
-        })
-    }
-
     /// Opens a session by password and authenticator. Every failure costs the same and says the
-    /// same; five of them lock the name for a quarter of an hour.
+    /// same, also for a name that nobody has; five lock the name for a quarter of an hour.
     pub async fn sign_in_operator(
         &self,
         command: SignInOperator,
     ) -> Result<OperatorSession, Error> {
         let now = self.clock.now();
-        let mut tx = self.pool.begin().await?;
-        let Some(mut operator) = operators::lock(&mut tx, &command.name).await? else {
-            // As much work as for a name that is known.
-            self.hash_password(command.password).await?;
+        let SignInOperator {
+            name,
+            password,
+            totp,
+        } = command;
+        if !is_name(&name) {
             return Err(Error::InvalidCredential);
-        };
-        if let Some(since) = operator.failures_since {
-            let over = since + FAILURE_WINDOW;
-            if now >= over {
-                operator.failures = 0;
-                operator.failures_since = None;
-            } else if operator.failures >= MAX_FAILURES {
-                let after = (over - now).to_std().unwrap_or_default();
-                return Err(Error::RateLimited { after });
-            }
         }
-        let step = self.prove(&operator, command).await?;
-        let Some(step) = step else {
-            operator.failures += 1;
-            operator.failures_since.get_or_insert(now);
-            operators::save(&mut tx, &operator).await?;
-            tx.commit().await?;
+        if let Some(until) = operators::count_attempt(&self.pool, &name, now).await? {
+            return Err(Error::RateLimited {
+                after: (until - now).to_std().unwrap_or_default(),
+            });
+        }
+        let Some(operator) = operators::find(&self.pool, &name).await? else {
+            self.hash_password(password).await?;
             return Err(Error::InvalidCredential);
         };
-        operator.totp_step = step;
-        operator.failures = 0;
-        operator.failures_since = None;
-        operators::save(&mut tx, &operator).await?;
+        let step = self
+            .prove(&operator, password, &totp, now)
+            .await?
+            .ok_or(Error::InvalidCredential)?;
+        let mut tx = self.pool.begin().await?;
+        if !operators::use_step(&mut tx, operator.operator_id, step).await? {
+            return Err(Error::InvalidCredential);
+        }
+        operators::forget_attempts(&mut tx, &name).await?;
         let session = self.open_operator_session(&mut tx, &operator, now).await?;
         tx.commit().await?;
         Ok(session)
     }
 
+    /// The step of the authenticator's code, if both proofs are right.
     async fn prove(
         &self,
         operator: &Operator,
-        command: SignInOperator,
+        password: String,
+        totp: &str,
+        now: DateTime<Utc>,
     ) -> Result<Option<i64>, Error> {
         let key = self.keys.existing(operator.operator_id.uuid()).await?;
         let row = operator.operator_id.to_string();
         let secret = key.open(totp_aad(&row), &operator.totp_sealed)?;
         let authenticator =
             Authenticator::new(secret.to_vec()).map_err(|_| Error::Secret("the authenticator"))?;
-        let now = u64::try_from(self.clock.now().timestamp()).unwrap_or_default();
-        let step = authenticator.step_of(&command.totp, now, operator.totp_step);
+        let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+        let step = authenticator.step_of(totp, seconds, operator.totp_step);
         let hash = operator.password_hash.clone();
-        let right = blocking(move || {
-            let hash = PasswordHash::new(&hash).map_err(|_| Error::Secret("the password"))?;
-            Ok(Argon2::default()
-                .verify_password(command.password.as_bytes(), &hash)
-                .is_ok())
-        })
-        .await?;
+        let right = self
+            .hashing(move || {
+                let hash = PasswordHash::new(&hash).map_err(|_| Error::Secret("the password"))?;
+                Ok(Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok())
+            })
+            .await?;
         Ok(step.filter(|_| right))
     }
 
@@ -183,37 +137,46 @@ impl App {
             },
         )
         .await?;
+        let entry = audit::Entry {
+            entry_id: self.ids.id::<()>().uuid(),
+            operator_id: operator.operator_id,
+            action: "sign_in".to_owned(),
+            object_id: session_id,
+            reason_code: String::new(),
+            acted_at: now,
+        };
+        audit::insert(tx, &entry).await?;
         Ok(OperatorSession {
             token: credential.text,
             expires_at,
         })
     }
 
-    async fn hash_password(&self, password: String) -> Result<String, Error> {
+    /// Argon2id with the crate's defaults (OWASP: 19 MiB, 2 passes), in PHC form.
+    pub(super) async fn hash_password(&self, password: String) -> Result<String, Error> {
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
-        blocking(move || {
+        self.hashing(move || {
             let salt = SaltString::encode_b64(&salt).map_err(|_| Error::Secret("the salt"))?;
             let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
             Ok(hash.map_err(|_| Error::Secret("the password"))?.to_string())
         })
         .await
     }
-}
 
-/// Hashing takes long on purpose: not on a thread that answers others.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Error::Secret("hashing"))?
-}
-
-const fn totp_aad(row: &str) -> Aad<'_> {
-    Aad {
-        table: "operators",
-        column: "totp_sealed",
-        row,
+    /// Hashing takes long on purpose: not on a thread that answers others, and few at a time.
+    async fn hashing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let busy = |_| Error::RateLimited { after: HASH_WAIT };
+        let place = tokio::time::timeout(HASH_WAIT, self.hashes.acquire());
+        let _place = place
+            .await
+            .map_err(busy)?
+            .map_err(|_| Error::Secret("hashing"))?;
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| Error::Secret("hashing"))?
     }
 }

@@ -1,3 +1,4 @@
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use totp_rs::{Algorithm, TOTP, TotpUrlError};
 
 /// Seconds of one step (RFC 6238).
@@ -19,7 +20,8 @@ impl Authenticator {
         let now = unix_seconds / STEP;
         (now.saturating_sub(1)..=now + 1).find_map(|step| {
             let number = i64::try_from(step).ok()?;
-            let right = self.0.generate(step * STEP) == code;
+            let right = self.0.generate(step * STEP);
+            let right = verify_slices_are_equal(right.as_bytes(), code.as_bytes()).is_ok();
             (right && number > last_step).then_some(number)
         })
     }

@@ -7,24 +7,24 @@ use wanwu_proto::identity::v1::NotificationRequested;
 
 use crate::{app::App, error::Error};
 
-/// Sends what services want people to be told.
-pub struct SendRequestedNotification(pub Arc<App>);
+/// Writes down what services want people to be told; it is sent when that is committed.
+pub struct NoteRequestedNotification(pub Arc<App>);
 
-impl Handler<NotificationRequested> for SendRequestedNotification {
+impl Handler<NotificationRequested> for NoteRequestedNotification {
     async fn handle(
         &self,
-        _: &mut PgConnection,
+        tx: &mut PgConnection,
         event: NotificationRequested,
     ) -> Result<(), HandlerError> {
         let account_id = event
             .account_id
             .parse()
             .map_err(|error: InvalidId| HandlerError::reject(error))?;
-        let sent = self
+        let noted = self
             .0
-            .send_notification(account_id, &event.template, &event.params)
+            .note_notification(tx, account_id, &event.template, &event.params)
             .await;
-        sent.map_err(|error| match error {
+        noted.map_err(|error| match error {
             Error::NotFound | Error::Invalid { .. } => HandlerError::reject(error),
             error => HandlerError::retry(error),
         })

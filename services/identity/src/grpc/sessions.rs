@@ -34,7 +34,7 @@ impl SessionService for Handlers {
     ) -> Result<Response<SendVerificationCodeResponse>, Status> {
         let address_key = caller(&request)?.address_key.clone();
         let phone = phone(&request.get_ref().phone)?;
-        let expires_in_seconds = self.0.send_code(&phone, SIGN_IN, &address_key).await?;
+        let expires_in_seconds = self.0.send_code(phone, SIGN_IN, &address_key).await?;
         Ok(Response::new(SendVerificationCodeResponse {
             expires_in_seconds,
         }))

@@ -8,6 +8,7 @@ use chrono::SecondsFormat;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::Url;
+use uuid::Uuid;
 use wanwu_clock::{SharedClock, SharedEntropy};
 use wanwu_personal::Phone;
 
@@ -91,9 +92,11 @@ impl AlibabaSms {
         })
     }
 
-    /// Sends a message made from a template of the provider.
+    /// Sends a message made from a template of the provider. `id` is our number of the message: the
+    /// provider keeps it with the message and shows it in its receipts, but takes the same one again.
     pub async fn send(
         &self,
+        id: Uuid,
         phone: &Phone,
         template: &str,
         params: &HashMap<String, String>,
@@ -101,6 +104,7 @@ impl AlibabaSms {
         let params = serde_json::to_string(params).unwrap_or_default();
         // Sorted by name, as the signature wants them.
         let query = [
+            ("OutId", id.to_string().as_str()),
             ("PhoneNumbers", phone.expose()),
             ("SignName", &self.sign_name),
             ("TemplateCode", template),

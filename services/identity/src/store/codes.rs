@@ -31,26 +31,26 @@ pub struct Comparable {
     pub code_mac: Vec<u8>,
 }
 
-/// Requests for one number stand one after the other: the limits hold also for many at once.
-pub async fn lock_number(tx: &mut PgConnection, phone_mac: &[u8]) -> sqlx::Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended(encode($1, 'hex'), 1))")
-        .bind(phone_mac)
+/// Codes are written one after the other until the transaction ends: the limits of a number, of an
+/// address and of everybody together hold also for many requests at once.
+pub async fn take_turn(tx: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('identity.codes', 0))")
         .execute(tx)
         .await?;
     Ok(())
 }
 
-/// What was sent before, for the limits.
+/// What was sent before, for the limits; the number by its index entries of all live keys.
 pub async fn sent(
     tx: &mut PgConnection,
-    phone_mac: &[u8],
+    phone_macs: &[Vec<u8>],
     address_key: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Sent> {
     let to_number = sqlx::query_scalar(
-        "select sent_at from codes where phone_mac = $1 and sent_at > $2 order by sent_at",
+        "select sent_at from codes where phone_mac = any($1) and sent_at > $2 order by sent_at",
     )
-    .bind(phone_mac)
+    .bind(phone_macs)
     .bind(now - Duration::hours(24))
     .fetch_all(&mut *tx)
     .await?;
@@ -86,6 +86,16 @@ pub async fn insert(tx: &mut PgConnection, code: &NewCode<'_>) -> sqlx::Result<(
     .bind(code.expires_at)
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// Writes down what became of the message.
+pub async fn note_delivery(pool: &PgPool, code_id: Uuid, sent: bool) -> sqlx::Result<()> {
+    sqlx::query("update codes set delivery = $2 where code_id = $1")
+        .bind(code_id)
+        .bind(if sent { "sent" } else { "failed" })
+        .execute(pool)
+        .await?;
     Ok(())
 }
 

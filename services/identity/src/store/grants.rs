@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use prost::Message;
 use prost_types::Timestamp;
 use sqlx::{FromRow, PgConnection, PgPool};
@@ -51,7 +51,7 @@ pub struct NewGrant<'a> {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-const COLUMNS: &str = "select credential_id, secret_hash, principal, expires_at, revoked, version,
+const GRANT: &str = "select credential_id, secret_hash, principal, expires_at, revoked, version,
             changed_at from grants where credential_id = $1";
 
 /// Writes a grant.
@@ -72,7 +72,7 @@ pub async fn insert(tx: &mut PgConnection, grant: &NewGrant<'_>) -> sqlx::Result
 
 /// The grant of a credential.
 pub async fn find(tx: &mut PgConnection, credential_id: Uuid) -> sqlx::Result<Option<Grant>> {
-    let row: Option<Row> = sqlx::query_as(COLUMNS)
+    let row: Option<Row> = sqlx::query_as(GRANT)
         .bind(credential_id)
         .fetch_optional(tx)
         .await?;
@@ -121,10 +121,10 @@ pub async fn changed_since(
         .collect()
 }
 
-/// Removes grants that ended long ago.
-pub async fn sweep(pool: &PgPool, before: DateTime<Utc>) -> sqlx::Result<u64> {
+/// Removes grants that ended a day ago.
+pub async fn sweep(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let swept = sqlx::query("delete from grants where expires_at < $1")
-        .bind(before)
+        .bind(now - Duration::days(1))
         .execute(pool)
         .await?;
     Ok(swept.rows_affected())

@@ -1,5 +1,5 @@
-use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use chrono::{DateTime, Duration, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 use wanwu_ids::{AccountId, SessionId};
 
@@ -93,5 +93,22 @@ pub async fn use_refresh_token(
         .bind(now)
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// Removes refresh tokens that ended a day ago, and sessions that have none left.
+pub async fn sweep(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query("delete from refresh_tokens where expires_at < $1")
+        .bind(now - Duration::days(1))
+        .execute(pool)
+        .await?;
+    // A session is written with its first token, which lives for a month.
+    sqlx::query(
+        "delete from sessions s where opened_at < $1
+           and not exists (select from refresh_tokens t where t.session_id = s.session_id)",
+    )
+    .bind(now - Duration::days(31))
+    .execute(pool)
+    .await?;
     Ok(())
 }
