@@ -17,7 +17,7 @@ use crate::{
     credit::{Credit, lender::Lender},
     devices::Devices,
     domain::screen::Screen,
-    engine::{client::EngineClient, probe::probe},
+    engine::{client::EngineClient, discovery::discover, probe::probe},
     journal::{
         Journal,
         epoch::Epoch,
@@ -178,10 +178,14 @@ impl App {
                 let every = self.config.engines.probe_every;
                 endless(probe(
                     chat.engines.clone(),
-                    chat.catalogue.engines(),
+                    chat.catalogue.probed(),
                     every,
                     stop.clone(),
                 ))
+            }),
+            ("engine discovery", {
+                let every = self.config.engines.discover_every;
+                endless(discover(chat.catalogue.sources(), every, stop.clone()))
             }),
             (
                 "idempotency keys",

@@ -1,6 +1,6 @@
 //! The models that can be called, with everything that a call of each needs.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use aws_lc_rs::hmac;
 use http::HeaderValue;
@@ -9,7 +9,11 @@ use crate::{
     admission::Admission,
     config::{InvalidConfig, LabelConfig, ModelConfig, Sections, invalid},
     domain::label::{DEMONSTRATION_CODE, Labeller, ProviderCode},
-    engine::pool::{Engine, Pool},
+    engine::{
+        discovery::{Source, Watched},
+        pool::{Named, Pool},
+        probe::Probed,
+    },
 };
 
 /// One model.
@@ -18,7 +22,7 @@ pub struct Model {
     /// As configured.
     pub config: ModelConfig,
     /// Its engines.
-    pub pool: Pool,
+    pub pool: Arc<Pool>,
     /// Its places.
     pub admission: Arc<Admission>,
     /// Labels its answers.
@@ -27,7 +31,10 @@ pub struct Model {
 
 /// Models by name.
 #[derive(Debug)]
-pub struct Catalogue(BTreeMap<String, Arc<Model>>);
+pub struct Catalogue {
+    models: BTreeMap<String, Arc<Model>>,
+    sources: Vec<Watched>,
+}
 
 impl Catalogue {
     /// The catalogue of a configuration, with the key of the labels' integrity values.
@@ -40,57 +47,89 @@ impl Catalogue {
         let code = provider_code(&config.label, production)?;
         let integrity = integrity.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret));
         let mut models = BTreeMap::new();
+        let mut sources = Vec::new();
         for model in &config.models {
-            let mut engines = Vec::with_capacity(model.engines.len());
-            for engine in &model.engines {
-                let token = engine
-                    .token_file
-                    .as_deref()
-                    .map(authorization)
-                    .transpose()?;
-                let eject_after = config.engines.eject_after;
-                engines.push(Arc::new(Engine::new(&engine.url, token, eject_after)));
-            }
+            let pool = pool(config, model, production, &mut sources)?;
             let code = match &model.label_route {
                 Some(route) => code.for_route(route),
                 None => code.clone(),
             };
             let model = Model {
                 config: model.clone(),
-                pool: Pool::new(engines),
+                pool,
                 admission: Admission::new(&config.chat),
                 labeller: Labeller::new(code, integrity.clone()),
             };
             models.insert(model.config.name.clone(), Arc::new(model));
         }
-        Ok(Self(models))
+        Ok(Self { models, sources })
     }
 
     /// The model with this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Model>> {
-        self.0.get(name)
+        self.models.get(name)
     }
 
     /// Every model, by name.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
-        self.0.values()
+        self.models.values()
     }
 
-    /// Every engine and where it says that it is well.
+    /// Every pool, to be asked how its engines are.
     #[must_use]
-    pub fn engines(&self) -> Vec<(Arc<Engine>, String)> {
-        let of = |model: &Arc<Model>| {
-            let path = model.config.health_path.clone();
-            model
-                .pool
-                .engines()
-                .iter()
-                .map(move |e| (e.clone(), path.clone()))
-                .collect::<Vec<_>>()
+    pub fn probed(&self) -> Vec<Probed> {
+        let probed = |model: &Arc<Model>| Probed {
+            model: model.config.name.clone(),
+            pool: model.pool.clone(),
+            path: model.config.health_path.clone(),
         };
-        self.models().flat_map(of).collect()
+        self.models().map(probed).collect()
     }
+
+    /// What names engines and is to be read again and again.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Watched> {
+        self.sources.clone()
+    }
+}
+
+/// The pool of a model with the engines that the configuration itself names.
+fn pool(
+    config: &Sections,
+    model: &ModelConfig,
+    production: bool,
+    sources: &mut Vec<Watched>,
+) -> Result<Arc<Pool>, InvalidConfig> {
+    // Any start will do for chance that only breaks ties.
+    let seed = sources.len() as u64;
+    let limits = config.engines.placement();
+    let pool = Arc::new(Pool::new(&model.name, model.policy, limits, seed));
+    for (at, engine) in model.engines.iter().enumerate() {
+        let authorization = engine
+            .token_file
+            .as_deref()
+            .map(authorization)
+            .transpose()?;
+        match Source::parse(&engine.url) {
+            Some(Source::Address(url)) => {
+                let named = [Named {
+                    url,
+                    draining: false,
+                }];
+                pool.name(at, &named, authorization.as_ref(), Instant::now());
+            }
+            Some(source) => sources.push(Watched {
+                pool: pool.clone(),
+                at,
+                source,
+                authorization,
+                production,
+            }),
+            None => return Err(invalid("models.engines.url", "names no engine")),
+        }
+    }
+    Ok(pool)
 }
 
 fn provider_code(config: &LabelConfig, production: bool) -> Result<ProviderCode, InvalidConfig> {

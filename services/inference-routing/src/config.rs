@@ -17,7 +17,7 @@ pub use sections::{
     ModelConfig, ScreenConfig,
 };
 
-use crate::{app, catalogue::Catalogue, domain::label::is_route};
+use crate::{app, catalogue::Catalogue, domain::label::is_route, engine::discovery::Source};
 
 /// Every key with its default.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -117,6 +117,8 @@ impl Sections {
             ("journal.group_rows", self.journal.group_rows),
             ("journal.max_waiting", self.journal.max_waiting),
             ("engines.max_attempts", self.engines.max_attempts),
+            ("engines.eject_after", self.engines.eject_after as usize),
+            ("engines.prefix_blocks", self.engines.prefix_blocks),
         ];
         for (key, value) in positive {
             if value == 0 {
@@ -148,11 +150,7 @@ impl Sections {
     fn check_real_engines(&self) -> Result<(), InvalidConfig> {
         let engines = self.models.iter().flat_map(|model| &model.engines);
         for engine in engines {
-            let uri = engine.url.parse::<http::Uri>().ok();
-            let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
-            let here =
-                matches!(host, "localhost" | "[::1]" | "0.0.0.0") || host.starts_with("127.");
-            if here {
+            if Source::parse(&engine.url).is_some_and(|source| source.is_here()) {
                 let problem = format!(
                     "{} is on this machine, which production may not",
                     engine.url
@@ -196,14 +194,13 @@ impl ModelConfig {
             return Err(invalid(&key, "needs an engine"));
         }
         for engine in &self.engines {
-            let uri = engine.url.parse::<http::Uri>().ok();
-            let usable = uri.is_some_and(|uri| {
-                uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty())
-            });
-            if !usable {
+            if Source::parse(&engine.url).is_none() {
                 return Err(invalid(
                     &key,
-                    &format!("{} is not an http:// address", engine.url),
+                    &format!(
+                        "{} is neither http://host:port nor dns:host:port nor file:/path",
+                        engine.url
+                    ),
                 ));
             }
         }

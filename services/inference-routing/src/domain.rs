@@ -1,11 +1,14 @@
 //! Rules without a database, a network or a clock.
 
 pub mod answer;
+pub mod breaker;
 pub mod chunk;
 pub mod fair_queue;
 mod json;
 pub mod label;
 pub mod lease_purse;
+pub mod placement;
 pub mod request_body;
+pub mod retry_budget;
 pub mod screen;
 pub mod usage;

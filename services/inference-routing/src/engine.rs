@@ -1,11 +1,17 @@
 //! Engines: OpenAI-compatible servers that run models.
 
+pub mod attempts;
 pub mod client;
+pub mod discovery;
 pub mod pool;
 pub mod probe;
 pub mod sse;
 
+use std::time::Duration;
+
 use bytes::Bytes;
+
+use crate::domain::{breaker::Failure, placement::Ending};
 
 /// What an engine did wrong.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +20,21 @@ pub enum EngineError {
     #[error("no engine of the model is well")]
     NoneWell,
     /// Nothing listens there.
+    #[error("nothing listens at the engine's address")]
+    NotListening(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no way there.
     #[error("the engine does not take a connection")]
     NoConnection(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It cannot be reached, or broke off before its first token.
+    /// The connection broke before it answered.
     #[error("the engine cannot be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It answered that it is not able to (429, 5xx).
+    /// It has too much to do (429, or 503 with a time to come again).
+    #[error("the engine is busy")]
+    Busy {
+        /// How long it wants to be left alone.
+        retry_after: Duration,
+    },
+    /// It answered that it is not able to (5xx).
     #[error("the engine answered {0}")]
     Unable(u16),
     /// It refuses the request (4xx).
@@ -33,7 +48,7 @@ pub enum EngineError {
     /// It was silent for too long.
     #[error("the engine did not answer in time")]
     Silent,
-    /// It broke off after its first token.
+    /// It broke off.
     #[error("the engine broke off")]
     Cut,
     /// It took longer than a call may.
@@ -58,5 +73,38 @@ impl EngineError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         !matches!(self, Self::Refused { .. })
+    }
+
+    /// What it says of the engine.
+    #[must_use]
+    pub const fn ending(&self) -> Ending {
+        match self {
+            Self::Refused { .. } => Ending::Well,
+            Self::NoneWell | Self::TooLong => Ending::Unknown,
+            Self::Busy { retry_after } => Ending::Busy(*retry_after),
+            Self::NotListening(_) => Ending::Failed(Failure::Refused),
+            Self::NoConnection(_) | Self::Unreachable(_) => Ending::Failed(Failure::Transport),
+            Self::Unable(_) => Ending::Failed(Failure::Status),
+            Self::Silent => Ending::Failed(Failure::Silent),
+            Self::Cut | Self::Nonsense(_) => Ending::Failed(Failure::Broken),
+        }
+    }
+
+    /// A word for it, for spans.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoneWell => "none_well",
+            Self::NotListening(_) => "not_listening",
+            Self::NoConnection(_) => "no_connection",
+            Self::Unreachable(_) => "unreachable",
+            Self::Busy { .. } => "busy",
+            Self::Unable(_) => "unable",
+            Self::Refused { .. } => "refused",
+            Self::Silent => "silent",
+            Self::Cut => "cut",
+            Self::TooLong => "too_long",
+            Self::Nonsense(_) => "nonsense",
+        }
     }
 }

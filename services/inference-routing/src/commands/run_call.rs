@@ -20,10 +20,11 @@ use crate::{
     credit::Hold,
     domain::{
         answer::{Spent, Wishes},
+        placement::Ending,
         request_body::RequestBody,
         usage::{Outcome, Source, Tokens, estimated_input},
     },
-    engine::{Answer, EngineError, client::Question, pool::AtWork},
+    engine::{Answer, EngineError, attempts, client::Question, pool::AtWork},
     error::Error,
     journal::{Dispatch, Final, NotDispatched, NotDurable},
 };
@@ -84,11 +85,14 @@ impl Call {
     /// Runs to the final row.
     pub async fn run(mut self) {
         match self.begin().await {
-            Ok((Answer::Stream(first, events), _at_work)) => {
+            Ok((Answer::Stream(first, events), at_work)) => {
                 self.times.first(&self.row.model);
-                self.stream(first, events).await;
+                self.stream(first, events, at_work).await;
             }
-            Ok((Answer::Whole(answer), _at_work)) => self.whole(&answer).await,
+            Ok((Answer::Whole(answer), at_work)) => {
+                at_work.end(Ending::Well);
+                self.whole(&answer).await;
+            }
             Err(NotBegun::ClientGone) => {
                 drop(self.finish(Outcome::ClientGone, Spent::default(), None));
             }
@@ -157,34 +161,13 @@ impl Call {
                 .engine_body(config.engine_model(), limit, config.continuous_usage),
             stream: self.body.stream(),
         };
-        let mut tried = Vec::new();
-        let mut last = EngineError::NoneWell;
-        while tried.len() < self.chat.engine_config.max_attempts {
-            let Some(at_work) = self.model.pool.pick(&tried) else {
-                break;
-            };
-            let engine = at_work.engine().clone();
+        let pool = &self.model.pool;
+        let prompt = pool.prompt(self.body.prompt());
+        let most = self.chat.engine_config.max_attempts;
+        let count = || {
             self.attempts.fetch_add(1, Ordering::Relaxed);
-            match self.chat.engines.ask(&engine, &question).await {
-                Ok(answer) => {
-                    engine.succeeded();
-                    return Ok((answer, at_work));
-                }
-                Err(error) if !error.is_retryable() => return Err(error),
-                Err(error) => {
-                    tracing::info!(
-                        engine.url,
-                        error = &error as &dyn std::error::Error,
-                        "an engine did not begin to answer"
-                    );
-                    let certainly = matches!(error, EngineError::NoConnection(_));
-                    engine.failed(certainly, std::time::Instant::now());
-                    tried.push(engine);
-                    last = error;
-                }
-            }
-        }
-        Err(last)
+        };
+        attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await
     }
 
     /// What the client gets to see.

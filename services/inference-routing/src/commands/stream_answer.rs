@@ -12,9 +12,10 @@ use super::{
 use crate::{
     domain::{
         answer::{Answer, Frame, Spent, Stop},
+        placement::Ending,
         usage::Outcome,
     },
-    engine::{EngineError, client::Events},
+    engine::{EngineError, client::Events, pool::AtWork},
     journal::Progress,
 };
 
@@ -34,7 +35,7 @@ struct Meter {
 
 impl Call {
     /// Sends the answer on as it comes, then writes the final row, then sends the last frame.
-    pub(super) async fn stream(&mut self, first: Bytes, mut events: Events) {
+    pub(super) async fn stream(&mut self, first: Bytes, mut events: Events, at_work: AtWork) {
         let screen = Arc::clone(&self.chat.screen);
         let mut answer = Answer::new(&screen, self.wishes());
         let mut meter = Meter {
@@ -55,6 +56,11 @@ impl Call {
             // Nobody listens any more: the engine sees its connection close.
             drop(events);
         }
+        at_work.end(match &end {
+            End::Completed => Ending::Well,
+            End::Cut(error) => error.ending(),
+            End::ClientGone | End::Violation(_) => Ending::Unknown,
+        });
         if let End::Cut(_) = end {
             for frame in answer.cut() {
                 if self.send(frame, &mut meter, &mut sent).await.is_err() {

@@ -2,6 +2,11 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
+use crate::domain::{
+    breaker::BreakerLimits,
+    placement::{PlacementLimits, Policy},
+};
+
 /// `[chat]`: who may run how much at the same time.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,8 +131,41 @@ pub struct EngineConfig {
     /// How long an engine may take to say that it is well.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
-    /// Failures in a row after which an engine is left out until it is well again.
+    /// Failures in a row after which an engine is left out; half of its last calls do it too.
     pub eject_after: u32,
+    /// Failures of the way to it in a row after which it is left out.
+    pub transport_eject_after: u32,
+    /// How long it is left out before one call is on trial, the first time.
+    #[serde(with = "humantime_serde")]
+    pub first_backoff: Duration,
+    /// And at most, as this doubles.
+    #[serde(with = "humantime_serde")]
+    pub longest_backoff: Duration,
+    /// How long an engine that joined, or is trusted again, gets less than its share.
+    #[serde(with = "humantime_serde")]
+    pub slow_start: Duration,
+    /// How often the engines of `dns:` and `file:` sources are read.
+    #[serde(with = "humantime_serde")]
+    pub discover_every: Duration,
+    /// Blocks of prompts that are remembered of one engine.
+    pub prefix_blocks: usize,
+}
+
+impl EngineConfig {
+    /// The limits of every pool.
+    #[must_use]
+    pub const fn placement(&self) -> PlacementLimits {
+        PlacementLimits {
+            breaker: BreakerLimits {
+                failures: self.eject_after,
+                transport_failures: self.transport_eject_after,
+                first_backoff: self.first_backoff,
+                longest_backoff: self.longest_backoff,
+            },
+            slow_start: self.slow_start,
+            blocks: self.prefix_blocks,
+        }
+    }
 }
 
 /// `[label]`.
@@ -176,6 +214,9 @@ pub struct ModelConfig {
     /// Where a `GET` says that an engine is well.
     #[serde(default = "health")]
     pub health_path: String,
+    /// Which of its engines gets a call.
+    #[serde(default = "prefix_aware")]
+    pub policy: Policy,
     /// Its engines.
     pub engines: Vec<EngineAddress>,
 }
@@ -184,11 +225,16 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineAddress {
-    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` is put after it.
+    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` is put after it. Or
+    /// where more are: `dns:host:port`, `file:/path` (see [`crate::engine::discovery::Source`]).
     pub url: String,
     /// A file with the bearer token that it wants.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+}
+
+const fn prefix_aware() -> Policy {
+    Policy::PrefixAware
 }
 
 fn chat() -> String {

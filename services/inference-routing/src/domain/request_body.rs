@@ -34,6 +34,9 @@ pub struct RequestBody {
     /// Where `"max_tokens": null` stands, which means absent.
     null_max_tokens_at: Option<Range<usize>>,
     message_bytes: u64,
+    messages_at: Range<usize>,
+    /// Tools stand before the messages in what the model reads.
+    tools_at: Range<usize>,
 }
 
 /// What the client asked about usage in a stream.
@@ -84,6 +87,8 @@ impl RequestBody {
             max_tokens: None,
             null_max_tokens_at: None,
             message_bytes: 0,
+            messages_at: 0..0,
+            tools_at: 0..0,
         };
         let mut messages = false;
         for (name, value) in &fields.0 {
@@ -95,8 +100,10 @@ impl RequestBody {
                 }
                 "messages" => {
                     body.message_bytes = read_messages(value)?;
+                    body.messages_at = at;
                     messages = true;
                 }
+                "tools" => body.tools_at = at,
                 "stream" => body.stream = read::<Option<bool>>("stream", value)?.unwrap_or(false),
                 "stream_options" => body.stream_options = StreamOptions::read(value, at)?,
                 "n" => body.answers = read_answers(value)?,
@@ -167,6 +174,13 @@ impl RequestBody {
     #[must_use]
     pub const fn message_bytes(&self) -> u64 {
         self.message_bytes
+    }
+
+    /// What the model reads, tools and messages, in the client's own bytes: calls whose bytes begin
+    /// alike have prompts that begin alike.
+    #[must_use]
+    pub fn prompt(&self) -> [&[u8]; 2] {
+        [&self.tools_at, &self.messages_at].map(|at| &self.raw[at.clone()])
     }
 
     /// Shows every string of the body, keys excepted, until `see` answers false.

@@ -1,10 +1,10 @@
 //! HTTP to an engine.
 
-use std::time::Duration;
+use std::{collections::VecDeque, io, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -14,8 +14,12 @@ use hyper_util::{
 use tokio::time::timeout;
 use wanwu_ids::CallId;
 
-use super::{Answer, EngineError, pool::Engine, sse::SseReader};
-use crate::config::EngineConfig;
+use super::{
+    Answer, EngineError,
+    pool::{BUSY, Engine},
+    sse::SseReader,
+};
+use crate::{config::EngineConfig, domain::chunk::Chunk};
 
 /// The longest message of an engine that is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -24,6 +28,9 @@ const MAX_FRAMES_AFTER_END: usize = 4;
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to one engine that are kept for the next call.
 const IDLE_CONNECTIONS: usize = 256;
+/// Events that are read before the client gets the first: engines send one without a token first,
+/// and what follows may yet be nonsense or nothing.
+const LOOK_AHEAD: usize = 3;
 
 /// Speaks HTTP/1.1 with engines. A response that is dropped closes its connection: the engine
 /// sees that nobody listens.
@@ -52,6 +59,8 @@ pub struct Events {
     body: Incoming,
     reader: SseReader,
     patience: Duration,
+    /// Events that were read already.
+    ahead: VecDeque<Bytes>,
 }
 
 impl EngineClient {
@@ -127,7 +136,9 @@ impl EngineClient {
             headers.insert("traceparent", trace);
         }
         let response = self.http.request(request).await.map_err(|error| {
-            if error.is_connect() {
+            if is_refused(&error) {
+                EngineError::NotListening(error.into())
+            } else if error.is_connect() {
                 EngineError::NoConnection(error.into())
             } else {
                 EngineError::Unreachable(error.into())
@@ -135,23 +146,26 @@ impl EngineClient {
         })?;
         let status = response.status();
         if !status.is_success() {
-            return Err(refusal(status, response.into_body()).await);
+            let (parts, body) = response.into_parts();
+            return Err(refusal(status, &parts.headers, body).await);
         }
         if !question.stream {
             let body = Limited::new(response.into_body(), self.config.max_answer_bytes);
-            let whole = body.collect().await.map_err(EngineError::Unreachable)?;
-            return Ok(Answer::Whole(whole.to_bytes()));
+            let whole = body.collect().await.map_err(|_| EngineError::Cut)?;
+            let whole = whole.to_bytes();
+            check(&whole)?;
+            return Ok(Answer::Whole(whole));
         }
         let mut events = Events {
             body: response.into_body(),
             reader: SseReader::new(self.config.max_event_bytes),
             patience: self.config.token_timeout,
+            ahead: VecDeque::with_capacity(LOOK_AHEAD),
         };
-        match events.read().await? {
+        events.look_ahead().await?;
+        match events.ahead.pop_front() {
             Some(first) => Ok(Answer::Stream(first, events)),
-            None => Err(EngineError::Unreachable(
-                "the stream ended before it began".into(),
-            )),
+            None => Err(EngineError::Cut),
         }
     }
 
@@ -177,6 +191,9 @@ impl EngineClient {
 impl Events {
     /// The data of the next event; none: the stream ended.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+        if let Some(event) = self.ahead.pop_front() {
+            return Ok(Some(event));
+        }
         match timeout(self.patience, self.read()).await {
             Ok(event) => event,
             Err(_) => Err(EngineError::Silent),
@@ -199,6 +216,19 @@ impl Events {
         }
     }
 
+    /// Reads until the answer has really begun: until then another engine can be asked.
+    async fn look_ahead(&mut self) -> Result<(), EngineError> {
+        while self.ahead.len() < LOOK_AHEAD {
+            let event = self.read().await?.ok_or(EngineError::Cut)?;
+            let begun = event.as_ref() == b"[DONE]" || check(&event)?;
+            self.ahead.push_back(event);
+            if begun {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn read(&mut self) -> Result<Option<Bytes>, EngineError> {
         loop {
             match self.reader.next_event() {
@@ -208,7 +238,7 @@ impl Events {
             }
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(EngineError::Unreachable(error.into())),
+                Some(Err(_)) => return Err(EngineError::Cut),
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
                         self.reader.push(&bytes);
@@ -219,15 +249,50 @@ impl Events {
     }
 }
 
+/// Refuses what is no chat completion; answers whether it has something of an answer in it.
+fn check(json: &Bytes) -> Result<bool, EngineError> {
+    let chunk = Chunk::parse(json).map_err(|error| EngineError::Nonsense(error.into()))?;
+    if chunk.is_error {
+        return Err(EngineError::Cut);
+    }
+    Ok(chunk.units() > 0 || chunk.finished() > 0)
+}
+
+/// The connection was refused, not lost.
+fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return error.kind() == io::ErrorKind::ConnectionRefused;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// When a busy engine wants to be asked again, in seconds; a date is not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let wait = Duration::from_secs(seconds.trim().parse().ok()?);
+    Some(wait.min(BUSY.1))
+}
+
 /// What an answer that is not a success means.
-async fn refusal(status: StatusCode, body: Incoming) -> EngineError {
-    let busy = matches!(
+async fn refusal(status: StatusCode, headers: &HeaderMap, body: Incoming) -> EngineError {
+    let wait = retry_after(headers);
+    if status == StatusCode::TOO_MANY_REQUESTS
+        || (status == StatusCode::SERVICE_UNAVAILABLE && wait.is_some())
+    {
+        let retry_after = wait.unwrap_or(BUSY.0);
+        return EngineError::Busy { retry_after };
+    }
+    // Our own credentials are wrong, or the address is, or it was too slow to read: nothing that
+    // the client did.
+    let ours = matches!(
         status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::REQUEST_TIMEOUT
     );
-    // Our own credentials are wrong, or the address is: nothing that the client did.
-    let ours = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    if !status.is_client_error() || busy || ours {
+    if !status.is_client_error() || ours {
         return EngineError::Unable(status.as_u16());
     }
     let body = Limited::new(body, MAX_MESSAGE_BYTES).collect().await;

@@ -1,18 +1,19 @@
-//! The engines of one model: the least loaded of those that are well gets the next call.
+//! The engines of one model: who they are, who gets the next call, and what became of it. The
+//! rules are in [`crate::domain::placement`]; its lock is held for microseconds and never while
+//! anything is waited for.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::HeaderValue;
 use parking_lot::Mutex;
 
-/// How long an engine that failed is left alone before it is probed again, at first and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+use crate::domain::placement::{
+    Change, Choice, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, SlotId,
+    SlotState,
+};
 
 /// One engine.
 #[derive(Debug)]
@@ -21,160 +22,300 @@ pub struct Engine {
     pub url: String,
     /// The header that it wants.
     pub authorization: Option<HeaderValue>,
-    running: AtomicUsize,
-    health: Mutex<Health>,
-    eject_after: u32,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    failures: u32,
-    ejections: u32,
-    ejected_until: Option<Instant>,
 }
 
 /// The engines of one model.
 #[derive(Debug)]
 pub struct Pool {
-    engines: Vec<Arc<Engine>>,
-    turn: AtomicUsize,
+    model: String,
+    hasher: foldhash::fast::RandomState,
+    state: Mutex<State>,
+    policy: Policy,
 }
 
-/// An engine at work: it counts as loaded until this is dropped.
 #[derive(Debug)]
-pub struct AtWork(Arc<Engine>);
+struct State {
+    placement: Placement,
+    members: Vec<Member>,
+}
 
-impl Engine {
-    /// An engine that is taken for well. After `eject_after` failures in a row it is left out.
-    #[must_use]
-    pub fn new(url: &str, authorization: Option<HeaderValue>, eject_after: u32) -> Self {
-        Self {
-            url: url.trim_end_matches('/').to_owned(),
-            authorization,
-            running: AtomicUsize::new(0),
-            health: Mutex::default(),
-            eject_after,
-        }
-    }
+#[derive(Debug)]
+struct Member {
+    id: SlotId,
+    engine: Arc<Engine>,
+    /// Which entry of the configuration named it.
+    source: usize,
+    /// It is not named any more.
+    leaves: bool,
+}
 
-    /// It may get calls.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        self.health.lock().ejected_until.is_none()
-    }
+/// An engine as its source names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its address, without a path.
+    pub url: String,
+    /// It is to get no more calls.
+    pub draining: bool,
+}
 
-    /// It is time to ask how it is: always while it is well, else after its backoff.
-    #[must_use]
-    pub fn is_to_be_probed(&self, now: Instant) -> bool {
-        self.health
-            .lock()
-            .ejected_until
-            .is_none_or(|until| until <= now)
-    }
-
-    /// It answered as it should.
-    pub fn succeeded(&self) {
-        *self.health.lock() = Health::default();
-    }
-
-    /// It did not; `certainly`: it need not be tried again to know.
-    pub fn failed(&self, certainly: bool, now: Instant) {
-        let mut health = self.health.lock();
-        health.failures += 1;
-        if certainly || health.failures >= self.eject_after || health.ejected_until.is_some() {
-            let backoff = BACKOFF.0 * 2_u32.saturating_pow(health.ejections.min(5));
-            health.ejections += 1;
-            health.ejected_until = Some(now + backoff.min(BACKOFF.1));
-        }
-    }
+/// An engine at work on a call: it counts as loaded until this is dropped.
+#[derive(Debug)]
+pub struct AtWork {
+    pool: Arc<Pool>,
+    engine: Arc<Engine>,
+    choice: Choice,
+    begun: bool,
+    ending: Ending,
 }
 
 impl Pool {
-    /// A pool of these engines.
+    /// A pool without engines; `seed` is where chance begins.
     #[must_use]
-    pub const fn new(engines: Vec<Arc<Engine>>) -> Self {
+    pub fn new(model: &str, policy: Policy, limits: PlacementLimits, seed: u64) -> Self {
         Self {
-            engines,
-            turn: AtomicUsize::new(0),
+            model: model.to_owned(),
+            hasher: foldhash::fast::RandomState::default(),
+            policy,
+            state: Mutex::new(State {
+                placement: Placement::new(policy, limits, seed),
+                members: Vec::new(),
+            }),
         }
     }
 
-    /// Its engines.
-    #[must_use]
-    pub fn engines(&self) -> &[Arc<Engine>] {
-        &self.engines
+    /// A source names its engines: new ones join, those that it does not name any more get no more
+    /// calls and leave when theirs have ended.
+    pub fn name(
+        &self,
+        source: usize,
+        named: &[Named],
+        authorization: Option<&HeaderValue>,
+        now: Instant,
+    ) {
+        let State { placement, members } = &mut *self.state.lock();
+        for Named { url, draining } in named {
+            let url = url.trim_end_matches('/');
+            let known = |m: &&mut Member| m.source == source && m.engine.url == url;
+            if let Some(member) = members.iter_mut().find(known) {
+                member.leaves = false;
+                placement.drain(member.id, *draining);
+                continue;
+            }
+            let engine = Engine {
+                url: url.to_owned(),
+                authorization: authorization.cloned(),
+            };
+            let id = placement.add(now);
+            placement.drain(id, *draining);
+            tracing::info!(model = self.model, engine.url, "an engine joined");
+            members.push(Member {
+                id,
+                engine: Arc::new(engine),
+                source,
+                leaves: false,
+            });
+        }
+        let is_named = |m: &Member| {
+            named
+                .iter()
+                .any(|n| n.url.trim_end_matches('/') == m.engine.url)
+        };
+        for member in members.iter_mut() {
+            if member.source == source && !member.leaves && !is_named(member) {
+                member.leaves = true;
+                placement.drain(member.id, true);
+                tracing::info!(
+                    model = self.model,
+                    engine.url = member.engine.url,
+                    "an engine leaves"
+                );
+            }
+        }
     }
 
-    /// The least loaded engine that is well and not among `tried`; of equals each in turn.
+    /// Its engines, with how each stands to new calls and how many it runs. Those that left and
+    /// run nothing any more are forgotten.
+    pub fn engines(&self) -> Vec<(SlotId, Arc<Engine>, SlotState, u32)> {
+        let State { placement, members } = &mut *self.state.lock();
+        let states: Vec<_> = placement.states().collect();
+        let state = |id| {
+            let known = states.iter().find(|(known, ..)| *known == id);
+            known.map_or((SlotState::Draining, 0), |(_, state, running)| {
+                (*state, *running)
+            })
+        };
+        members.retain(|member| {
+            let stays = !member.leaves || state(member.id).1 > 0;
+            if !stays {
+                placement.remove(member.id);
+                forget_gauges(&self.model, &member.engine.url);
+            }
+            stays
+        });
+        let known = members.iter().map(|member| {
+            let (state, running) = state(member.id);
+            (member.id, member.engine.clone(), state, running)
+        });
+        known.collect()
+    }
+
+    /// The blocks of a prompt, where the pool's policy has a use for them.
     #[must_use]
-    pub fn pick(&self, tried: &[Arc<Engine>]) -> Option<AtWork> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let count = self.engines.len();
-        let engine = (0..count)
-            .map(|at| &self.engines[(at + turn) % count])
-            .filter(|engine| engine.is_well() && !tried.iter().any(|t| Arc::ptr_eq(t, engine)))
-            .min_by_key(|engine| engine.running.load(Ordering::Relaxed))?;
-        engine.running.fetch_add(1, Ordering::Relaxed);
-        Some(AtWork(engine.clone()))
+    pub fn prompt(&self, parts: [&[u8]; 2]) -> Prompt {
+        if self.policy == Policy::PrefixAware && self.state.lock().members.len() > 1 {
+            Prompt::of(parts, &self.hasher)
+        } else {
+            Prompt::default()
+        }
+    }
+
+    /// Chooses an engine for a prompt, none of `tried`.
+    pub fn pick(
+        self: &Arc<Self>,
+        prompt: &Prompt,
+        tried: &[SlotId],
+        now: Instant,
+    ) -> Result<AtWork, NobodyLeft> {
+        let mut state = self.state.lock();
+        let choice = state.placement.choose(prompt, tried, now)?;
+        let member = state.members.iter().find(|member| member.id == choice.id);
+        let Some(engine) = member.map(|member| member.engine.clone()) else {
+            return Err(NobodyLeft { retry_after: None });
+        };
+        drop(state);
+        let known = prompt.blocks().len() as u64 - u64::from(choice.new_blocks);
+        for (kind, blocks) in [("known", known), ("new", u64::from(choice.new_blocks))] {
+            metrics::counter!("inference_routing_placement_blocks",
+                "model" => self.model.clone(), "kind" => kind)
+            .increment(blocks);
+        }
+        Ok(AtWork {
+            pool: self.clone(),
+            engine,
+            choice,
+            begun: false,
+            ending: Ending::Unknown,
+        })
+    }
+
+    /// An engine was asked how it is.
+    pub fn asked(&self, id: SlotId, engine: &Engine, well: bool, now: Instant) {
+        let change = self.state.lock().placement.asked(id, well, now);
+        self.tell(change, engine);
+    }
+
+    fn tell(&self, change: Change, engine: &Engine) {
+        let (name, text) = match change {
+            Change::None => return,
+            Change::Ejected => ("ejected", "an engine is left out"),
+            Change::Trusted => ("trusted", "an engine is trusted again"),
+        };
+        metrics::counter!("inference_routing_engine_changes",
+            "model" => self.model.clone(), "engine" => engine.url.clone(), "to" => name)
+        .increment(1);
+        tracing::info!(model = self.model, engine.url, "{text}");
     }
 }
 
 impl AtWork {
     /// The engine.
     #[must_use]
-    pub const fn engine(&self) -> &Arc<Engine> {
-        &self.0
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What it is to its pool.
+    #[must_use]
+    pub const fn id(&self) -> SlotId {
+        self.choice.id
+    }
+
+    /// Why it was chosen: each that could be, with the blocks it would have to do anew, the calls
+    /// that it ran, and its score.
+    #[must_use]
+    pub fn scores(&self) -> String {
+        if self.choice.on_trial {
+            return "on trial".to_owned();
+        }
+        let state = self.pool.state.lock();
+        let of = |id| state.members.iter().find(|member| member.id == id);
+        let scores = self.choice.scores.iter().map(|score| {
+            let url = of(score.id).map_or("", |member| &member.engine.url);
+            let (blocks, running) = (score.new_blocks, score.running);
+            format!(
+                "{url} new={blocks} running={running} score={:.2}",
+                score.score
+            )
+        });
+        scores.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The first token came.
+    pub fn began(&mut self) {
+        self.begun = true;
+        let mut state = self.pool.state.lock();
+        state
+            .placement
+            .begun(self.choice.id, self.choice.new_blocks);
+    }
+
+    /// Ends it; without, nothing is said about the engine.
+    pub fn end(mut self, ending: Ending) {
+        self.ending = ending;
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        let unbegun = if self.begun {
+            0
+        } else {
+            self.choice.new_blocks
+        };
+        let change = self.pool.state.lock().placement.ended(
+            self.choice.id,
+            unbegun,
+            self.ending,
+            Instant::now(),
+        );
+        let outcome = match self.ending {
+            Ending::Well => "well",
+            Ending::Failed(_) => "failed",
+            Ending::Busy(_) => "busy",
+            Ending::Unknown => "abandoned",
+        };
+        metrics::counter!("inference_routing_attempts", "model" => self.pool.model.clone(),
+            "engine" => self.engine.url.clone(), "outcome" => outcome)
+        .increment(1);
+        self.pool.tell(change, &self.engine);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How long an engine that says only that it is busy is left alone, and at most.
+pub const BUSY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-    fn pool(count: usize) -> Pool {
-        let engine = |n| Arc::new(Engine::new(&format!("http://e{n}/"), None, 2));
-        Pool::new((0..count).map(engine).collect())
+/// Shows how an engine stands.
+pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
+    let gauges = [
+        ("inference_routing_engine_well", state == SlotState::Active),
+        (
+            "inference_routing_engine_draining",
+            state == SlotState::Draining,
+        ),
+    ];
+    for (name, is) in gauges {
+        metrics::gauge!(name, "model" => model.to_owned(), "engine" => url.to_owned()).set(if is {
+            1.0
+        } else {
+            0.0
+        });
     }
+    metrics::gauge!("inference_routing_engine_running",
+        "model" => model.to_owned(), "engine" => url.to_owned())
+    .set(f64::from(running));
+}
 
-    #[test]
-    fn the_least_loaded_engine_is_next_and_equals_take_turns() {
-        let pool = pool(3);
-        let busy: Vec<_> = (0..3).map(|_| pool.pick(&[]).unwrap()).collect();
-        let mut urls: Vec<_> = busy.iter().map(|b| b.engine().url.clone()).collect();
-        urls.sort();
-        assert_eq!(urls, ["http://e0", "http://e1", "http://e2"]);
-        let free = busy[1].engine().clone();
-        drop(busy.into_iter().nth(1));
-        assert!(Arc::ptr_eq(pool.pick(&[]).unwrap().engine(), &free) || free.is_well());
-    }
-
-    #[test]
-    fn an_engine_that_failed_is_left_out_until_it_is_well_again() {
-        let pool = pool(2);
-        let ill = pool.engines()[0].clone();
-        let now = Instant::now();
-        ill.failed(false, now);
-        assert!(ill.is_well());
-        ill.failed(false, now);
-        assert!(!ill.is_well() && !ill.is_to_be_probed(now));
-        for _ in 0..4 {
-            assert!(Arc::ptr_eq(
-                pool.pick(&[]).unwrap().engine(),
-                &pool.engines()[1]
-            ));
-        }
-        let later = now + BACKOFF.0;
-        assert!(ill.is_to_be_probed(later));
-        ill.failed(false, later);
-        assert!(!ill.is_to_be_probed(later + BACKOFF.0));
-        ill.succeeded();
-        assert!(ill.is_well());
-        assert!(pool.pick(pool.engines()).is_none());
-    }
+fn forget_gauges(model: &str, url: &str) {
+    tracing::info!(model, engine.url = url, "an engine left");
+    show_gauges(model, url, SlotState::Draining, 0);
 }

@@ -1,4 +1,4 @@
-//! Asks engines how they are.
+//! Asks engines how they are, and shows how each stands.
 
 use std::{
     sync::Arc,
@@ -9,12 +9,26 @@ use futures::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{client::EngineClient, pool::Engine};
+use super::{
+    client::EngineClient,
+    pool::{Pool, show_gauges},
+};
 
-/// Asks each engine, at its path, each `every` until `stop`.
+/// A pool whose engines are asked.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// The model.
+    pub model: String,
+    /// Its engines.
+    pub pool: Arc<Pool>,
+    /// Where a `GET` says that one is well.
+    pub path: String,
+}
+
+/// Asks each engine of each pool each `every` until `stop`.
 pub async fn probe(
     client: EngineClient,
-    engines: Vec<(Arc<Engine>, String)>,
+    pools: Vec<Probed>,
     every: Duration,
     stop: CancellationToken,
 ) {
@@ -25,29 +39,18 @@ pub async fn probe(
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let now = Instant::now();
-        let due = engines
-            .iter()
-            .filter(|(engine, _)| engine.is_to_be_probed(now));
-        join_all(due.map(|(engine, path)| probe_one(&client, engine, path))).await;
+        join_all(pools.iter().map(|probed| probed.once(&client))).await;
     }
 }
 
-async fn probe_one(client: &EngineClient, engine: &Engine, path: &str) {
-    let was_well = engine.is_well();
-    if client.is_well(engine, path).await {
-        engine.succeeded();
-    } else {
-        engine.failed(false, Instant::now());
-    }
-    let is_well = engine.is_well();
-    metrics::gauge!("inference_routing_engine_well", "engine" => engine.url.clone())
-        .set(if is_well { 1.0 } else { 0.0 });
-    if was_well != is_well {
-        tracing::info!(
-            engine.url,
-            engine.well = is_well,
-            "an engine changed its health"
-        );
+impl Probed {
+    async fn once(&self, client: &EngineClient) {
+        let engines = self.pool.engines();
+        let asked = engines.iter().map(|(id, engine, state, running)| async {
+            show_gauges(&self.model, &engine.url, *state, *running);
+            let well = client.is_well(engine, &self.path).await;
+            self.pool.asked(*id, engine, well, Instant::now());
+        });
+        join_all(asked).await;
     }
 }

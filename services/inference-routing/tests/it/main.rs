@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod answers;
+mod bad_engines;
 mod credit;
 mod ends;
 mod engines;

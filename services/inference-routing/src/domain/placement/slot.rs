@@ -1,0 +1,130 @@
+//! What is known of one replica.
+
+use std::time::{Duration, Instant};
+
+use super::prefix_cache::PrefixCache;
+use crate::domain::breaker::Breaker;
+
+/// How fast the calls that a replica got are forgotten: the time constant.
+const RECENT: f64 = 120.0;
+/// What running calls, and waiting work, weigh beside the calls that a replica got.
+const RUNNING_WEIGHT: f64 = 0.35;
+const WAITING_WEIGHT: f64 = 0.1;
+/// What a fresh replica gets of its share at first.
+const FIRST_SHARE: f64 = 0.1;
+
+/// A replica of a pool; no two of one pool ever have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub(super) u32);
+
+/// What a replica is to new calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// It gets calls.
+    Active,
+    /// It gets no more calls; those that it runs may end.
+    Draining,
+    /// It failed: it gets none but those on trial.
+    Ejected,
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub id: SlotId,
+    pub running: u32,
+    /// The calls that it got, each counting less as it ages, and when that was counted.
+    recent: (f64, Instant),
+    /// New blocks of the calls that have no first token yet.
+    pub waiting: u64,
+    pub cache: PrefixCache,
+    pub breaker: Breaker,
+    pub draining: bool,
+    pub busy_until: Option<Instant>,
+    /// Times in a row that it said it is not well.
+    pub ill_for: u32,
+    /// Since when it is to be gone easy on.
+    pub fresh_since: Option<Instant>,
+}
+
+impl Slot {
+    pub fn new(id: SlotId, blocks: usize, fresh_since: Option<Instant>, now: Instant) -> Self {
+        Self {
+            id,
+            running: 0,
+            recent: (0.0, now),
+            waiting: 0,
+            cache: PrefixCache::new(blocks),
+            breaker: Breaker::default(),
+            draining: false,
+            busy_until: None,
+            ill_for: 0,
+            fresh_since,
+        }
+    }
+
+    pub const fn state(&self) -> SlotState {
+        if self.draining {
+            SlotState::Draining
+        } else if self.breaker.is_ejected() {
+            SlotState::Ejected
+        } else {
+            SlotState::Active
+        }
+    }
+
+    pub fn is_busy(&self, now: Instant) -> bool {
+        self.busy_until.is_some_and(|until| until > now)
+    }
+
+    /// The calls that it got lately.
+    fn recent(&self, now: Instant) -> f64 {
+        let (count, at) = self.recent;
+        count * (-now.saturating_duration_since(at).as_secs_f64() / RECENT).exp()
+    }
+
+    /// It gets a call.
+    pub fn count_recent(&mut self, now: Instant) {
+        self.recent = (self.recent(now) + 1.0, now);
+    }
+
+    /// What it gets of its share: less while it is fresh, 1 from then on.
+    pub fn share(&self, now: Instant, slow_start: Duration) -> f64 {
+        let Some(since) = self.fresh_since else {
+            return 1.0;
+        };
+        let age = now.saturating_duration_since(since).as_secs_f64();
+        (age / slow_start.as_secs_f64().max(f64::MIN_POSITIVE)).clamp(FIRST_SHARE, 1.0)
+    }
+}
+
+/// What the replicas of a pool have on average.
+pub(super) struct Mean {
+    recent: f64,
+    running: f64,
+    waiting: f64,
+}
+
+impl Mean {
+    pub fn of<'a>(slots: impl Iterator<Item = &'a Slot>, now: Instant) -> Self {
+        let (mut recent, mut running, mut waiting, mut count) = (0.0, 0.0, 0.0, 0.0_f64);
+        for slot in slots {
+            recent += slot.recent(now);
+            running += f64::from(slot.running);
+            waiting += slot.waiting as f64;
+            count += 1.0;
+        }
+        let count = count.max(1.0);
+        Self {
+            recent: recent / count,
+            running: running / count,
+            waiting: waiting / count,
+        }
+    }
+
+    /// How busy one is in comparison, were it to do so much anew; some 1.45 is as busy as all.
+    pub fn load(&self, slot: &Slot, anew: f64, now: Instant) -> f64 {
+        (slot.recent(now) + 1.0) / (self.recent + 1.0)
+            + RUNNING_WEIGHT * (f64::from(slot.running) + 1.0) / (self.running + 1.0)
+            + WAITING_WEIGHT * (slot.waiting as f64 + anew) / (self.waiting + anew)
+    }
+}

@@ -1,0 +1,238 @@
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha20Rng;
+
+use super::*;
+
+const LIMITS: PlacementLimits = PlacementLimits {
+    breaker: BreakerLimits {
+        failures: 3,
+        transport_failures: 5,
+        first_backoff: Duration::from_secs(1),
+        longest_backoff: Duration::from_secs(30),
+    },
+    slow_start: Duration::from_secs(30),
+    blocks: 10_000,
+};
+
+struct World {
+    placement: Placement,
+    chance: ChaCha20Rng,
+    now: Instant,
+}
+
+fn world(policy: Policy, replicas: usize, seed: u64) -> World {
+    let now = Instant::now();
+    let mut placement = Placement::new(policy, LIMITS, seed);
+    for _ in 0..replicas {
+        placement.add(now);
+    }
+    // The slow start of the second and later ones is over.
+    let (chance, now) = (ChaCha20Rng::seed_from_u64(seed), now + LIMITS.slow_start);
+    World {
+        placement,
+        chance,
+        now,
+    }
+}
+
+impl World {
+    fn prompt(&mut self, blocks: usize) -> Prompt {
+        Prompt::from_blocks((0..blocks).map(|_| self.chance.random()).collect())
+    }
+
+    fn choose(&mut self, prompt: &Prompt) -> SlotId {
+        self.placement.choose(prompt, &[], self.now).unwrap().id
+    }
+
+    fn end(&mut self, id: SlotId, ending: Ending) -> Change {
+        self.placement.ended(id, 0, ending, self.now)
+    }
+}
+
+fn longer(prompt: &Prompt, by: &Prompt) -> Prompt {
+    Prompt::from_blocks([prompt.blocks(), by.blocks()].concat())
+}
+
+#[test]
+fn a_conversation_stays_where_it_began() {
+    for seed in 0..30 {
+        let mut world = world(Policy::PrefixAware, 8, seed);
+        let mut conversations: Vec<(Prompt, SlotId)> = Vec::new();
+        for _ in 0..100 {
+            let prompt = world.prompt(20);
+            let id = world.choose(&prompt);
+            world.end(id, Ending::Well);
+            conversations.push((prompt, id));
+            world.now += Duration::from_millis(50);
+        }
+        for (prompt, id) in conversations {
+            let more = world.prompt(2);
+            let again = world.choose(&longer(&prompt, &more));
+            world.end(again, Ending::Well);
+            assert_eq!(again, id, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn calls_that_share_only_their_first_block_are_spread() {
+    for (seed, policy) in (0..30).flat_map(|seed| {
+        [Policy::PrefixAware, Policy::LeastOfTwo, Policy::RoundRobin].map(|p| (seed, p))
+    }) {
+        let mut world = world(policy, 8, seed);
+        let first = world.prompt(1);
+        let mut counts = std::collections::HashMap::<SlotId, u32>::new();
+        for _ in 0..800 {
+            let rest = world.prompt(12);
+            let id = world.choose(&longer(&first, &rest));
+            *counts.entry(id).or_default() += 1;
+            world.now += Duration::from_millis(20);
+        }
+        let most = counts.values().max().unwrap();
+        assert!(counts.len() == 8 && *most <= 130, "seed {seed}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_replica_that_left_is_never_chosen_and_what_is_known_is_bounded() {
+    for seed in 0..20 {
+        let mut world = world(Policy::PrefixAware, 4, seed);
+        let mut gone = Vec::new();
+        for step in 0..500 {
+            if step % 50 == 25 {
+                let ids: Vec<_> = world.placement.states().map(|(id, ..)| id).collect();
+                let id = ids[world.chance.random_range(0..ids.len())];
+                if world.chance.random() {
+                    world.placement.remove(id);
+                } else {
+                    world.placement.drain(id, true);
+                }
+                gone.push(id);
+                world.placement.add(world.now);
+            }
+            let prompt = world.prompt(40);
+            let id = world.choose(&prompt);
+            assert!(!gone.contains(&id), "seed {seed}");
+            if world.chance.random() {
+                world.end(id, Ending::Well);
+            }
+            world.now += Duration::from_millis(world.chance.random_range(0..500));
+        }
+        for slot in &world.placement.slots {
+            assert!(slot.cache.len() <= LIMITS.blocks);
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_hangs_gets_few_calls_though_it_never_fails() {
+    for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
+        let mut world = world(policy, 3, 1);
+        let hung = SlotId(1);
+        let mut given = 0;
+        for _ in 0..600 {
+            let prompt = world.prompt(4);
+            let choice = world.placement.choose(&prompt, &[], world.now).unwrap();
+            if choice.id == hung {
+                given += 1;
+            } else {
+                world.placement.begun(choice.id, choice.new_blocks);
+                world.end(choice.id, Ending::Well);
+            }
+            world.now += Duration::from_millis(20);
+        }
+        assert!(given < 60, "{policy:?}: {given} of 600");
+    }
+}
+
+#[test]
+fn all_but_the_last_are_left_out_and_one_call_on_trial_brings_each_back() {
+    for seed in 0..30 {
+        let mut world = world(Policy::PrefixAware, 3, seed);
+        let prompt = world.prompt(3);
+        for _ in 0..100 {
+            let id = world.choose(&prompt);
+            world.end(id, Ending::Failed(Failure::Status));
+            world.now += Duration::from_millis(5);
+        }
+        let active = |placement: &Placement| {
+            let states = placement.states();
+            states
+                .filter(|(_, state, _)| *state == SlotState::Active)
+                .count()
+        };
+        assert_eq!(active(&world.placement), 1);
+        world.now += LIMITS.breaker.longest_backoff;
+        let trials: Vec<_> = (0..3)
+            .map(|_| world.placement.choose(&prompt, &[], world.now).unwrap())
+            .collect();
+        assert_eq!(trials.iter().filter(|choice| choice.on_trial).count(), 2);
+        for trial in trials {
+            let change = world.end(trial.id, Ending::Well);
+            assert_eq!(change == Change::Trusted, trial.on_trial);
+        }
+        assert_eq!(active(&world.placement), 3);
+    }
+}
+
+#[test]
+fn a_replica_that_asks_to_be_left_alone_is_and_says_for_how_long() {
+    let mut world = world(Policy::PrefixAware, 2, 5);
+    let prompt = world.prompt(3);
+    let first = world.choose(&prompt);
+    world.end(first, Ending::Busy(Duration::from_secs(2)));
+    for _ in 0..5 {
+        let id = world.choose(&prompt);
+        assert_ne!(id, first);
+        world.end(id, Ending::Well);
+    }
+    let second = world.choose(&prompt);
+    world.end(second, Ending::Busy(Duration::from_secs(9)));
+    let nobody = world.placement.choose(&prompt, &[], world.now).unwrap_err();
+    assert_eq!(nobody.retry_after, Some(Duration::from_secs(2)));
+    world.now += Duration::from_secs(2);
+    assert_eq!(world.choose(&prompt), first);
+}
+
+#[test]
+fn a_fresh_replica_begins_slowly() {
+    for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
+        let mut world = world(policy, 3, 7);
+        let fresh = world.placement.add(world.now);
+        let mut running = std::collections::VecDeque::new();
+        let mut given = 0;
+        for _ in 0..100 {
+            let prompt = world.prompt(4);
+            let id = world.choose(&prompt);
+            given += u32::from(id == fresh);
+            running.push_back(id);
+            if running.len() > 40 {
+                let done = running.pop_front().unwrap();
+                world.end(done, Ending::Well);
+            }
+            world.now += Duration::from_millis(20);
+        }
+        assert!((1..=20).contains(&given), "{policy:?}: {given} of 100");
+    }
+}
+
+#[test]
+fn further_attempts_need_a_budget_and_another_replica() {
+    let mut world = world(Policy::PrefixAware, 2, 3);
+    let prompt = world.prompt(1);
+    let (mut calls, mut attempts) = (0, 0);
+    for _ in 0..1000 {
+        let mut tried = Vec::new();
+        calls += 1;
+        while let Ok(choice) = world.placement.choose(&prompt, &tried, world.now) {
+            assert!(!tried.contains(&choice.id));
+            attempts += 1;
+            tried.push(choice.id);
+            world.end(choice.id, Ending::Unknown);
+        }
+    }
+    assert!(
+        attempts > calls && attempts <= calls * 6 / 5,
+        "{attempts} of {calls}"
+    );
+}

@@ -1,0 +1,256 @@
+//! One of three engines goes wrong under load; clients see nothing of it before their first token.
+
+mod engine;
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use serde_json::json;
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+use crate::world::{World, chat, config};
+use engine::{BadEngine, Fault};
+
+const WORKERS: usize = 12;
+
+/// What clients saw.
+#[derive(Debug, Default)]
+struct Seen {
+    calls: AtomicU32,
+    refused: AtomicU32,
+    cut: AtomicU32,
+}
+
+struct Trial {
+    world: World,
+    engines: Vec<BadEngine>,
+}
+
+impl Trial {
+    async fn start(pool: PgPool) -> Self {
+        let mut engines = Vec::new();
+        for _ in 0..3 {
+            engines.push(BadEngine::start().await);
+        }
+        let urls: Vec<_> = engines.iter().map(|engine| engine.url.as_str()).collect();
+        let addresses = config(&urls).models.remove(0).engines;
+        let world = World::with(pool, |sections| {
+            sections.models[0].engines = addresses;
+            sections.engines.probe_every = Duration::from_millis(200);
+            sections.engines.probe_timeout = Duration::from_millis(200);
+            sections.engines.first_token_timeout = Duration::from_millis(800);
+            sections.engines.first_backoff = Duration::from_millis(300);
+            sections.engines.slow_start = Duration::from_secs(1);
+        })
+        .await;
+        Self { world, engines }
+    }
+
+    /// Calls for so long, from as many clients as there are workers.
+    async fn load(&self, long: Duration) -> Seen {
+        let (seen, end) = (Seen::default(), Instant::now() + long);
+        let workers = (0..WORKERS).map(|_| async {
+            while Instant::now() < end {
+                seen.calls.fetch_add(1, Ordering::Relaxed);
+                match self.world.call(&chat(true, json!({}))).await {
+                    Err(error) => {
+                        eprintln!("{error:?}");
+                        seen.refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(got) if got.error.is_some() => {
+                        seen.cut.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(_) => {}
+                }
+            }
+        });
+        join_all(workers).await;
+        seen
+    }
+
+    /// Load with the fault, then until the engine is used again; answers what was seen with it and
+    /// the calls that still reached the engine in its second half.
+    async fn run(&self, fault: Fault) -> (Seen, u64) {
+        self.load(Duration::from_millis(300)).await;
+        let bad = &self.engines[0];
+        bad.set(fault).await;
+        let first = self.load(Duration::from_millis(1500)).await;
+        let before = bad.calls();
+        let second = self.load(Duration::from_millis(1500)).await;
+        let later = bad.calls() - before;
+        for (into, from) in [
+            (&first.calls, &second.calls),
+            (&first.refused, &second.refused),
+            (&first.cut, &second.cut),
+        ] {
+            into.fetch_add(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        bad.set(Fault::Nothing).await;
+        let (healed, calls) = (Instant::now(), bad.calls());
+        while bad.calls() < calls + 20 {
+            assert!(
+                healed.elapsed() < Duration::from_secs(20),
+                "{fault:?}: it is not trusted again"
+            );
+            self.load(Duration::from_millis(100)).await;
+        }
+        println!(
+            "{fault:?}: {first:?}, {later} calls reached it in the second half, used again after {:?}",
+            healed.elapsed()
+        );
+        (first, later)
+    }
+}
+
+fn at_most_one_in_a_thousand(seen: &Seen) {
+    let (calls, refused) = (
+        seen.calls.load(Ordering::Relaxed),
+        seen.refused.load(Ordering::Relaxed),
+    );
+    assert!(calls > 100 && refused * 1000 <= calls, "{seen:?}");
+}
+
+#[sqlx::test]
+async fn an_engine_that_refuses_connections_costs_no_client_anything(pool: PgPool) {
+    let (seen, _) = Trial::start(pool).await.run(Fault::Refuses).await;
+    at_most_one_in_a_thousand(&seen);
+}
+
+#[sqlx::test]
+async fn a_blackholed_engine_costs_no_client_its_answer(pool: PgPool) {
+    let (seen, later) = Trial::start(pool).await.run(Fault::Blackholed).await;
+    at_most_one_in_a_thousand(&seen);
+    assert!(later <= 3, "{later} calls were sent into the hole");
+}
+
+#[sqlx::test]
+async fn an_engine_that_is_ten_times_slower_costs_no_client_its_answer(pool: PgPool) {
+    let (seen, later) = Trial::start(pool).await.run(Fault::TenTimesSlower).await;
+    at_most_one_in_a_thousand(&seen);
+    let calls = u64::from(seen.calls.load(Ordering::Relaxed));
+    assert!(later * 5 < calls, "{later} of {calls} went to the slow one");
+}
+
+#[sqlx::test]
+async fn an_engine_that_fails_half_of_its_calls_costs_no_client_anything(pool: PgPool) {
+    let (seen, _) = Trial::start(pool).await.run(Fault::HalfErrors).await;
+    at_most_one_in_a_thousand(&seen);
+}
+
+#[sqlx::test]
+async fn an_engine_that_cuts_its_streams_is_left_out(pool: PgPool) {
+    let (seen, later) = Trial::start(pool).await.run(Fault::CutsStreams).await;
+    at_most_one_in_a_thousand(&seen);
+    // Those that had begun when it was found out, and those on trial.
+    assert!(later <= 5, "{later} calls were sent to it");
+    assert!(seen.cut.load(Ordering::Relaxed) <= 30, "{seen:?}");
+}
+
+#[sqlx::test]
+async fn an_engine_that_sends_nonsense_costs_no_client_anything(pool: PgPool) {
+    let (seen, _) = Trial::start(pool).await.run(Fault::Garbage).await;
+    at_most_one_in_a_thousand(&seen);
+    assert_eq!(seen.cut.load(Ordering::Relaxed), 0);
+}
+
+#[sqlx::test]
+async fn an_engine_that_sends_no_usage_is_used_on(pool: PgPool) {
+    let (seen, later) = Trial::start(pool).await.run(Fault::NoUsage).await;
+    at_most_one_in_a_thousand(&seen);
+    assert!(later > 10);
+}
+
+#[sqlx::test]
+async fn a_busy_engine_is_left_alone_as_long_as_it_wants(pool: PgPool) {
+    let (seen, later) = Trial::start(pool).await.run(Fault::Busy).await;
+    at_most_one_in_a_thousand(&seen);
+    // It said one second: of a second and a half it saw the calls of two moments.
+    assert!(later <= 2 * WORKERS as u64, "{later}");
+}
+
+#[sqlx::test]
+async fn in_a_storm_attempts_are_at_most_a_fifth_more_than_calls(pool: PgPool) {
+    let trial = Trial::start(pool.clone()).await;
+    trial.load(Duration::from_millis(500)).await;
+    for engine in &trial.engines {
+        engine.set(Fault::Refuses).await;
+    }
+    let storm = trial.load(Duration::from_secs(3)).await;
+    let calls = storm.calls.load(Ordering::Relaxed);
+    crate::world::wait_for("the final rows", async || {
+        refused(&pool).await.0 == i64::from(storm.refused.load(Ordering::Relaxed))
+    })
+    .await;
+    let (rows, attempts) = refused(&pool).await;
+    println!("storm: {calls} calls, {rows} of them unanswered with {attempts} attempts");
+    assert!(
+        calls > 200 && attempts * 5 <= rows * 6,
+        "{attempts} of {rows}"
+    );
+    for engine in &trial.engines {
+        engine.set(Fault::Nothing).await;
+    }
+    let begin = Instant::now();
+    while trial.world.call(&chat(true, json!({}))).await.is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "no way back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Calls that no engine answered, and their attempts.
+async fn refused(pool: &PgPool) -> (i64, i64) {
+    sqlx::query_as(
+        "select count(*), coalesce(sum(attempts), 0)::bigint from calls where outcome = 3",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test]
+async fn engines_join_and_leave_while_calls_run(pool: PgPool) {
+    let (old, new) = (BadEngine::start().await, BadEngine::start().await);
+    let file = std::env::temp_dir().join(format!("engines-{}", crate::world::id::<()>()));
+    std::fs::write(&file, &old.url).unwrap();
+    let source = format!("file:{}", file.display());
+    let world = World::with(pool, |sections| {
+        sections.models[0].engines.truncate(1);
+        sections.models[0].engines[0].url = source;
+        sections.engines.discover_every = Duration::from_millis(50);
+        sections.engines.slow_start = Duration::from_millis(100);
+    })
+    .await;
+    let call = async || {
+        world
+            .call(&chat(true, json!({})))
+            .await
+            .map(|got| got.error)
+    };
+    crate::world::wait_for("the first engine", async || call().await.is_ok()).await;
+    std::fs::write(&file, format!("{} draining\n{}", old.url, new.url)).unwrap();
+    crate::world::wait_for("the second engine", async || {
+        assert!(matches!(call().await, Ok(None)));
+        new.calls() > 0
+    })
+    .await;
+    let before = old.calls();
+    for _ in 0..50 {
+        assert!(matches!(call().await, Ok(None)));
+    }
+    assert_eq!(old.calls(), before, "it is draining");
+    std::fs::write(&file, &old.url).unwrap();
+    crate::world::wait_for("the first engine to come back", async || {
+        assert!(matches!(call().await, Ok(None)));
+        old.calls() > before
+    })
+    .await;
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        matches!(call().await, Ok(None)),
+        "a lost file changes nothing"
+    );
+}

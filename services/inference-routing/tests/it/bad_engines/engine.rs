@@ -1,0 +1,143 @@
+//! An engine that goes wrong in one of the ways in which engines do.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use parking_lot::Mutex;
+use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Nothing,
+    /// Nothing listens.
+    Refuses,
+    /// Bytes go in, none come out.
+    Blackholed,
+    TenTimesSlower,
+    HalfErrors,
+    CutsStreams,
+    /// Frames that are no JSON, after one that is right and has no token.
+    Garbage,
+    NoUsage,
+    Busy,
+}
+
+/// How long an answer takes at least.
+const PACE: Duration = Duration::from_millis(5);
+
+pub struct BadEngine {
+    pub url: String,
+    address: SocketAddr,
+    state: Arc<EngineState>,
+    server: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct EngineState {
+    fault: Mutex<Fault>,
+    calls: AtomicU64,
+}
+
+impl BadEngine {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(EngineState {
+            fault: Mutex::new(Fault::Nothing),
+            calls: AtomicU64::new(0),
+        });
+        let server = Mutex::new(Some(serve(listener, state.clone())));
+        Self {
+            url: format!("http://{address}"),
+            address,
+            state,
+            server,
+        }
+    }
+
+    /// Goes wrong from now on.
+    pub async fn set(&self, fault: Fault) {
+        *self.state.fault.lock() = fault;
+        let server = self.server.lock().take();
+        match (server, fault) {
+            (Some(server), Fault::Refuses) => server.abort(),
+            (None, fault) if fault != Fault::Refuses => {
+                let listener = TcpListener::bind(self.address).await.unwrap();
+                *self.server.lock() = Some(serve(listener, self.state.clone()));
+            }
+            (server, _) => *self.server.lock() = server,
+        }
+    }
+
+    /// Calls that reached it.
+    pub fn calls(&self) -> u64 {
+        self.state.calls.load(Ordering::Relaxed)
+    }
+}
+
+fn serve(listener: TcpListener, state: Arc<EngineState>) -> JoinHandle<()> {
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/v1/chat/completions", post(complete))
+        .with_state(state);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })
+}
+
+async fn health(State(engine): State<Arc<EngineState>>) {
+    let fault = *engine.fault.lock();
+    if fault == Fault::Blackholed {
+        sleep(Duration::from_secs(3600)).await;
+    }
+}
+
+async fn complete(State(engine): State<Arc<EngineState>>, _: Bytes) -> Response {
+    let call = engine.calls.fetch_add(1, Ordering::Relaxed);
+    let fault = *engine.fault.lock();
+    match fault {
+        Fault::Blackholed => sleep(Duration::from_secs(3600)).await,
+        Fault::TenTimesSlower => sleep(PACE * 10).await,
+        _ => sleep(PACE).await,
+    }
+    match fault {
+        Fault::HalfErrors if call.is_multiple_of(2) => {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        Fault::Busy => {
+            return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response();
+        }
+        _ => {}
+    }
+    let chunk = |delta: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\
+             \"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let role = chunk(r#"{"role":"assistant","content":""}"#, "null");
+    let word = chunk(r#"{"content":"好"}"#, "null");
+    let body = match fault {
+        Fault::CutsStreams => role + &word,
+        Fault::Garbage => role + "data: \u{fffd}<html>\n\n",
+        _ => {
+            let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n";
+            let usage = if fault == Fault::NoUsage { "" } else { usage };
+            let last = chunk("{}", "\"stop\"");
+            [&role, &word, &word, &last, usage, "data: [DONE]\n\n"].concat()
+        }
+    };
+    Body::from(body).into_response()
+}
