@@ -4,7 +4,12 @@
 //! correctness fail `scripts/test`; figures of speed are printed.
 
 mod customers;
+mod forger;
 mod kill_each;
+mod money_callbacks;
+mod money_foreign_signatures;
+mod money_forgery;
+mod money_two_channels;
 mod one_trace;
 mod openai_clients;
 mod overhead;
@@ -78,6 +83,10 @@ impl Reading {
 pub fn all() -> Vec<Figure> {
     vec![
         kill_each::figure(),
+        money_callbacks::figure(),
+        money_foreign_signatures::figure(),
+        money_forgery::figure(),
+        money_two_channels::figure(),
         one_trace::figure(),
         openai_clients::figure(),
         overhead::figure(),

@@ -28,6 +28,7 @@ pub use description::{
 };
 pub use down::{down, wipe};
 pub use engine::Engine;
+pub(crate) use files::write_private;
 pub use layout::Layout;
 pub(crate) use process::as_owner;
 pub use process::{Process, ProcessError, ProcessSpec, StopSignal};
