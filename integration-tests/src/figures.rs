@@ -5,12 +5,17 @@
 
 mod cancel;
 mod customers;
+mod forger;
 mod kill_each;
+mod money_callbacks;
+mod money_foreign_signatures;
+mod money_forgery;
 mod money_idempotency;
 mod money_reconciliation;
 mod money_router;
 mod money_simulation;
 mod money_throughput;
+mod money_two_channels;
 mod money_usage;
 mod one_trace;
 mod openai_clients;
@@ -96,6 +101,10 @@ pub fn all() -> Vec<Figure> {
         money_simulation::simulation(),
         money_throughput::figure(),
         money_usage::figure(),
+        money_callbacks::figure(),
+        money_foreign_signatures::figure(),
+        money_forgery::figure(),
+        money_two_channels::figure(),
         one_trace::figure(),
         openai_clients::figure(),
         overhead::figure(),

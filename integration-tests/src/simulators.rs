@@ -5,14 +5,17 @@
 //! Each answers `GET /_truth`, `POST /_faults` (a list, see [`faults::Fault`]), `DELETE /_faults`.
 
 pub mod agency;
+pub mod alipay;
 pub mod engine;
 pub mod faults;
 pub mod sms;
 pub mod wechat_pay;
 
-use std::net::SocketAddr;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use axum::Router;
+use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 
 /// Serves a simulator until SIGTERM.
@@ -32,4 +35,13 @@ pub async fn serve(listen: SocketAddr, routes: Router) -> anyhow::Result<()> {
         })
         .await?;
     Ok(())
+}
+
+/// Keeps the last requests.
+fn remember(requests: &Mutex<VecDeque<Value>>, request: Value) {
+    let mut requests = requests.lock();
+    if requests.len() >= 64 {
+        requests.pop_front();
+    }
+    requests.push_back(request);
 }

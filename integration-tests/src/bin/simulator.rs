@@ -1,10 +1,10 @@
-//! A provider's other side: `simulator sms|wechat-pay|agency|engine --listen ADDRESS [--config FILE]`.
+//! A provider's other side: `simulator sms|wechat-pay|alipay|agency|engine --listen ADDRESS [--config FILE]`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use integration_tests::simulators::{agency, engine, serve, sms, wechat_pay};
+use integration_tests::simulators::{agency, alipay, engine, serve, sms, wechat_pay};
 use serde::de::DeserializeOwned;
 
 #[derive(Parser)]
@@ -23,6 +23,7 @@ struct Arguments {
 enum Kind {
     Sms,
     WechatPay,
+    Alipay,
     Agency,
     Engine,
 }
@@ -45,6 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let routes = match arguments.kind {
         Kind::Sms => sms::routes(arguments.config()?),
         Kind::WechatPay => wechat_pay::routes(arguments.config()?)?,
+        Kind::Alipay => alipay::routes(arguments.config()?)?,
         Kind::Agency => agency::routes(arguments.config()?),
         Kind::Engine => engine::routes(),
     };

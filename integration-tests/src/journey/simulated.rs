@@ -15,6 +15,7 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Simulated {
     sms: Api,
     pay: Api,
+    alipay: Api,
     agency: Api,
 }
 
@@ -26,6 +27,7 @@ impl Simulated {
         Self {
             sms: api("sms"),
             pay: api("wechat-pay"),
+            alipay: api("alipay"),
             agency: api("agency"),
         }
     }
@@ -83,6 +85,44 @@ impl Simulated {
             json!({}),
         )
         .await
+    }
+}
+
+impl Simulated {
+    /// The payer of an order pays at Alipay too.
+    ///
+    /// # Errors
+    /// When the simulator does not know the order.
+    pub async fn pay_at_alipay(&self, order_id: &str) -> Result<(), ApiError> {
+        let path = format!("_pay/{}", order_id.replace('-', ""));
+        post(&self.alipay, &path, json!({})).await
+    }
+
+    /// The payer pays at WeChat Pay in the moment in which the order is closed there.
+    ///
+    /// # Errors
+    /// When the simulator does not know the order.
+    pub async fn pay_closed(&self, order_id: &str) -> Result<(), ApiError> {
+        let path = format!("_pay/{}?closed=true", order_id.replace('-', ""));
+        post(&self.pay, &path, json!({})).await
+    }
+
+    /// What WeChat Pay and Alipay recorded of orders, trades and refunds.
+    ///
+    /// # Errors
+    /// When a simulator does not answer.
+    pub async fn payment_truth(&self) -> Result<(Value, Value), ApiError> {
+        let wechat = get(&self.pay, "_truth").await?;
+        Ok((wechat, get(&self.alipay, "_truth").await?))
+    }
+
+    /// Tells the payment providers what to do wrong; an empty list: nothing.
+    ///
+    /// # Errors
+    /// When a simulator does not answer.
+    pub async fn payment_faults(&self, faults: Value) -> Result<(), ApiError> {
+        post(&self.pay, "_faults", faults.clone()).await?;
+        post(&self.alipay, "_faults", faults).await
     }
 }
 

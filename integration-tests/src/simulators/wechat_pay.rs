@@ -1,11 +1,14 @@
-//! WeChat Pay API v3, native payment: prepay, query, close, certificates, and the notices that it
-//! sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays.
+//! WeChat Pay API v3: native, H5 and JSAPI prepay, query, close, refunds, certificates, and the
+//! notices that it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true`
+//! also when the order was closed in the same moment.
 
 mod notice;
+mod prepay;
+mod refunds;
 mod signature;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
     sync::Arc,
 };
@@ -23,7 +26,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::faults::{Faults, Kind};
+use super::{
+    faults::{Faults, Kind},
+    remember,
+};
 use signature::{Keys, sign_answer};
 
 /// The merchant, and the platform's keys.
@@ -59,6 +65,8 @@ struct Order {
     success_time: Option<DateTime<Utc>>,
     /// HTTP statuses that the merchant answered to notices; 0: no answer.
     notices: Vec<u16>,
+    /// How long each of those answers took, in microseconds.
+    notice_micros: Vec<u64>,
 }
 
 struct Pay {
@@ -67,6 +75,11 @@ struct Pay {
     faults: Faults,
     http: reqwest::Client,
     orders: Mutex<BTreeMap<String, Order>>,
+    refunds: Mutex<BTreeMap<String, refunds::Refund>>,
+    /// The last requests as they came, for others to verify.
+    requests: Mutex<VecDeque<Value>>,
+    /// Notices that are under way, at most eight.
+    sending: tokio::sync::Semaphore,
     refused: Mutex<u64>,
 }
 
@@ -84,15 +97,22 @@ pub fn routes(config: Config) -> anyhow::Result<Router> {
             .timeout(std::time::Duration::from_secs(5))
             .build()?,
         orders: Mutex::default(),
+        refunds: Mutex::default(),
+        requests: Mutex::default(),
+        sending: tokio::sync::Semaphore::new(8),
         refused: Mutex::default(),
     });
     Ok(Router::new()
-        .route("/v3/pay/transactions/native", post(prepay))
+        .route("/v3/pay/transactions/native", post(prepay::prepay))
+        .route("/v3/pay/transactions/h5", post(prepay::prepay))
+        .route("/v3/pay/transactions/jsapi", post(prepay::prepay))
         .route("/v3/pay/transactions/out-trade-no/{number}", get(query))
         .route(
             "/v3/pay/transactions/out-trade-no/{number}/close",
             post(close),
         )
+        .route("/v3/refund/domestic/refunds", post(refunds::refund))
+        .route("/v3/refund/domestic/refunds/{number}", get(refunds::query))
         .route("/v3/certificates", get(certificates))
         .route("/_pay/{number}", post(scan_and_pay))
         .route("/_truth", get(truth))
@@ -119,6 +139,15 @@ impl Pay {
             return Err(failure(StatusCode::INTERNAL_SERVER_ERROR, "SYSTEM_ERROR"));
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        remember(
+            &self.requests,
+            json!({
+                "method": method.as_str(),
+                "path": path,
+                "authorization": headers.get("authorization").and_then(|v| v.to_str().ok()),
+                "body": String::from_utf8_lossy(body),
+            }),
+        );
         if self
             .keys
             .verify_merchant(&self.config, method.as_str(), path, headers, body)
@@ -131,6 +160,8 @@ impl Pay {
     }
 
     async fn answer(&self, operation: &str, body: Option<&Value>) -> Response {
+        // It is done; who asked learns of it late.
+        self.faults.delay(&format!("{operation}_answer")).await;
         if self.faults.take(operation, Kind::Lose).is_some() {
             std::future::pending::<()>().await;
         }
@@ -152,67 +183,6 @@ impl Pay {
                        "currency": "CNY", "payer_currency": "CNY"},
         })
     }
-}
-
-#[derive(Deserialize)]
-struct Prepay {
-    appid: String,
-    mchid: String,
-    out_trade_no: String,
-    notify_url: String,
-    amount: PrepayAmount,
-}
-
-#[derive(Deserialize)]
-struct PrepayAmount {
-    total: i64,
-    currency: String,
-}
-
-async fn prepay(
-    State(pay): State<Arc<Pay>>,
-    method: Method,
-    uri: OriginalUri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if let Err(refused) = pay.enter("prepay", &method, &uri, &headers, &body).await {
-        return refused;
-    }
-    let Ok(wanted) = serde_json::from_slice::<Prepay>(&body) else {
-        return failure(StatusCode::BAD_REQUEST, "PARAM_ERROR");
-    };
-    let ours = wanted.mchid == pay.config.mchid && wanted.appid == pay.config.appid;
-    if !ours || wanted.amount.total <= 0 || wanted.amount.currency != "CNY" {
-        return failure(StatusCode::BAD_REQUEST, "PARAM_ERROR");
-    }
-    let code_url = format!("weixin://wxpay/bizpayurl?pr={}", &wanted.out_trade_no);
-    {
-        let mut orders = pay.orders.lock();
-        match orders.get(&wanted.out_trade_no) {
-            Some(order) if order.trade_state == "SUCCESS" => {
-                return failure(StatusCode::FORBIDDEN, "ORDERPAID");
-            }
-            Some(order) if order.trade_state == "CLOSED" => {
-                return failure(StatusCode::BAD_REQUEST, "ORDER_CLOSED");
-            }
-            Some(order) if order.total != wanted.amount.total => {
-                return failure(StatusCode::FORBIDDEN, "OUT_TRADE_NO_USED");
-            }
-            _ => {}
-        }
-        orders.entry(wanted.out_trade_no.clone()).or_insert(Order {
-            out_trade_no: wanted.out_trade_no,
-            total: wanted.amount.total,
-            notify_url: wanted.notify_url,
-            trade_state: "NOTPAY",
-            transaction_id: String::new(),
-            success_time: None,
-            notices: Vec::new(),
-        });
-    }
-    pay.answer("prepay", Some(&json!({"code_url": code_url})))
-        .await
 }
 
 async fn query(
@@ -285,14 +255,25 @@ async fn certificates(
     pay.answer("certificates", Some(&answer)).await
 }
 
+/// How the payer pays.
+#[derive(Deserialize)]
+struct Payer {
+    #[serde(default)]
+    closed: bool,
+}
+
 /// The payer scans the code and pays; the notice follows.
-async fn scan_and_pay(State(pay): State<Arc<Pay>>, Path(number): Path<String>) -> Response {
+async fn scan_and_pay(
+    State(pay): State<Arc<Pay>>,
+    Path(number): Path<String>,
+    Query(payer): Query<Payer>,
+) -> Response {
     let order = {
         let mut orders = pay.orders.lock();
         let Some(order) = orders.get_mut(&number) else {
             return failure(StatusCode::NOT_FOUND, "ORDER_NOT_EXIST");
         };
-        if order.trade_state == "CLOSED" {
+        if order.trade_state == "CLOSED" && !payer.closed {
             return failure(StatusCode::BAD_REQUEST, "ORDER_CLOSED");
         }
         if order.trade_state != "SUCCESS" {
@@ -309,5 +290,8 @@ async fn scan_and_pay(State(pay): State<Arc<Pay>>, Path(number): Path<String>) -
 
 async fn truth(State(pay): State<Arc<Pay>>) -> Json<Value> {
     let orders = pay.orders.lock().clone();
-    Json(json!({"orders": orders, "refused": *pay.refused.lock()}))
+    let refunds = pay.refunds.lock().clone();
+    let requests = pay.requests.lock().clone();
+    let refused = *pay.refused.lock();
+    Json(json!({"orders": orders, "refunds": refunds, "requests": requests, "refused": refused}))
 }

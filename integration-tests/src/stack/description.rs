@@ -33,7 +33,7 @@ pub struct Description {
     pub broker: Broker,
     /// The services by name.
     pub services: BTreeMap<String, ServiceAddresses>,
-    /// Base addresses of the simulators by name: `sms`, `wechat-pay`, `agency` and, where it
+    /// Base addresses of the simulators by name: `sms`, `wechat-pay`, `alipay`, `agency` and, where it
     /// runs, `engine`.
     pub simulators: BTreeMap<String, String>,
     /// The receiver of traces.

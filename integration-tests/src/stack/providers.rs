@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use super::{Description, Layout, files, secrets};
 
 /// Providers that every stack simulates.
-pub const PROVIDERS: [&str; 3] = ["sms", "wechat-pay", "agency"];
+pub const PROVIDERS: [&str; 4] = ["sms", "wechat-pay", "alipay", "agency"];
 
 const MCHID: &str = "1900000109";
 const APPID: &str = "wx8888888888888888";
+const ALIPAY_APP: &str = "2021000000000109";
+const ALIPAY_SELLER: &str = "2088000000000109";
 const AGENCY_APP: &str = "wanwu-local";
 
 /// The configuration of a simulator.
@@ -48,6 +50,7 @@ impl Provisioned {
 struct Signer {
     key_file: PathBuf,
     certificate_file: PathBuf,
+    public_key_file: PathBuf,
     serial: String,
 }
 
@@ -57,6 +60,8 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
     let secret = |name: &str| secrets::ensure_secret(&layout.folder("secrets").join(name));
     let merchant = signer(&folder, "merchant")?;
     let platform = signer(&folder, "platform")?;
+    let alipay_app = signer(&folder, "alipay-app")?;
+    let alipay = signer(&folder, "alipay")?;
     // 32 characters.
     let api_v3_key = secret("wechat-pay-api-v3")?[..32].to_owned();
     let (sms_id, sms_secret) = (secret("sms-id")?, secret("sms-secret")?);
@@ -86,6 +91,16 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
     )?;
     write_config(
         layout,
+        "alipay",
+        json!({
+            "app_id": ALIPAY_APP,
+            "seller_id": ALIPAY_SELLER,
+            "app_certificate_file": alipay_app.certificate_file,
+            "alipay_key_file": alipay.key_file,
+        }),
+    )?;
+    write_config(
+        layout,
         "agency",
         json!({"app_id": AGENCY_APP, "secret": agency_secret}),
     )?;
@@ -102,6 +117,13 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
             "platform_certificate_file": platform.certificate_file,
             "platform_serial": platform.serial,
             "notify_url": format!("{}/payments/wechat/callback", description.edge),
+        }, "alipay": {
+            "gateway_url": format!("{}/gateway.do", address("alipay")),
+            "app_id": ALIPAY_APP,
+            "seller_id": ALIPAY_SELLER,
+            "app_key_file": alipay_app.key_file,
+            "alipay_public_key_file": alipay.public_key_file,
+            "notify_url": format!("{}/payments/alipay/callback", description.edge),
         }}),
         verification: json!({"agency": {
             "base_url": address("agency"),
@@ -143,6 +165,11 @@ fn signer(folder: &Path, name: &str) -> anyhow::Result<Signer> {
         files::write_private(&key_file, key.serialize_pem().as_bytes())?;
         files::write_private(&certificate_file, certificate.pem().as_bytes())?;
     }
+    let public_key_file = folder.join(format!("{name}-public.pem"));
+    if !public_key_file.exists() {
+        let key = KeyPair::from_pem(&fs::read_to_string(&key_file)?)?;
+        files::write_private(&public_key_file, key.public_key_pem().as_bytes())?;
+    }
     let (_, pem) = x509_parser::pem::parse_x509_pem(&fs::read(&certificate_file)?)?;
     let serial = pem
         .parse_x509()?
@@ -153,6 +180,7 @@ fn signer(folder: &Path, name: &str) -> anyhow::Result<Signer> {
     Ok(Signer {
         key_file,
         certificate_file,
+        public_key_file,
         serial,
     })
 }
