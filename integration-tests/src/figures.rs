@@ -10,6 +10,9 @@ mod openai_clients;
 mod overhead;
 mod planted_values;
 mod revocation;
+mod routing_hit;
+mod routing_model;
+mod routing_replicas;
 
 use std::{future::Future, pin::Pin};
 
@@ -83,6 +86,8 @@ pub fn all() -> Vec<Figure> {
         overhead::figure(),
         planted_values::figure(),
         revocation::figure(),
+        routing_hit::figure(),
+        routing_replicas::figure(),
     ]
 }
 
