@@ -22,6 +22,9 @@ mod openai_clients;
 mod overhead;
 mod planted_values;
 mod revocation;
+mod routing_hit;
+mod routing_model;
+mod routing_replicas;
 mod skew;
 mod streaming;
 
@@ -112,6 +115,8 @@ pub fn all() -> Vec<Figure> {
         revocation::figure(),
         skew::figure(),
         streaming::figure(),
+        routing_hit::figure(),
+        routing_replicas::figure(),
     ]
 }
 

@@ -1,0 +1,70 @@
+//! How much of the prompts the engines find in their caches, by the real placement rules on
+//! modelled engines (see [`super::routing_model`]).
+
+use inference_routing::domain::placement::Policy;
+
+use super::{
+    Figure, Kind, Reading, Tier,
+    routing_model::{Way, replay, requests},
+};
+
+/// Blocks of an engine's cache, and the least share of blocks found there.
+const GOALS: [(usize, f64); 4] = [(1_000, 17.0), (3_000, 30.0), (10_000, 36.0), (30_000, 36.0)];
+
+/// The figure.
+pub(super) fn figure() -> Figure {
+    Figure {
+        name: "routing-hit",
+        claim: "share of prompt blocks that 8 modelled engines find in their caches, by cache size",
+        kind: Kind::Correctness,
+        measure: |_, tier| Box::pin(async move { measure(tier) }),
+    }
+}
+
+fn measure(tier: Tier) -> anyhow::Result<Reading> {
+    let (requests, real) = requests()?;
+    let policies: &[Policy] = match tier {
+        Tier::Quick => &[Policy::RoundRobin, Policy::PrefixAware],
+        Tier::Full => &[Policy::RoundRobin, Policy::LeastOfTwo, Policy::PrefixAware],
+    };
+    println!(
+        "  {} requests; engines are modelled, in virtual time",
+        requests.len()
+    );
+    println!("  blocks  policy        found  first token p50     p90  busiest  a choice takes");
+    let (mut found, mut holds) = (Vec::new(), true);
+    for (blocks, goal) in GOALS {
+        let mut in_turn = 0.0;
+        for policy in policies {
+            let replay = replay(&requests, blocks, *policy, 1, Way::InTurn);
+            println!(
+                "  {blocks:>6}  {:<12} {:>5.1} % {:>13.2?} {:>8.2?} {:>6.2} x {:>12.2?}",
+                format!("{policy:?}"),
+                replay.hit,
+                replay.first_token[0],
+                replay.first_token[1],
+                replay.spread,
+                replay.choice,
+            );
+            match policy {
+                Policy::RoundRobin => in_turn = replay.hit,
+                Policy::LeastOfTwo => {}
+                Policy::PrefixAware => {
+                    holds &= replay.hit >= if real { goal } else { 1.5 * in_turn };
+                    found.push(format!("{:.1}", replay.hit));
+                }
+            }
+        }
+    }
+    let goal = if real {
+        ">= 17 / 30 / 36 / 36 %"
+    } else {
+        ">= 1.5 times round robin's, load from a seed"
+    };
+    Ok(Reading {
+        figure: found.join(" / "),
+        unit: "% of blocks found at 1 K / 3 K / 10 K / 30 K, modelled engines".to_owned(),
+        goal: goal.to_owned(),
+        holds,
+    })
+}

@@ -1,0 +1,275 @@
+//! Engines and routers in virtual time, for figures about placement.
+//!
+//! The rules are inference-routing's own module; the engines are modelled here: each has a cache of so
+//! many 512-token blocks, the least recently used forgotten first, takes one prompt after the other at
+//! 8,000 new tokens a second, and needs 6 ms and 0.35 ms for each running call for a token. Nothing of
+//! the services runs; the way to engines adds nothing here.
+//!
+//! `WANWU_TRACE` names the trace: the Mooncake conversation (kvcache-ai/Mooncake, Apache-2.0), a
+//! line of JSON a request. Without one, load of the same shape is made from a seed.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use inference_routing::domain::{
+    breaker::BreakerLimits,
+    placement::{Choice, Ending, Placement, PlacementLimits, Policy, PrefixCache, Prompt, SlotId},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::Deserialize;
+
+const ENGINES: usize = 8;
+const BLOCK_TOKENS: u64 = 512;
+const PREFILL_TOKENS_A_SECOND: f64 = 8_000.0;
+const STEP: Duration = Duration::from_millis(6);
+const STEP_OF_EACH: Duration = Duration::from_micros(350);
+/// As inference-routing's defaults.
+const LIMITS: PlacementLimits = PlacementLimits {
+    breaker: BreakerLimits {
+        failures: 3,
+        transport_failures: 5,
+        first_backoff: Duration::from_secs(1),
+        longest_backoff: Duration::from_secs(30),
+    },
+    slow_start: Duration::from_secs(30),
+    blocks: 65_536,
+};
+
+/// Blocks that say where a prompt goes: its first 1,024 tokens.
+const BEGINNING: usize = 2;
+/// The most that a router gets of the mean.
+const BOUND: f64 = 1.25;
+/// How fast a router's calls are forgotten, in seconds.
+const RECENT: f64 = 60.0;
+
+/// How calls come to routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Each router in turn.
+    InTurn,
+    /// What begins alike goes to the same router, by rendezvous hashing with bounded load.
+    ByBeginning,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Request {
+    /// Milliseconds from the beginning.
+    timestamp: u64,
+    input_length: u64,
+    output_length: u64,
+    hash_ids: Vec<u64>,
+}
+
+/// What one replay showed.
+pub(super) struct Replay {
+    /// Blocks found, in per cent.
+    pub hit: f64,
+    /// Its median and its ninth decile.
+    pub first_token: [Duration; 2],
+    /// The calls of the busiest engine in comparison with the mean.
+    pub spread: f64,
+    /// What one choice took.
+    pub choice: Duration,
+}
+
+/// The load, and whether it is the trace.
+pub(super) fn requests() -> anyhow::Result<(Vec<Request>, bool)> {
+    let Some(path) = std::env::var_os("WANWU_TRACE") else {
+        println!("  WANWU_TRACE names no trace: load of the same shape, from a seed");
+        return Ok((conversations(), false));
+    };
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let requests: Result<_, _> = text.lines().map(serde_json::from_str).collect();
+    Ok((requests.context("the trace is not Mooncake's")?, true))
+}
+
+/// Conversations of some turns that all share their first block, as in the trace.
+fn conversations() -> Vec<Request> {
+    let mut chance = StdRng::seed_from_u64(20_240_601);
+    let mut open: Vec<Vec<u64>> = Vec::new();
+    let mut next = 1;
+    let mut requests = Vec::new();
+    for at in 0..12_000_u64 {
+        let again = !open.is_empty() && chance.random_bool(0.6);
+        let mut ids = match again {
+            true => open.swap_remove(chance.random_range(0..open.len())),
+            false => vec![0],
+        };
+        let most = if again { 8 } else { 40 };
+        for _ in 0..chance.random_range(2..most) {
+            ids.push(next);
+            next += 1;
+        }
+        requests.push(Request {
+            timestamp: at * 295,
+            input_length: ids.len() as u64 * BLOCK_TOKENS,
+            output_length: chance.random_range(20..700),
+            hash_ids: ids.clone(),
+        });
+        open.push(ids);
+        if open.len() > 400 {
+            open.swap_remove(0);
+        }
+    }
+    requests
+}
+
+/// An engine's model.
+struct Engine {
+    cache: PrefixCache,
+    /// When it has done the prompts that it has.
+    free_at: Duration,
+    running: u32,
+    calls: u32,
+}
+
+/// What happens next to a call: its first token, then its end.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Happening(Duration, usize, bool);
+
+/// A router replica's own view.
+struct Router {
+    placement: Placement,
+    ids: Vec<SlotId>,
+    recent: f64,
+}
+
+/// Plays the requests through so many routers to the engines, each with a cache of `blocks`.
+pub(super) fn replay(
+    requests: &[Request],
+    blocks: usize,
+    policy: Policy,
+    routers: usize,
+    way: Way,
+) -> Replay {
+    let begin = Instant::now();
+    // All replicas joined long before.
+    let from = begin + LIMITS.slow_start;
+    let mut routers: Vec<Router> = (0..routers)
+        .map(|n| router(policy, n as u64, begin))
+        .collect();
+    let mut engines: Vec<Engine> = (0..ENGINES).map(|_| Engine::new(blocks)).collect();
+    let mut running: Vec<(Choice, usize, usize)> = Vec::new();
+    let mut coming: BinaryHeap<Reverse<Happening>> = BinaryHeap::new();
+    let (mut hit, mut all, mut waits) = (0, 0, Vec::new());
+    let (mut choosing, mut before) = (Duration::ZERO, Duration::ZERO);
+    for (turn, request) in requests.iter().enumerate() {
+        let now = Duration::from_millis(request.timestamp);
+        while coming.peek().is_some_and(|Reverse(next)| next.0 <= now) {
+            let Some(Reverse(Happening(at, call, ends))) = coming.pop() else {
+                break;
+            };
+            let (choice, router, engine) = &running[call];
+            let placement = &mut routers[*router].placement;
+            if ends {
+                engines[*engine].running -= 1;
+                placement.ended(choice.id, 0, Ending::Well, from + at);
+            } else {
+                placement.begun(choice.id, choice.new_blocks);
+            }
+        }
+        let fade = (-(now - before).as_secs_f64() / RECENT).exp();
+        routers.iter_mut().for_each(|router| router.recent *= fade);
+        before = now;
+        let which = match way {
+            Way::InTurn => turn % routers.len(),
+            Way::ByBeginning => by_beginning(&routers, &request.hash_ids),
+        };
+        routers[which].recent += 1.0;
+        let hashes = request.hash_ids.iter().map(|id| mixed(*id)).collect();
+        let prompt = Prompt::from_blocks(hashes);
+        let asked = Instant::now();
+        let Ok(choice) = routers[which].placement.choose(&prompt, &[], from + now) else {
+            continue;
+        };
+        choosing += asked.elapsed();
+        let place = routers[which].ids.iter().position(|id| *id == choice.id);
+        let at = place.unwrap_or_default();
+        let (found, first, end) = engines[at].take(request, &prompt, now);
+        hit += found;
+        all += request.hash_ids.len() as u64;
+        waits.push(first - now);
+        coming.push(Reverse(Happening(first, running.len(), false)));
+        coming.push(Reverse(Happening(end, running.len(), true)));
+        running.push((choice, which, at));
+    }
+    waits.sort();
+    let most = engines.iter().map(|engine| engine.calls).max().unwrap_or(0);
+    Replay {
+        hit: 100.0 * hit as f64 / all as f64,
+        first_token: [waits[waits.len() / 2], waits[waits.len() * 9 / 10]],
+        spread: f64::from(most) * ENGINES as f64 / requests.len() as f64,
+        choice: choosing / requests.len() as u32,
+    }
+}
+
+fn router(policy: Policy, seed: u64, begin: Instant) -> Router {
+    let mut placement = Placement::new(policy, LIMITS, seed);
+    let ids = (0..ENGINES).map(|_| placement.add(begin)).collect();
+    Router {
+        placement,
+        ids,
+        recent: 0.0,
+    }
+}
+
+/// The first router in the order that the beginning gives which has not more than its bound.
+fn by_beginning(routers: &[Router], ids: &[u64]) -> usize {
+    let beginning = &ids[..ids.len().min(BEGINNING)];
+    let rank = |router: usize| {
+        let mut hasher = DefaultHasher::new();
+        (beginning, router).hash(&mut hasher);
+        Reverse(hasher.finish())
+    };
+    let all: f64 = routers.iter().map(|router| router.recent).sum();
+    let bound = (BOUND * (all + 1.0) / routers.len() as f64).max(1.0);
+    let mut order: Vec<usize> = (0..routers.len()).collect();
+    order.sort_by_key(|router| rank(*router));
+    let free = order.iter().find(|n| routers[**n].recent + 1.0 <= bound);
+    *free.unwrap_or(&order[0])
+}
+
+impl Engine {
+    fn new(blocks: usize) -> Self {
+        Self {
+            cache: PrefixCache::new(blocks),
+            free_at: Duration::ZERO,
+            running: 0,
+            calls: 0,
+        }
+    }
+
+    /// Takes a call; answers the blocks found, and when its first token comes and its last.
+    fn take(
+        &mut self,
+        request: &Request,
+        prompt: &Prompt,
+        now: Duration,
+    ) -> (u64, Duration, Duration) {
+        let found = self.cache.matched(prompt.blocks()) as u64;
+        self.cache.insert(prompt.blocks());
+        let anew = request
+            .input_length
+            .saturating_sub(found * BLOCK_TOKENS)
+            .max(1);
+        let work = Duration::from_secs_f64(anew as f64 / PREFILL_TOKENS_A_SECOND);
+        let first = self.free_at.max(now) + work;
+        self.free_at = first;
+        self.running += 1;
+        self.calls += 1;
+        let step = STEP + STEP_OF_EACH * self.running;
+        (found, first, first + step * request.output_length as u32)
+    }
+}
+
+/// The trace counts its blocks; ours are hashes.
+const fn mixed(id: u64) -> u64 {
+    let id = (id + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    id ^ (id >> 32)
+}
