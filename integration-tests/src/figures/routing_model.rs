@@ -6,7 +6,7 @@
 //! the services runs; the way to engines adds nothing here.
 //!
 //! `WANWU_TRACE` names the trace: the Mooncake conversation (kvcache-ai/Mooncake, Apache-2.0), a
-//! line of JSON a request. Without one, load of the same shape is made from a seed.
+//! line of JSON a request. Without one, load is made from a seed, which shares more than real load does.
 
 use std::{
     cmp::Reverse,
@@ -80,7 +80,7 @@ pub(super) struct Replay {
 /// The load, and whether it is the trace.
 pub(super) fn requests() -> anyhow::Result<(Vec<Request>, bool)> {
     let Some(path) = std::env::var_os("WANWU_TRACE") else {
-        println!("  WANWU_TRACE names no trace: load of the same shape, from a seed");
+        println!("  WANWU_TRACE names no trace: load from a seed, which shares more than real load");
         return Ok((conversations(), false));
     };
     let text = std::fs::read_to_string(&path)

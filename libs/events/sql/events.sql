@@ -22,6 +22,7 @@ create table inbox (
     applied_at timestamptz not null,
     constraint inbox_pkey primary key (queue, event_id)
 );
+create index inbox_applied_at_idx on inbox (applied_at);
 
 -- What could not be applied yet and is tried again.
 create table inbox_retries (

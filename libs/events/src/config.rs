@@ -4,6 +4,8 @@ use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Section `[broker]` of a service's configuration.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +24,10 @@ pub struct BrokerConfig {
     /// How many events of one queue are handled at the same time, 1 to 256. Each takes a database
     /// connection: keep it below the pool's size.
     pub workers: u16,
+    /// How long published events and the record of applied ones stay; a day at least. An event that
+    /// is delivered again after that would be applied again.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
 }
 
 /// The configuration of the broker cannot be used.
@@ -44,6 +50,9 @@ pub enum ConfigError {
     /// The number of workers is out of its range.
     #[error("broker.workers must be from 1 to 256")]
     Workers,
+    /// Events would be forgotten while they may still be delivered again.
+    #[error("broker.keep must be a day at least")]
+    Keep,
 }
 
 impl Default for BrokerConfig {
@@ -55,6 +64,7 @@ impl Default for BrokerConfig {
             queue_prefix: String::new(),
             queue_expires: None,
             workers: 8,
+            keep: DAY * 30,
         }
     }
 }
@@ -76,6 +86,9 @@ impl BrokerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         if !(1..=256).contains(&self.workers) {
             return Err(ConfigError::Workers);
+        }
+        if self.keep < DAY {
+            return Err(ConfigError::Keep);
         }
         self.authorities()?;
         self.uri().map(drop)
@@ -121,6 +134,9 @@ mod tests {
         let mut config = BrokerConfig::of("amqp://127.0.0.1");
         config.workers = 0;
         assert!(matches!(config.check(), Err(ConfigError::Workers)));
+        let mut config = BrokerConfig::of("amqp://127.0.0.1");
+        config.keep = DAY - Duration::from_secs(1);
+        assert!(matches!(config.check(), Err(ConfigError::Keep)));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::{
     apply::{Applier, Route},
     deliveries::Deliveries,
     handler::Decoding,
+    inbox,
+    prune::{BATCH, prune},
     retries, topology,
 };
 
@@ -97,7 +99,7 @@ impl Consumers {
             tracing::error!(event, "no handler for an event that the contract gives us");
         }
         let applier = Arc::new(self.applier);
-        let measuring = measure(applier.pool.clone(), stop.clone());
+        let measuring = measure(Arc::clone(&applier), self.config.keep, stop.clone());
         if applier.routes.is_empty() {
             return measuring.await;
         }
@@ -112,16 +114,20 @@ impl Consumers {
     }
 }
 
-async fn measure(pool: PgPool, stop: CancellationToken) {
+/// Counts the dead letters and forgets what was applied long ago.
+async fn measure(applier: Arc<Applier>, keep: Duration, stop: CancellationToken) {
+    let pool = &applier.pool;
     let mut ticks = interval(MEASURE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let counted = sqlx::query_as("select count(*) from dead_letters")
-            .fetch_one(&pool)
+            .fetch_one(pool)
             .await;
         if let Ok((dead,)) = counted {
             let dead: i64 = dead;
             metrics::gauge!("wanwu_dead_letters").set(dead as f64);
         }
+        let before = applier.clock.now() - keep;
+        prune("inbox", || inbox::prune(pool, before, BATCH)).await;
     }
 }

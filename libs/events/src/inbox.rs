@@ -1,7 +1,7 @@
 //! The tables `inbox`, `inbox_retries` and `dead_letters`, by the service's clock.
 
 use chrono::{DateTime, Duration, Utc};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{message::Incoming, trace::TraceContext};
@@ -59,6 +59,25 @@ pub(crate) async fn claim(
     .execute(tx)
     .await?;
     Ok(result.rows_affected() == 1)
+}
+
+/// Forgets up to `limit` events that were applied before `before`; oldest first. What waits to be
+/// tried again and dead letters have no row here and stay.
+pub(crate) async fn prune(
+    pool: &PgPool,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, sqlx::Error> {
+    let result = sqlx::query(
+        "delete from inbox where (queue, event_id) in (
+             select queue, event_id from inbox where applied_at < $1
+             order by applied_at limit $2 for update skip locked)",
+    )
+    .bind(before)
+    .bind(limit)
+    .execute(pool)
+    .await?;
+    Ok(result.rows_affected())
 }
 
 /// As [`claim`] for an event that the broker delivers: false also when the database already

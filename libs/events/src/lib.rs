@@ -16,6 +16,7 @@ mod handler;
 mod inbox;
 mod message;
 mod outbox;
+mod prune;
 mod publish;
 mod publish_many;
 mod race;

@@ -112,22 +112,16 @@ pub(crate) async fn backlog(pool: &PgPool) -> Result<Backlog, sqlx::Error> {
     .await
 }
 
-/// Forgets up to `limit` events with consumers that were published `days` ago. Events without
-/// consumers are a record and stay.
-pub(crate) async fn prune(
-    pool: &PgPool,
-    routed: &[&str],
-    days: i32,
-    limit: i64,
-) -> Result<u64, sqlx::Error> {
+/// Forgets up to `limit` events that were published longer than `keep` ago, whether or not anybody
+/// consumes them; oldest first.
+pub(crate) async fn prune(pool: &PgPool, keep: Duration, limit: i64) -> Result<u64, sqlx::Error> {
     let result = sqlx::query(
         "delete from outbox where event_id = any (array(
              select event_id from outbox
-             where published_at < now() - make_interval(days => $2) and type = any ($1)
-             limit $3 for update skip locked))",
+             where published_at < now() - make_interval(secs => $1)
+             order by published_at limit $2 for update skip locked))",
     )
-    .bind(routed)
-    .bind(days)
+    .bind(keep.as_secs_f64())
     .bind(limit)
     .execute(pool)
     .await?;

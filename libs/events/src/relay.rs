@@ -13,6 +13,7 @@ use crate::{
     failure::{Backoff, BrokerError, chain},
     message::properties,
     outbox,
+    prune::{BATCH as PRUNED, prune},
     publish::WAKE,
     topology,
     trace::TraceContext,
@@ -28,8 +29,6 @@ const COMMIT_GRACE: Duration = Duration::from_millis(5);
 const REST: Duration = Duration::from_secs(1);
 /// How often the backlog is measured.
 const MEASURE: Duration = Duration::from_secs(5);
-/// How long published events stay.
-const KEPT_DAYS: i32 = 7;
 
 /// Sends the outbox of one service to the broker. Any number may run at once.
 ///
@@ -238,10 +237,8 @@ impl Relay {
                 metrics::gauge!("wanwu_outbox_depth").set(backlog.depth as f64);
                 metrics::gauge!("wanwu_outbox_oldest_seconds").set(backlog.oldest_seconds);
             }
-            let pruned = outbox::prune(&self.pool, &topology::routed(), KEPT_DAYS, 1000).await;
-            if let Err(error) = pruned {
-                tracing::debug!(error = chain(&error), "old events were not forgotten");
-            }
+            let pool = &self.pool;
+            prune("outbox", || outbox::prune(pool, self.config.keep, PRUNED)).await;
         }
     }
 }

@@ -26,14 +26,6 @@ pub fn consumers_of(event: &str) -> Option<&'static [String]> {
     CONSUMERS.get(event).map(Vec::as_slice)
 }
 
-/// The full names of the events that have consumers.
-pub(crate) fn routed() -> Vec<&'static str> {
-    let routed = CONSUMERS
-        .iter()
-        .filter(|(_, consumers)| !consumers.is_empty());
-    routed.map(|(event, _)| event.as_str()).collect()
-}
-
 /// The full names of the events that `service` consumes.
 pub(crate) fn consumed_by(service: &str) -> Vec<&'static str> {
     let consumed = CONSUMERS
@@ -79,7 +71,6 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(consumers_of("wanwu.access.v1.Principal"), None);
-        assert!(routed().contains(&usage));
         assert_eq!(consumed_by("billing"), [usage]);
     }
 }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use wanwu_access::AccessLayer;
 use wanwu_clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 use wanwu_events::{Consumers, Relay};
-use wanwu_grpc::{Server, Tls};
+use wanwu_grpc::{Channel, Server, Tls};
 use wanwu_ids::Ids;
 use wanwu_personal::{BlindIndex, KeyProvider};
 use wanwu_postgres::residency;
@@ -33,7 +34,60 @@ pub struct App {
     pub(crate) max_devices: i64,
 }
 
+/// What the service is made of.
+pub struct Parts {
+    /// The database.
+    pub pool: PgPool,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Where tokens and ids come from.
+    pub entropy: SharedEntropy,
+    /// The keys from outside the database.
+    pub keys: KeyProvider,
+    /// identity.
+    pub identity: Channel,
+    /// Devices that one app may register.
+    pub max_devices: i64,
+    /// Ends the watches that others hold.
+    pub stop: CancellationToken,
+}
+
 impl App {
+    /// Puts the parts together; nothing runs yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            pool,
+            clock,
+            entropy,
+            keys,
+            identity,
+            max_devices,
+            stop,
+        } = parts;
+        Self {
+            ids: Ids::new(Arc::clone(&clock), Arc::clone(&entropy)),
+            pseudonyms: BlindIndex::new(&keys, "device-registry.device"),
+            identity: Identity::new(identity),
+            feed: Feed::new(stop),
+            max_devices,
+            pool,
+            clock,
+            entropy,
+        }
+    }
+
+    /// Tells changed gates until `stop`.
+    pub async fn tell_gates(self: Arc<Self>, stop: CancellationToken) {
+        let pool = self.pool.clone();
+        let fetch = move |since| {
+            let pool = pool.clone();
+            async move { gates::changed_since(&pool, since).await }
+        };
+        // The times of changes are the database's: of a machine, as this clock's.
+        poll_changes(self.feed.clone(), Arc::new(SystemClock), stop, fetch).await;
+    }
+
     /// Builds the service and starts its tasks.
     pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
         let tls = Tls::load(&config.tls)?;
@@ -45,25 +99,16 @@ impl App {
         let standing = WatchedStanding::new(identity.clone());
         shell.spawn_infallible("standing", standing.clone().run(shell.stopping()));
 
-        let app = Arc::new(Self {
+        let app = Arc::new(Self::new(Parts {
             pool: pool.clone(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::default()),
-            ids: Ids::system(),
-            pseudonyms: BlindIndex::new(&keys, "device-registry.device"),
-            identity: Identity::new(identity),
-            feed: Feed::new(shell.stopping()),
+            keys,
+            identity,
             max_devices: config.devices.max_per_app,
-        });
-        let fetch = {
-            let pool = pool.clone();
-            move |since| {
-                let pool = pool.clone();
-                async move { gates::changed_since(&pool, since).await }
-            }
-        };
-        let poll = poll_changes(app.feed.clone(), app.clock.clone(), shell.stopping(), fetch);
-        shell.spawn_infallible("gates", poll);
+            stop: shell.stopping(),
+        }));
+        shell.spawn_infallible("gates", Arc::clone(&app).tell_gates(shell.stopping()));
 
         let relay = Relay::new(pool.clone(), config.broker.clone(), "device-registry");
         shell.spawn_infallible("relay", relay.run(shell.stopping()));

@@ -6,9 +6,9 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use wanwu_access::AccessLayer;
-use wanwu_clock::{SharedClock, SystemClock, SystemEntropy};
+use wanwu_clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 use wanwu_events::{Consumers, Relay};
-use wanwu_grpc::{Server, Tls};
+use wanwu_grpc::{Channel, Server, Tls};
 use wanwu_ids::Ids;
 use wanwu_personal::{KeyProvider, SubjectKeys};
 use wanwu_postgres::{requests::BodyKey, residency};
@@ -46,7 +46,49 @@ pub struct App {
     pub(crate) feed: Feed<RealNameGate>,
 }
 
+/// What the service is made of.
+pub struct Parts {
+    /// The database.
+    pub pool: PgPool,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Where data keys and ids come from.
+    pub entropy: SharedEntropy,
+    /// The keys from outside the database.
+    pub keys: Arc<KeyProvider>,
+    /// privacy.
+    pub privacy: Channel,
+    /// The agency.
+    pub agency: Agency,
+    /// Ends the watches that others hold.
+    pub stop: CancellationToken,
+}
+
 impl App {
+    /// Puts the parts together; nothing runs yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            pool,
+            clock,
+            entropy,
+            keys,
+            privacy,
+            agency,
+            stop,
+        } = parts;
+        Self {
+            ids: Ids::new(Arc::clone(&clock), Arc::clone(&entropy)),
+            body_key: BodyKey::new(&keys.secret("verification.requests")[..]),
+            keys: SubjectKeys::new(pool.clone(), keys, entropy),
+            privacy: Privacy::new(privacy),
+            agency,
+            feed: Feed::new(stop),
+            pool,
+            clock,
+        }
+    }
+
     /// Builds the service and starts its tasks.
     pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
         let tls = Tls::load(&config.tls)?;
@@ -58,17 +100,15 @@ impl App {
         shell.spawn_infallible("standing", standing.clone().run(shell.stopping()));
 
         let clock: SharedClock = Arc::new(SystemClock);
-        let entropy = Arc::new(SystemEntropy::default());
-        let app = Arc::new(Self {
+        let app = Arc::new(Self::new(Parts {
             pool: pool.clone(),
             clock: clock.clone(),
-            ids: Ids::system(),
-            body_key: BodyKey::new(&keys.secret("verification.requests")[..]),
-            keys: SubjectKeys::new(pool.clone(), keys, entropy),
-            privacy: Privacy::new(config.peers.channel("privacy", &tls)?),
+            entropy: Arc::new(SystemEntropy::default()),
+            keys,
+            privacy: config.peers.channel("privacy", &tls)?,
             agency: agency(&config.agency, clock.clone())?,
-            feed: Feed::new(shell.stopping()),
-        });
+            stop: shell.stopping(),
+        }));
         let fetch = {
             let pool = pool.clone();
             move |since| {

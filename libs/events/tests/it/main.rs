@@ -11,5 +11,6 @@ mod broken_connections;
 mod dead_letters;
 mod exactly_once;
 mod outbox;
+mod prune;
 mod retries;
 mod trace;

@@ -3,6 +3,7 @@ use wanwu_proto::verification::v1::RealNameChanged;
 
 use crate::{
     app::App,
+    domain::verification::State,
     error::Error,
     store::{gates, verifications},
 };
@@ -21,12 +22,22 @@ impl App {
     }
 
     async fn band_account(&self, account_id: AccountId) -> Result<(), Error> {
-        let mut tx = self.pool.begin().await?;
-        let Some(check) = verifications::verified(&mut tx, account_id).await? else {
+        let mut connection = self.pool.acquire().await?;
+        let check = verifications::verified(&mut connection, account_id).await?;
+        drop(connection);
+        let Some(check) = check else {
             return Ok(());
         };
+        // Before the transaction: the key comes by a connection of its own, and who holds one while
+        // waiting for another can wait for ever. A check that holds does not change its number.
         let (_, resident_id) = self.open(&check).await?;
         let (today, band) = (self.today(), self.band_today(&resident_id));
+
+        let mut tx = self.pool.begin().await?;
+        let held = verifications::lock(&mut tx, check.verification_id).await?;
+        if held.is_none_or(|held| held.state != State::Verified) {
+            return Ok(());
+        }
         if gates::get(&mut tx, account_id).await?.age_band() == band {
             gates::banded(&mut tx, account_id, today).await?;
         } else {
