@@ -80,7 +80,9 @@ pub(super) struct Replay {
 /// The load, and whether it is the trace.
 pub(super) fn requests() -> anyhow::Result<(Vec<Request>, bool)> {
     let Some(path) = std::env::var_os("WANWU_TRACE") else {
-        println!("  WANWU_TRACE names no trace: load from a seed, which shares more than real load");
+        println!(
+            "  WANWU_TRACE names no trace: load from a seed, which shares more than real load"
+        );
         return Ok((conversations(), false));
     };
     let text = std::fs::read_to_string(&path)

@@ -32,6 +32,7 @@ impl App {
     /// Stores what was submitted, sealed, and asks the agency. An agency that does not answer
     /// leaves the check pending; it is asked again in the background (obligation T2.2).
     pub async fn submit_real_name(&self, command: SubmitRealName) -> Result<Verification, Error> {
+        self.refuse_what_is_in_the_way(&command).await?;
         // The act that the consent is used for is this request: repeating it needs no other one.
         let act = command.request_id.uuid();
         self.privacy
@@ -49,20 +50,33 @@ impl App {
             .ok_or(Error::NotFound)
     }
 
+    /// A consent is not spent on what another check is in the way of. A repeated request passes: it
+    /// is answered with its own check.
+    async fn refuse_what_is_in_the_way(&self, command: &SubmitRealName) -> Result<(), Error> {
+        let account_id = command.account_id;
+        let caller = caller(account_id);
+        let mut connection = self.pool.acquire().await?;
+        let made = requests::find(&mut connection, key(command, &caller), command.body).await?;
+        if made.is_some() {
+            return Ok(());
+        }
+        let newest = verifications::newest(&mut connection, account_id).await?;
+        match newest.map(|check| check.state) {
+            Some(State::Pending) => Err(Error::Pending),
+            Some(State::Verified) => Err(Error::AlreadyVerified),
+            _ => Ok(()),
+        }
+    }
+
     async fn store_submission(&self, command: &SubmitRealName) -> Result<VerificationId, Error> {
         let (now, account_id) = (self.clock.now(), command.account_id);
         let mut tx = self.pool.begin().await?;
         let verification_id: VerificationId = self.ids.id();
-        let caller = format!("account:{account_id}");
-        let key = RequestKey {
-            method: "wanwu.verification.v1.VerificationService/SubmitRealName",
-            caller: &caller,
-            request_id: command.request_id.uuid(),
-        };
+        let caller = caller(account_id);
         let object_id = verification_id.uuid();
         if let Claim::Repeated(made) = requests::claim(
             &mut tx,
-            key,
+            key(command, &caller),
             command.body,
             object_id,
             now,
@@ -109,6 +123,18 @@ impl App {
         } else {
             Error::Pending
         })
+    }
+}
+
+fn caller(account_id: AccountId) -> String {
+    format!("account:{account_id}")
+}
+
+const fn key<'a>(command: &SubmitRealName, caller: &'a str) -> RequestKey<'a> {
+    RequestKey {
+        method: "wanwu.verification.v1.VerificationService/SubmitRealName",
+        caller,
+        request_id: command.request_id.uuid(),
     }
 }
 

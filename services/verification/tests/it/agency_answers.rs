@@ -22,6 +22,7 @@ async fn is_no_answer(pool: PgPool, mood: Mood) {
     let second = world.submission(account, &number);
     let refused = world.submit(account, &second).await.unwrap_err();
     assert_eq!(reason(&refused), "VERIFICATION_PENDING");
+    assert_eq!(world.privacy.used(), 1, "no consent is spent on a refusal");
 
     // Not at once again, however often it is looked at; and then ever less often.
     assert_eq!(world.app().ask_about_pending().await.unwrap(), 0);
