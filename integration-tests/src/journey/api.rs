@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use reqwest::{Client, Response, header::HeaderMap};
+use reqwest::{Client, RequestBuilder, Response, header::HeaderMap};
 use serde_json::Value;
 
 /// The JSON form of the API: `POST /<package.Service>/<Method>`.
@@ -119,21 +119,44 @@ impl Api {
         bearer: Option<&str>,
         body: Value,
     ) -> Result<(Value, HeaderMap), ApiError> {
-        let mut request = self
-            .client
-            .post(format!("{}/{method}", self.base))
-            .json(&body);
+        let mut request = self.request(method, &body);
         if let Some(bearer) = bearer {
             request = request.bearer_auth(bearer);
         }
-        let transport = |source| ApiError::Transport {
-            method: method.to_owned(),
-            source,
-        };
-        let response = accepted(method, request.send().await.map_err(transport)?).await?;
-        let headers = response.headers().clone();
-        Ok((response.json().await.map_err(transport)?, headers))
+        sent(method, request).await
     }
+
+    /// Calls a method that every service answers, of one of them.
+    ///
+    /// # Errors
+    /// When it is not answered or refused.
+    pub async fn call_service(
+        &self,
+        service: &str,
+        method: &str,
+        bearer: &str,
+        body: Value,
+    ) -> Result<Value, ApiError> {
+        let request = self.request(method, &body).bearer_auth(bearer);
+        let request = request.header("target-service", service);
+        sent(method, request).await.map(|(body, _)| body)
+    }
+
+    fn request(&self, method: &str, body: &Value) -> RequestBuilder {
+        self.client
+            .post(format!("{}/{method}", self.base))
+            .json(body)
+    }
+}
+
+async fn sent(method: &str, request: RequestBuilder) -> Result<(Value, HeaderMap), ApiError> {
+    let transport = |source| ApiError::Transport {
+        method: method.to_owned(),
+        source,
+    };
+    let response = accepted(method, request.send().await.map_err(transport)?).await?;
+    let headers = response.headers().clone();
+    Ok((response.json().await.map_err(transport)?, headers))
 }
 
 /// Turns an answer that is no success into the refusal that it tells.

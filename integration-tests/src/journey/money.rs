@@ -154,12 +154,7 @@ impl Journey {
 /// # Errors
 /// When the database cannot be read.
 pub async fn ledger_sum(stack: &Stack) -> Result<(String, i64), sqlx::Error> {
-    let superuser = &stack.description().database.superuser_url;
-    let url = format!(
-        "{}/billing",
-        superuser.rsplit_once('/').map_or("", |(base, _)| base)
-    );
-    let mut connection = PgConnection::connect(&url).await?;
+    let mut connection = PgConnection::connect(&stack.database_url("billing")).await?;
     sqlx::query_as("select coalesce(sum(amount_nanos), 0)::text, count(*) from entries")
         .fetch_one(&mut connection)
         .await

@@ -68,6 +68,20 @@ impl Operator {
         self.api.call(method, Some(&self.token), body).await
     }
 
+    /// Calls a method that every service answers, of one of them.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn call_service(
+        &self,
+        service: &str,
+        method: &str,
+        body: Value,
+    ) -> Result<Value, ApiError> {
+        let call = self.api.call_service(service, method, &self.token, body);
+        call.await
+    }
+
     /// Suspends an account (role `security`).
     ///
     /// # Errors

@@ -101,6 +101,7 @@ async fn send(
             "sign_name": parameter("SignName"),
             "template_code": parameter("TemplateCode"),
             "params": params,
+            "out_id": parameter("OutId"),
             "time": Utc::now(),
         }));
         if truth.messages.len() > MAX_MESSAGES {

@@ -164,6 +164,14 @@ impl Stack {
         &self.description
     }
 
+    /// The URL of a database, as its superuser.
+    #[must_use]
+    pub fn database_url(&self, database: &str) -> String {
+        let superuser = &self.description.database.superuser_url;
+        let base = superuser.rsplit_once('/').map_or("", |(base, _)| base);
+        format!("{base}/{database}")
+    }
+
     /// A process by its name.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ mod codes;
 mod devices;
 mod gates;
 mod money;
+mod operators;
 mod owners;
 mod peers;
 mod sessions;
