@@ -4,6 +4,7 @@ mod clients;
 mod codes;
 mod devices;
 mod gates;
+mod ledger;
 mod money;
 mod operators;
 mod owners;

@@ -61,6 +61,10 @@ impl Refund {
 impl Pay {
     /// The refund of this number: the one that is known, or a new one of a paid order that has so
     /// much left.
+    #[expect(
+        clippy::result_large_err,
+        reason = "an HTTP answer is the error of a handler"
+    )]
     fn take_refund(&self, wanted: Wanted) -> Result<Refund, Response> {
         let refusal = |code| failure(StatusCode::BAD_REQUEST, code);
         let orders = self.orders.lock();
