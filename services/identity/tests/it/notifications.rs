@@ -58,7 +58,6 @@ async fn an_event_that_comes_twice_tells_the_person_once(pool: PgPool) {
         account_id: account_id.to_string(),
         template: "order_paid".to_owned(),
         params: HashMap::from([("amount".to_owned(), "10.00".to_owned())]),
-        ..NotificationRequested::default()
     };
     let mut tx = world.pool.begin().await.unwrap();
     publish(&mut tx, &world.ids, &event(account)).await.unwrap();

@@ -1,5 +1,7 @@
 //! Privacy on a real PostgreSQL.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod agreements;
 mod consents;
 mod gates;
