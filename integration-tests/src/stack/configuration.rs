@@ -93,7 +93,11 @@ fn own(layout: &Layout, source: &Path, description: &Description, service: &str)
         "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
         "billing" => json!({"prices": {"folder": source.join("services/billing/price-lists")}}),
         "inference-routing" => {
-            json!({"models": models(description), "chat": chat_limits(description)})
+            json!({
+                "models": models(description),
+                "chat": chat_limits(description),
+                "limits": call_limits(description),
+            })
         }
         "identity" => json!({"codes": code_limits(description)}),
         "edge" => json!({"descriptors": {"file": descriptors(layout)}}),
@@ -114,6 +118,20 @@ fn code_limits(description: &Description) -> Value {
 fn chat_limits(description: &Description) -> Value {
     if description.models.iter().any(|model| model.scripted) {
         json!({"max_running": 4096, "max_running_per_account": 1024})
+    } else {
+        json!({})
+    }
+}
+
+/// A figure's few customers call as thousands do: what is measured are the limits' ways, not
+/// their values.
+fn call_limits(description: &Description) -> Value {
+    if description.models.iter().any(|model| model.scripted) {
+        json!({
+            "requests_per_minute": 100_000_000,
+            "tokens_per_minute": 100_000_000_000_u64,
+            "concurrent_calls": 100_000,
+        })
     } else {
         json!({})
     }

@@ -62,8 +62,20 @@ const fn explained(
     }
 }
 
+const fn limited(reason: &'static str, chinese: &'static str, english: &'static str) -> Row {
+    Row {
+        reason,
+        status: 429,
+        kind: "requests",
+        code: "rate_limit_exceeded",
+        chinese,
+        english,
+        says_more: true,
+    }
+}
+
 #[rustfmt::skip]
-const TABLE: [Row; 35] = [
+const TABLE: [Row; 36] = [
     row("UNAUTHENTICATED", (401, REQUEST, "invalid_api_key"), "缺少 API 密钥", "An API key is needed"),
     row("INVALID_CREDENTIAL", (401, REQUEST, "invalid_api_key"), "API 密钥无效、已过期或已吊销", "The API key is not valid, expired or revoked"),
     row("NOT_ALLOWED", (403, DENIED, ""), "该凭证不能调用此接口", "This credential may not call this endpoint"),
@@ -80,6 +92,7 @@ const TABLE: [Row; 35] = [
     row("PRINCIPAL_FORGED", (403, DENIED, ""), "调用身份无效", "The caller is not who it says"),
     row("INSUFFICIENT_BALANCE", (429, "insufficient_quota", "insufficient_quota"), "账户余额不足，请充值", "The balance does not cover this call; top up"),
     row("BUSY", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
+    limited("LIMIT_REACHED", "已达到该账号、应用或密钥的限额，请稍后重试", "A limit of the account, the app or the key is reached; try again later"),
     row("RATE_LIMITED", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
     row("MODEL_NOT_FOUND", (404, REQUEST, "model_not_found"), "模型不存在", "There is no such model"),
     row("NOT_FOUND", (404, REQUEST, ""), "对象不存在", "There is no such object"),
@@ -159,8 +172,13 @@ fn describe(status: &Status, details: &ErrorDetails) -> (StatusCode, Value) {
         "MODEL_NOT_FOUND" => Some("model".to_owned()),
         _ => param,
     };
+    // OpenAI names what ran out: its clients' users look for it.
+    let of_tokens = details.error_info().is_some_and(|info| {
+        info.metadata.get("limit").map(String::as_str) == Some("tokens_per_minute")
+    });
+    let kind = if of_tokens { "tokens" } else { row.kind };
     let body = json!({"error": {
-        "message": message, "type": row.kind, "param": param, "code": code,
+        "message": message, "type": kind, "param": param, "code": code,
     }});
     (
         StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -237,6 +255,23 @@ mod tests {
         assert_eq!(busy.status(), 429);
         assert!(!busy.headers().contains_key(SHOULD_RETRY));
         assert_eq!(busy.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_is_named_and_says_when_to_try_again() {
+        let mut details = ErrorDetails::with_error_info(
+            "LIMIT_REACHED",
+            "inference.wanwu",
+            HashMap::from([("limit".to_owned(), "tokens_per_minute".to_owned())]),
+        );
+        details.set_retry_info(Some(std::time::Duration::from_millis(2500)));
+        let status = Status::with_error_details(Code::ResourceExhausted, "why", details);
+        let response = response(&status);
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "3");
+        let event: Value = serde_json::from_str(&event(&status)).unwrap();
+        assert_eq!(event["error"]["type"], "tokens");
+        assert_eq!(event["error"]["code"], "rate_limit_exceeded");
     }
 
     #[test]

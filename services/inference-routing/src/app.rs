@@ -24,6 +24,7 @@ use crate::{
         recovery::Recovery,
         writer::{Inbox, Writer},
     },
+    limiter::Limiter,
     peers::PeerChannel,
     store::idempotency_keys,
 };
@@ -118,6 +119,7 @@ impl App {
             )?),
             screen: Arc::new(screen(&config)?),
             devices: Devices::new(parts.device_registry, parts.clock.clone()),
+            limiter: Limiter::new(parts.pool.clone(), epoch.id(), config.limits.limits()),
             credit,
             journal,
             epoch,
@@ -138,10 +140,10 @@ impl App {
         })
     }
 
-    /// New calls may come: the epoch has begun.
+    /// New calls may come.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.chat.epoch.is_fresh()
+        self.chat.is_ready()
     }
 
     /// Recovers once; the background does so each second.
@@ -171,6 +173,11 @@ impl App {
             ("recovery", self.recovery_task(stop.clone())),
             ("lease returns", self.returns_task(stop.clone(), last)),
             ("lease recalls", self.recalls_task(stop.clone())),
+            ("limits", {
+                let limiter = chat.limiter.clone();
+                let stop = stop.clone();
+                endless(async move { limiter.run(stop).await })
+            }),
             ("device gates", {
                 endless(chat.devices.holder().run(stop.clone()))
             }),
@@ -223,6 +230,7 @@ impl App {
                 tracing::warn!("calls run still: the next process recovers them");
             }
             let _ = timeout(RETURNS_LIMIT, chat.credit.return_all(&pool)).await;
+            let _ = timeout(RETURNS_LIMIT, chat.limiter.give_back(true)).await;
             last.cancel();
         })
     }

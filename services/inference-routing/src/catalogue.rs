@@ -57,7 +57,7 @@ impl Catalogue {
             let model = Model {
                 config: model.clone(),
                 pool,
-                admission: Admission::new(&config.chat),
+                admission: Admission::new(&config.chat, model.max_running),
                 labeller: Labeller::new(code, integrity.clone()),
             };
             models.insert(model.config.name.clone(), Arc::new(model));

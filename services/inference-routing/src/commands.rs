@@ -4,6 +4,7 @@ pub mod call_log;
 pub mod chat;
 mod client;
 pub mod gen_ai;
+pub mod limits;
 mod run_call;
 mod stream_answer;
 mod whole_answer;

@@ -14,10 +14,15 @@ use wanwu_telemetry::TelemetryConfig;
 
 pub use sections::{
     ChatConfig, EngineAddress, EngineConfig, EpochConfig, JournalConfig, LabelConfig, LeaseConfig,
-    ModelConfig, ScreenConfig,
+    LimitsConfig, ModelConfig, ScreenConfig,
 };
 
-use crate::{app, catalogue::Catalogue, domain::label::is_route, engine::discovery::Source};
+use crate::{
+    app,
+    catalogue::Catalogue,
+    domain::{label::is_route, limits::MAX_LIMIT},
+    engine::discovery::Source,
+};
 
 /// Every key with its default.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -47,6 +52,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// `[chat]`.
     pub chat: ChatConfig,
+    /// `[limits]`.
+    pub limits: LimitsConfig,
     /// `[journal]`.
     pub journal: JournalConfig,
     /// `[epoch]`.
@@ -78,6 +85,8 @@ pub struct KeysConfig {
 pub struct Sections {
     /// `[chat]`.
     pub chat: ChatConfig,
+    /// `[limits]`.
+    pub limits: LimitsConfig,
     /// `[journal]`.
     pub journal: JournalConfig,
     /// `[epoch]`.
@@ -125,6 +134,17 @@ impl Sections {
                 return Err(invalid(key, "must be at least 1"));
             }
         }
+        let limits = &self.limits;
+        if [
+            limits.requests_per_minute,
+            limits.tokens_per_minute,
+            limits.concurrent_calls,
+        ]
+        .into_iter()
+        .any(|limit| limit > MAX_LIMIT)
+        {
+            return Err(invalid("limits", "must be at most 10^12 each"));
+        }
         if self.epoch.refuse_after >= self.epoch.ttl
             || self.epoch.renew_every >= self.epoch.refuse_after
         {
@@ -139,6 +159,9 @@ impl Sections {
         let mut names = HashSet::new();
         for model in &self.models {
             model.check()?;
+            if model.max_running == Some(0) {
+                return Err(invalid("models.max_running", "must be at least 1"));
+            }
             if !names.insert(&model.name) {
                 return Err(invalid("models", &format!("{} is there twice", model.name)));
             }
@@ -214,6 +237,7 @@ impl Config {
     pub fn sections(&self) -> Sections {
         Sections {
             chat: self.chat.clone(),
+            limits: self.limits,
             journal: self.journal.clone(),
             epoch: self.epoch,
             leases: self.leases.clone(),

@@ -1,5 +1,6 @@
 //! Rules without a database, a network or a clock.
 
+pub mod allowance;
 pub mod answer;
 pub mod breaker;
 pub mod chunk;
@@ -7,6 +8,7 @@ pub mod fair_queue;
 mod json;
 pub mod label;
 pub mod lease_purse;
+pub mod limits;
 pub mod placement;
 pub mod request_body;
 pub mod retry_budget;

@@ -7,8 +7,12 @@ use wanwu_grpc::{DOMAIN, Failure, Violation};
 use wanwu_proto::{inference::v1::ErrorReason, operations::v1::ErrorReason as PlatformReason};
 
 use crate::{
-    credit::CreditError, domain::request_body::BodyError, engine::EngineError,
+    admission,
+    credit::CreditError,
+    domain::{allowance::Reached, request_body::BodyError},
+    engine::EngineError,
     journal::NotDispatched,
+    limiter::LimitError,
 };
 
 /// Why a call is refused.
@@ -38,6 +42,9 @@ pub enum Error {
         /// When to come again.
         retry_after: Duration,
     },
+    /// A limit of the account, the app or the key is reached.
+    #[error("the {} limit of the {} is reached", .0.bound.quantity.as_str(), .0.bound.subject.level.as_str())]
+    LimitReached(Reached),
     /// An engine refuses the request.
     #[error("{message}")]
     EngineRefused {
@@ -78,7 +85,9 @@ impl Failure for Error {
     fn code(&self) -> Code {
         match self {
             Self::ModelNotFound | Self::NotFound => Code::NotFound,
-            Self::InsufficientBalance | Self::Busy { .. } => Code::ResourceExhausted,
+            Self::InsufficientBalance | Self::Busy { .. } | Self::LimitReached(_) => {
+                Code::ResourceExhausted
+            }
             Self::ContentRefused { .. } | Self::Body(_) | Self::InvalidArgument { .. } => {
                 Code::InvalidArgument
             }
@@ -104,6 +113,7 @@ impl Failure for Error {
             Self::Body(BodyError::Invalid { .. }) => ErrorReason::InvalidBody.as_str_name(),
             Self::Body(BodyError::TooLarge) => PlatformReason::TooLarge.as_str_name(),
             Self::Busy { .. } => ErrorReason::Busy.as_str_name(),
+            Self::LimitReached(_) => ErrorReason::LimitReached.as_str_name(),
             Self::EngineRefused { .. } => ErrorReason::EngineRefused.as_str_name(),
             Self::EngineUnavailable(_) => ErrorReason::EngineUnavailable.as_str_name(),
             Self::JournalUnavailable => ErrorReason::JournalUnavailable.as_str_name(),
@@ -149,6 +159,11 @@ impl Failure for Error {
         match self {
             Self::ContentRefused { class } => vec![("class", class.clone())],
             Self::EngineRefused { status, .. } => vec![("engineStatus", status.to_string())],
+            Self::LimitReached(Reached { bound, .. }) => vec![
+                ("subject", bound.subject.level.as_str().to_owned()),
+                ("limit", bound.quantity.as_str().to_owned()),
+                ("value", bound.limit.to_string()),
+            ],
             _ => Vec::new(),
         }
     }
@@ -156,6 +171,7 @@ impl Failure for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after } => Some(*retry_after),
+            Self::LimitReached(reached) => Some(reached.retry_after),
             _ if self.code() == Code::Unavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -168,6 +184,21 @@ impl From<EngineError> for Error {
             EngineError::Refused { status, message } => Self::EngineRefused { status, message },
             EngineError::Busy { retry_after } => Self::Busy { retry_after },
             other => Self::EngineUnavailable(other),
+        }
+    }
+}
+
+impl From<admission::Busy> for Error {
+    fn from(admission::Busy { retry_after }: admission::Busy) -> Self {
+        Self::Busy { retry_after }
+    }
+}
+
+impl From<LimitError> for Error {
+    fn from(error: LimitError) -> Self {
+        match error {
+            LimitError::Reached(reached) => Self::LimitReached(reached),
+            unknown @ LimitError::Unknown(_) => Self::Unavailable(Box::new(unknown)),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod call_service;
 mod chat_service;
 mod frames;
+mod limit_service;
 mod model_service;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use sqlx::PgPool;
 use tonic::service::Routes;
 use wanwu_proto::inference::v1::{
     call_service_server::CallServiceServer, chat_service_server::ChatServiceServer,
-    model_service_server::ModelServiceServer,
+    limit_service_server::LimitServiceServer, model_service_server::ModelServiceServer,
 };
 
 use crate::{app::App, commands::chat::Chat, domain::request_body};
@@ -37,5 +38,6 @@ pub fn routes(app: &App) -> Routes {
     let chat = ChatServiceServer::new(handlers.clone()).max_decoding_message_size(largest);
     Routes::new(chat)
         .add_service(ModelServiceServer::new(handlers.clone()))
-        .add_service(CallServiceServer::new(handlers))
+        .add_service(CallServiceServer::new(handlers.clone()))
+        .add_service(LimitServiceServer::new(handlers))
 }

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod grpc;
 pub mod journal;
+pub mod limiter;
 pub mod peers;
 pub mod serve;
 pub mod store;

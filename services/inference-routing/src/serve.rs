@@ -71,9 +71,9 @@ pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Holds the latch until the epoch has begun: before, every call would be refused.
+/// Holds the latch until calls may come: before, every one would be refused.
 async fn ready(chat: Arc<Chat>, latch: Latch, stop: CancellationToken) {
-    while !chat.epoch.is_fresh() && !stop.is_cancelled() {
+    while !chat.is_ready() && !stop.is_cancelled() {
         sleep(Duration::from_millis(20)).await;
     }
     drop(latch);

@@ -4,4 +4,6 @@ pub mod call_log;
 pub mod calls;
 pub mod epochs;
 pub mod idempotency_keys;
+pub mod limit_allowances;
+pub mod limit_rules;
 pub mod usage_events;

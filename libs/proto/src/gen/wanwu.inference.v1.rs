@@ -694,7 +694,7 @@ pub mod chat_service_client {
         /// before the call is journalled; the last frame follows the journal's final row. The label of
         /// AI-generated content is in the first and the last frame under `aigc`. Errors before the first
         /// frame are statuses: MODEL_NOT_FOUND, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
-        /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
+        /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, LIMIT_REACHED, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
         /// after it, an `error` frame ends the stream. A client that goes away stops the engine.
         pub async fn create_chat_completion(
             &mut self,
@@ -755,7 +755,7 @@ pub mod chat_service_server {
         /// before the call is journalled; the last frame follows the journal's final row. The label of
         /// AI-generated content is in the first and the last frame under `aigc`. Errors before the first
         /// frame are statuses: MODEL_NOT_FOUND, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
-        /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
+        /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, LIMIT_REACHED, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
         /// after it, an `error` frame ends the stream. A client that goes away stops the engine.
         async fn create_chat_completion(
             &self,
@@ -959,6 +959,10 @@ pub enum ErrorReason {
     DuplicateCall = 10,
     /// The engine refused the request; the message is the engine's.
     EngineRefused = 11,
+    /// A limit of the account, the app or the key is reached: metadata `subject` (account, app, key),
+    /// `limit` (requests_per_minute, tokens_per_minute, concurrent_calls); RetryInfo says when to try
+    /// again.
+    LimitReached = 12,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -979,6 +983,7 @@ impl ErrorReason {
             Self::InvalidBody => "ERROR_REASON_INVALID_BODY",
             Self::DuplicateCall => "ERROR_REASON_DUPLICATE_CALL",
             Self::EngineRefused => "ERROR_REASON_ENGINE_REFUSED",
+            Self::LimitReached => "ERROR_REASON_LIMIT_REACHED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -996,6 +1001,7 @@ impl ErrorReason {
             "ERROR_REASON_INVALID_BODY" => Some(Self::InvalidBody),
             "ERROR_REASON_DUPLICATE_CALL" => Some(Self::DuplicateCall),
             "ERROR_REASON_ENGINE_REFUSED" => Some(Self::EngineRefused),
+            "ERROR_REASON_LIMIT_REACHED" => Some(Self::LimitReached),
             _ => None,
         }
     }
@@ -1075,6 +1081,827 @@ impl ::prost::Name for ContentViolationFound {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.inference.v1.ContentViolationFound".into()
+    }
+}
+/// Limits of one subject; 0: none of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Limits {
+    /// Calls begun in a minute.
+    #[prost(int64, tag = "1")]
+    pub requests_per_minute: i64,
+    /// Tokens of prompts and answers in a minute.
+    #[prost(int64, tag = "2")]
+    pub tokens_per_minute: i64,
+    /// Calls that run or wait at the same time.
+    #[prost(int64, tag = "3")]
+    pub concurrent_calls: i64,
+    /// Whose turn comes sooner where calls have to wait.
+    #[prost(enumeration = "Priority", tag = "4")]
+    pub priority: i32,
+}
+impl ::prost::Name for Limits {
+    const NAME: &'static str = "Limits";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.Limits".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.Limits".into()
+    }
+}
+/// SubjectLimits are the limits of one subject.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubjectLimits {
+    /// The limits.
+    #[prost(message, optional, tag = "3")]
+    pub limits: ::core::option::Option<Limits>,
+    /// When they were set; unset: they are the platform's.
+    #[prost(message, optional, tag = "4")]
+    pub change_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whose they are; unset: the account's.
+    #[prost(oneof = "subject_limits::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<subject_limits::Subject>,
+}
+/// Nested message and enum types in `SubjectLimits`.
+pub mod subject_limits {
+    /// Whose they are; unset: the account's.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// An app (UUID text).
+        #[prost(string, tag = "1")]
+        AppId(::prost::alloc::string::String),
+        /// A key (UUID text).
+        #[prost(string, tag = "2")]
+        KeyId(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for SubjectLimits {
+    const NAME: &'static str = "SubjectLimits";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.SubjectLimits".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.SubjectLimits".into()
+    }
+}
+/// SetLimitsRequest sets limits; all 0 and no priority: there are none any more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLimitsRequest {
+    /// The limits, each at most 10^12.
+    #[prost(message, optional, tag = "3")]
+    pub limits: ::core::option::Option<Limits>,
+    /// Whose; one must be set.
+    #[prost(oneof = "set_limits_request::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<set_limits_request::Subject>,
+}
+/// Nested message and enum types in `SetLimitsRequest`.
+pub mod set_limits_request {
+    /// Whose; one must be set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// An app of the account (UUID text).
+        #[prost(string, tag = "1")]
+        AppId(::prost::alloc::string::String),
+        /// A key of the account (UUID text).
+        #[prost(string, tag = "2")]
+        KeyId(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for SetLimitsRequest {
+    const NAME: &'static str = "SetLimitsRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.SetLimitsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.SetLimitsRequest".into()
+    }
+}
+/// SetLimitsResponse is what holds now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLimitsResponse {
+    /// The limits.
+    #[prost(message, optional, tag = "1")]
+    pub limits: ::core::option::Option<SubjectLimits>,
+}
+impl ::prost::Name for SetLimitsResponse {
+    const NAME: &'static str = "SetLimitsResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.SetLimitsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.SetLimitsResponse".into()
+    }
+}
+/// ListLimitsRequest asks for all: there are at most 1,001.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListLimitsRequest {}
+impl ::prost::Name for ListLimitsRequest {
+    const NAME: &'static str = "ListLimitsRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.ListLimitsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.ListLimitsRequest".into()
+    }
+}
+/// ListLimitsResponse is all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListLimitsResponse {
+    /// The account's first.
+    #[prost(message, repeated, tag = "1")]
+    pub limits: ::prost::alloc::vec::Vec<SubjectLimits>,
+}
+impl ::prost::Name for ListLimitsResponse {
+    const NAME: &'static str = "ListLimitsResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.ListLimitsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.ListLimitsResponse".into()
+    }
+}
+/// SetAccountLimitsRequest sets an account's limits; all 0 and no priority: the platform's again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAccountLimitsRequest {
+    /// The account (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// The limits, each at most 10^12.
+    #[prost(message, optional, tag = "2")]
+    pub limits: ::core::option::Option<Limits>,
+}
+impl ::prost::Name for SetAccountLimitsRequest {
+    const NAME: &'static str = "SetAccountLimitsRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.SetAccountLimitsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.SetAccountLimitsRequest".into()
+    }
+}
+/// SetAccountLimitsResponse is what holds now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetAccountLimitsResponse {
+    /// The limits.
+    #[prost(message, optional, tag = "1")]
+    pub limits: ::core::option::Option<SubjectLimits>,
+}
+impl ::prost::Name for SetAccountLimitsResponse {
+    const NAME: &'static str = "SetAccountLimitsResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.SetAccountLimitsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.SetAccountLimitsResponse".into()
+    }
+}
+/// GetAccountLimitsRequest names an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetAccountLimitsRequest {
+    /// The account (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetAccountLimitsRequest {
+    const NAME: &'static str = "GetAccountLimitsRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.GetAccountLimitsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.GetAccountLimitsRequest".into()
+    }
+}
+/// GetAccountLimitsResponse is what holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetAccountLimitsResponse {
+    /// The account's limits and those that it set, the account's first.
+    #[prost(message, repeated, tag = "1")]
+    pub limits: ::prost::alloc::vec::Vec<SubjectLimits>,
+}
+impl ::prost::Name for GetAccountLimitsResponse {
+    const NAME: &'static str = "GetAccountLimitsResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.GetAccountLimitsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.GetAccountLimitsResponse".into()
+    }
+}
+/// Priority says who waits less. Between accounts it is a share: of two that always have calls
+/// waiting, a high one is served four times the tokens of a normal one, and a normal one four
+/// times those of a low one. Inside an app the calls of keys with a higher one go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Priority {
+    /// Normal.
+    Unspecified = 0,
+    /// Work that can wait.
+    Low = 1,
+    /// As everybody.
+    Normal = 2,
+    /// People are waiting.
+    High = 3,
+}
+impl Priority {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PRIORITY_UNSPECIFIED",
+            Self::Low => "PRIORITY_LOW",
+            Self::Normal => "PRIORITY_NORMAL",
+            Self::High => "PRIORITY_HIGH",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PRIORITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "PRIORITY_LOW" => Some(Self::Low),
+            "PRIORITY_NORMAL" => Some(Self::Normal),
+            "PRIORITY_HIGH" => Some(Self::High),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod limit_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// LimitService says how much an account, an app and a key may call. A call must be within the
+    /// limits of all three; it is refused with LIMIT_REACHED and the time to try again.
+    ///
+    /// Requests and tokens are buckets that hold one minute's limit and fill evenly. Tokens are taken
+    /// for a call's highest use before it begins, and what it did not use comes back when it ends.
+    /// Router replicas take allowances from one shared account of them: together they never give more
+    /// than the limit. They may give less by what others hold unused, which is at most one 32nd of the
+    /// limit for each of them, for at most about a second.
+    #[derive(Debug, Clone)]
+    pub struct LimitServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl LimitServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> LimitServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> LimitServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            LimitServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// SetLimits sets the limits of an app or of a key of the caller's account, in place of those
+        /// set before. They can only narrow: the account's own limits hold beside them. A replica keeps
+        /// to them within two seconds. Errors: INVALID_ARGUMENT, also beyond 1,000 apps and keys.
+        pub async fn set_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.LimitService/SetLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.inference.v1.LimitService", "SetLimits"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListLimits lists the limits of the caller's account first, then those it set, by subject.
+        pub async fn list_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.LimitService/ListLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.inference.v1.LimitService", "ListLimits"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// SetAccountLimits sets the limits of an account in place of the platform's.
+        pub async fn set_account_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetAccountLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetAccountLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.LimitService/SetAccountLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.inference.v1.LimitService",
+                        "SetAccountLimits",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetAccountLimits reads the limits of an account.
+        pub async fn get_account_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetAccountLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetAccountLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.LimitService/GetAccountLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.inference.v1.LimitService",
+                        "GetAccountLimits",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod limit_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with LimitServiceServer.
+    #[async_trait]
+    pub trait LimitService: std::marker::Send + std::marker::Sync + 'static {
+        /// SetLimits sets the limits of an app or of a key of the caller's account, in place of those
+        /// set before. They can only narrow: the account's own limits hold beside them. A replica keeps
+        /// to them within two seconds. Errors: INVALID_ARGUMENT, also beyond 1,000 apps and keys.
+        async fn set_limits(
+            &self,
+            request: tonic::Request<super::SetLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetLimitsResponse>,
+            tonic::Status,
+        >;
+        /// ListLimits lists the limits of the caller's account first, then those it set, by subject.
+        async fn list_limits(
+            &self,
+            request: tonic::Request<super::ListLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListLimitsResponse>,
+            tonic::Status,
+        >;
+        /// SetAccountLimits sets the limits of an account in place of the platform's.
+        async fn set_account_limits(
+            &self,
+            request: tonic::Request<super::SetAccountLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetAccountLimitsResponse>,
+            tonic::Status,
+        >;
+        /// GetAccountLimits reads the limits of an account.
+        async fn get_account_limits(
+            &self,
+            request: tonic::Request<super::GetAccountLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetAccountLimitsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// LimitService says how much an account, an app and a key may call. A call must be within the
+    /// limits of all three; it is refused with LIMIT_REACHED and the time to try again.
+    ///
+    /// Requests and tokens are buckets that hold one minute's limit and fill evenly. Tokens are taken
+    /// for a call's highest use before it begins, and what it did not use comes back when it ends.
+    /// Router replicas take allowances from one shared account of them: together they never give more
+    /// than the limit. They may give less by what others hold unused, which is at most one 32nd of the
+    /// limit for each of them, for at most about a second.
+    #[derive(Debug)]
+    pub struct LimitServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> LimitServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for LimitServiceServer<T>
+    where
+        T: LimitService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.inference.v1.LimitService/SetLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetLimitsSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::SetLimitsRequest>
+                    for SetLimitsSvc<T> {
+                        type Response = super::SetLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::set_limits(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.inference.v1.LimitService/ListLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListLimitsSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::ListLimitsRequest>
+                    for ListLimitsSvc<T> {
+                        type Response = super::ListLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::list_limits(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.inference.v1.LimitService/SetAccountLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetAccountLimitsSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::SetAccountLimitsRequest>
+                    for SetAccountLimitsSvc<T> {
+                        type Response = super::SetAccountLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetAccountLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::set_account_limits(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetAccountLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.inference.v1.LimitService/GetAccountLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetAccountLimitsSvc<T: LimitService>(pub Arc<T>);
+                    impl<
+                        T: LimitService,
+                    > tonic::server::UnaryService<super::GetAccountLimitsRequest>
+                    for GetAccountLimitsSvc<T> {
+                        type Response = super::GetAccountLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetAccountLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LimitService>::get_account_limits(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetAccountLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for LimitServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.inference.v1.LimitService";
+    impl<T> tonic::server::NamedService for LimitServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
     }
 }
 /// Model of the catalogue.

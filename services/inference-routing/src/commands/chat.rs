@@ -9,16 +9,24 @@ use tracing::{Instrument, Span, info_span};
 use wanwu_clock::SharedClock;
 use wanwu_ids::{AccountId, AppId, CallId, Ids, KeyId};
 
-use super::{client::Reply, gen_ai, run_call::Call};
+use super::{
+    client::Reply,
+    gen_ai,
+    run_call::{Call, Got},
+};
 use crate::{
     catalogue::{Catalogue, Model},
     config::{ChatConfig, EngineConfig},
     credit::{Credit, Hold},
     devices::Devices,
-    domain::{lease_purse::Ask, request_body::RequestBody, screen::Screen},
+    domain::{
+        fair_queue::Turn, lease_purse::Ask, request_body::RequestBody, screen::Screen,
+        usage::estimated_input,
+    },
     engine::client::EngineClient,
     error::Error,
     journal::{Dispatch, Journal, Refusal, epoch::Epoch},
+    limiter::Limiter,
 };
 
 /// The longest idempotency key, in characters.
@@ -32,6 +40,8 @@ pub struct Chat {
     pub screen: Arc<Screen>,
     /// What apps demand of devices.
     pub devices: Devices,
+    /// The limits.
+    pub limiter: Arc<Limiter>,
     /// The credit.
     pub credit: Arc<Credit>,
     /// The journal.
@@ -98,32 +108,51 @@ impl Chat {
         let call_id: CallId = self.ids.id();
         tracing::Span::current().record("call.id", tracing::field::display(call_id));
         self.screen_input(&body, call_id, caller.account_id).await?;
-        if !self.epoch.is_fresh() {
+        if !self.is_ready() {
             return Err(Error::JournalUnavailable);
         }
-        let busy = Error::Busy {
-            retry_after: self.config.retry_after,
-        };
+        let ask = self.ask(&body, &model);
+        let permit = self
+            .limiter
+            .admit(caller.ids(), highest_use(&body, &ask))
+            .instrument(info_span!("inference.limits"))
+            .await?;
         let arrived = Instant::now();
+        let turn = Turn {
+            account: caller.account_id,
+            app: caller.app_id,
+            account_priority: permit.account_priority,
+            key_priority: permit.key_priority,
+        };
         let place = model
             .admission
-            .enter(caller.account_id, caller.app_id)
+            .enter(turn)
             .instrument(info_span!("inference.queue"))
-            .await
-            .map_err(|_| busy)?;
+            .await?;
         metrics::histogram!("inference_routing_queue_seconds", "model" => model.config.name.clone())
             .record(arrived.elapsed());
         let hold = self
             .credit
-            .hold(caller.account_id, &self.ask(&body, &model))
+            .hold(caller.account_id, &ask)
             .instrument(info_span!("inference.hold"))
             .await?;
         let row = Arc::new(self.dispatch_row(call_id, caller, &model, &hold, key));
         let label = model.labeller.label(call_id);
         let (client, reply) = Reply::channel(call_id, label.clone(), body.stream());
-        let call = Call::new(self.clone(), model, body, row, hold, place, client, label);
+        let got = Got {
+            permit,
+            place,
+            hold,
+        };
+        let call = Call::new(self.clone(), model, body, row, got, client, label);
         self.calls.spawn(call.run().instrument(Span::current()));
         reply.begun().await
+    }
+
+    /// Calls may be dispatched.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.epoch.is_fresh() && self.limiter.is_ready()
     }
 
     /// The bound of what the call can cost.
@@ -202,6 +231,18 @@ impl Chat {
             idempotency_key,
         }
     }
+}
+
+impl Caller {
+    const fn ids(self) -> (AccountId, AppId, KeyId) {
+        (self.account_id, self.app_id, self.key_id)
+    }
+}
+
+/// What a call takes of limits of tokens: its prompt as it is estimated, its answers at their
+/// longest.
+fn highest_use(body: &RequestBody, ask: &Ask) -> u64 {
+    estimated_input(body.message_bytes()).saturating_add(ask.answers.saturating_mul(ask.output))
 }
 
 fn idempotency_key(text: String) -> Result<Option<String>, Error> {

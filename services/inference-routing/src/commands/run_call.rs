@@ -27,6 +27,7 @@ use crate::{
     engine::{Answer, EngineError, attempts, client::Question, pool::AtWork},
     error::Error,
     journal::{Dispatch, Final, NotDispatched, NotDurable},
+    limiter::Permit,
 };
 
 /// A call that was admitted and paid for.
@@ -37,10 +38,20 @@ pub struct Call {
     pub(super) row: Arc<Dispatch>,
     pub(super) client: Client,
     pub(super) label: String,
-    hold: Option<Hold>,
-    _place: Place,
+    got: Option<Got>,
     attempts: AtomicI16,
     times: Times,
+}
+
+/// What was got for a call: given back when it ends.
+#[derive(Debug)]
+pub struct Got {
+    /// Of limits.
+    pub permit: Permit,
+    /// To run.
+    pub place: Place,
+    /// To pay.
+    pub hold: Hold,
 }
 
 /// Why an answer did not begin.
@@ -52,22 +63,15 @@ enum NotBegun {
 
 impl Call {
     /// A call that is ready to run.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a call is the sum of what was got for it"
-    )]
     pub fn new(
         chat: Arc<Chat>,
         model: Arc<Model>,
         body: RequestBody,
         row: Arc<Dispatch>,
-        hold: Hold,
-        place: Place,
+        got: Got,
         client: Client,
         label: String,
     ) -> Self {
-        let attempts = AtomicI16::new(0);
-        let (hold, times) = (Some(hold), Times::begin());
         Self {
             chat,
             model,
@@ -75,10 +79,9 @@ impl Call {
             row,
             client,
             label,
-            hold,
-            _place: place,
-            attempts,
-            times,
+            got: Some(got),
+            attempts: AtomicI16::new(0),
+            times: Times::begin(),
         }
     }
 
@@ -197,6 +200,7 @@ impl Call {
         let engine_model = self.model.config.engine_model();
         self.times
             .ended(&self.row.model, engine_model, outcome, tokens);
+        let hold = self.got.take().map(|got| got.used(tokens));
         let row = Final {
             call: self.row.clone(),
             outcome,
@@ -205,7 +209,7 @@ impl Call {
             attempts: self.attempts.load(Ordering::Relaxed),
             finished_at: self.chat.clock.now(),
             violation,
-            hold: self.hold.take(),
+            hold,
         };
         self.chat
             .journal
@@ -249,6 +253,17 @@ impl Call {
             "journal_unavailable",
             "the end of the call could not be recorded in time",
         )
+    }
+}
+
+impl Got {
+    /// The call used so many tokens: its place is given on and the rest of its limits. What is
+    /// held waits for the final row.
+    fn used(mut self, tokens: Tokens) -> Hold {
+        let tokens = tokens.input.saturating_add(tokens.output);
+        self.permit.used(tokens);
+        self.place.served(tokens);
+        self.hold
     }
 }
 

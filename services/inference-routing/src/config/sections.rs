@@ -1,9 +1,10 @@
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
 use crate::domain::{
     breaker::BreakerLimits,
+    limits::Limits,
     placement::{PlacementLimits, Policy},
 };
 
@@ -30,6 +31,30 @@ pub struct ChatConfig {
     /// Most time between two progress rows while something is sent.
     #[serde(with = "humantime_serde")]
     pub progress_every: Duration,
+}
+
+/// `[limits]`: what an account may call that has no limits of its own; 0: as much as it likes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Calls begun in a minute.
+    pub requests_per_minute: u64,
+    /// Tokens of prompts and answers in a minute.
+    pub tokens_per_minute: u64,
+    /// Calls that run or wait at the same time.
+    pub concurrent_calls: u64,
+}
+
+impl LimitsConfig {
+    /// As a call is held to them.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            requests_per_minute: NonZeroU64::new(self.requests_per_minute),
+            tokens_per_minute: NonZeroU64::new(self.tokens_per_minute),
+            concurrent_calls: NonZeroU64::new(self.concurrent_calls),
+        }
+    }
 }
 
 /// `[journal]`.
@@ -214,6 +239,9 @@ pub struct ModelConfig {
     /// Where a `GET` says that an engine is well.
     #[serde(default = "health")]
     pub health_path: String,
+    /// Calls of it that run at the same time in this replica; none: `chat.max_running`.
+    #[serde(default)]
+    pub max_running: Option<usize>,
     /// Which of its engines gets a call.
     #[serde(default = "prefix_aware")]
     pub policy: Policy,

@@ -1,29 +1,118 @@
-//! Who is next: accounts take turns, and inside an account its apps take turns.
+//! Who is next: the account that was served the fewest tokens for its share, then its app that
+//! was, then that app's most urgent call that waits longest. After Sheng et al., "Fairness in
+//! Serving Large Language Models" (OSDI 2024): a virtual counter of tokens for each; who comes
+//! back after a pause begins where the others are, so that nobody saves turns up.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use wanwu_ids::{AccountId, AppId};
+
+use super::limits::Priority;
+
+/// Served tokens are counted in parts of one, so that shares divide them.
+const PARTS: u64 = 16;
+/// Accounts without calls that are kept in mind for what they were served beyond the others.
+const MAX_IDLE: usize = 4096;
 
 /// A bounded queue of waiting calls.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    /// Accounts with waiting calls, the next one first.
-    turns: VecDeque<AccountId>,
-    accounts: HashMap<AccountId, Waiting<T>>,
+    accounts: HashMap<AccountId, Account<T>>,
+    /// Accounts with waiting calls, the least served first.
+    turns: BTreeSet<(u64, AccountId)>,
+    /// What whoever was next last had been served.
+    floor: u64,
     waiting: usize,
     limit: usize,
     account_limit: usize,
 }
 
-#[derive(Debug)]
-struct Waiting<T> {
-    turns: VecDeque<AppId>,
-    apps: HashMap<AppId, VecDeque<T>>,
+/// One call in the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// Who pays.
+    pub account: AccountId,
+    /// The app.
+    pub app: AppId,
+    /// The account's priority.
+    pub account_priority: Priority,
+    /// The key's.
+    pub key_priority: Priority,
 }
 
-impl<T> Waiting<T> {
-    fn len(&self) -> usize {
-        self.apps.values().map(VecDeque::len).sum()
+/// Who is next.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Next<T> {
+    /// Who pays.
+    pub account: AccountId,
+    /// The app.
+    pub app: AppId,
+    /// The call.
+    pub call: T,
+}
+
+#[derive(Debug)]
+struct Account<T> {
+    served: u64,
+    share: u64,
+    floor: u64,
+    waiting: usize,
+    running: usize,
+    apps: HashMap<AppId, App<T>>,
+}
+
+#[derive(Debug)]
+struct App<T> {
+    served: u64,
+    running: usize,
+    /// By priority, the lowest first.
+    calls: [VecDeque<T>; 3],
+}
+
+impl<T> App<T> {
+    const fn new(served: u64) -> Self {
+        Self {
+            served,
+            running: 0,
+            calls: [VecDeque::new(), VecDeque::new(), VecDeque::new()],
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.calls.iter().map(VecDeque::len).sum()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting() == 0
+    }
+}
+
+impl<T> Account<T> {
+    const fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting == 0
+    }
+
+    /// The least served app with waiting calls.
+    fn next(&mut self) -> Option<(AppId, T)> {
+        let waiting = self.apps.iter_mut().filter(|(_, app)| app.waiting() > 0);
+        let (id, app) = waiting.min_by_key(|(id, app)| (app.served, **id))?;
+        let call = app.calls.iter_mut().rev().find_map(VecDeque::pop_front)?;
+        app.running += 1;
+        self.running += 1;
+        self.waiting -= 1;
+        self.floor = self.floor.max(app.served);
+        Some((*id, call))
+    }
+
+    /// The least urgent and newest call of the app that has most waiting.
+    fn last(&mut self) -> Option<T> {
+        let (_, app) = self
+            .apps
+            .iter_mut()
+            .max_by_key(|(id, app)| (app.waiting(), **id))?;
+        let call = app.calls.iter_mut().find_map(VecDeque::pop_back)?;
+        self.waiting -= 1;
+        Some(call)
     }
 }
 
@@ -31,10 +120,10 @@ impl<T> FairQueue<T> {
     /// At most `limit` calls wait, and `account_limit` of one account.
     #[must_use]
     pub fn new(limit: usize, account_limit: usize) -> Self {
-        let (turns, accounts) = (VecDeque::new(), HashMap::new());
         Self {
-            turns,
-            accounts,
+            accounts: HashMap::new(),
+            turns: BTreeSet::new(),
+            floor: 0,
             waiting: 0,
             limit,
             account_limit,
@@ -53,124 +142,154 @@ impl<T> FairQueue<T> {
         self.waiting == 0
     }
 
-    /// Lets a call wait; gives it back when the queue is full.
-    pub fn push(&mut self, account: AccountId, app: AppId, call: T) -> Result<(), T> {
-        let of_account = self.accounts.get(&account).map_or(0, Waiting::len);
-        if self.waiting == self.limit || of_account == self.account_limit {
+    /// Another call only has room in place of one.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.waiting >= self.limit
+    }
+
+    /// Lets a call wait, or gives it back. Where a full queue has more calls of another account
+    /// than this one's would be, the last of those is given up for it.
+    pub fn push(&mut self, turn: Turn, call: T) -> Result<Option<T>, T> {
+        let own = self.accounts.get(&turn.account).map_or(0, |a| a.waiting);
+        if own >= self.account_limit || self.limit == 0 {
             return Err(call);
         }
-        let waiting = self.accounts.entry(account).or_insert_with(|| {
-            self.turns.push_back(account);
-            Waiting {
-                turns: VecDeque::new(),
-                apps: HashMap::new(),
+        let displaced = if self.is_full() {
+            match self.displace(own + 1) {
+                Some(last) => Some(last),
+                None => return Err(call),
             }
+        } else {
+            None
+        };
+        let floor = self.floor;
+        let account = self.accounts.entry(turn.account).or_insert(Account {
+            served: floor,
+            share: 1,
+            floor: 0,
+            waiting: 0,
+            running: 0,
+            apps: HashMap::new(),
         });
-        let calls = waiting.apps.entry(app).or_insert_with(|| {
-            waiting.turns.push_back(app);
-            VecDeque::new()
-        });
-        calls.push_back(call);
+        if account.is_idle() {
+            account.served = account.served.max(floor);
+        }
+        account.share = turn.account_priority.share();
+        let begins = account.floor;
+        let app = account
+            .apps
+            .entry(turn.app)
+            .or_insert_with(|| App::new(begins));
+        if app.is_idle() {
+            app.served = app.served.max(begins);
+        }
+        app.calls[turn.key_priority as usize].push_back(call);
+        account.waiting += 1;
         self.waiting += 1;
-        Ok(())
+        if account.waiting == 1 {
+            self.turns.insert((account.served, turn.account));
+        }
+        Ok(displaced)
+    }
+
+    /// Takes a call of the account that has most waiting, if that is more than `own`.
+    fn displace(&mut self, own: usize) -> Option<T> {
+        let most = self
+            .turns
+            .iter()
+            .max_by_key(|(_, id)| self.accounts.get(id).map_or(0, |account| account.waiting));
+        let (served, id) = *most?;
+        let account = self.accounts.get_mut(&id)?;
+        if account.waiting <= own {
+            return None;
+        }
+        let call = account.last()?;
+        if account.waiting == 0 {
+            self.turns.remove(&(served, id));
+        }
+        self.waiting -= 1;
+        Some(call)
     }
 
     /// Forgets calls that need not be `kept`.
     pub fn retain(&mut self, kept: impl Fn(&T) -> bool) {
-        for waiting in self.accounts.values_mut() {
-            waiting.apps.retain(|_, calls| {
-                calls.retain(&kept);
-                !calls.is_empty()
-            });
-            waiting.turns.retain(|app| waiting.apps.contains_key(app));
+        for account in self.accounts.values_mut() {
+            for app in account.apps.values_mut() {
+                app.calls.iter_mut().for_each(|calls| calls.retain(&kept));
+            }
+            account.waiting = account.apps.values().map(App::waiting).sum();
         }
-        self.accounts.retain(|_, waiting| !waiting.apps.is_empty());
         self.turns
-            .retain(|account| self.accounts.contains_key(account));
-        self.waiting = self.accounts.values().map(Waiting::len).sum();
+            .retain(|(_, id)| self.accounts.get(id).is_some_and(|a| a.waiting > 0));
+        self.waiting = self.accounts.values().map(|account| account.waiting).sum();
     }
 
-    /// The next call of an account that `may` run one more.
-    pub fn pop(&mut self, may: impl Fn(AccountId) -> bool) -> Option<(AccountId, T)> {
-        let turn = self.turns.iter().position(|account| may(*account))?;
-        let account = self.turns.remove(turn)?;
-        let waiting = self.accounts.get_mut(&account)?;
-        let app = waiting.turns.pop_front()?;
-        let calls = waiting.apps.get_mut(&app)?;
-        let call = calls.pop_front()?;
-        if calls.is_empty() {
-            waiting.apps.remove(&app);
-        } else {
-            waiting.turns.push_back(app);
-        }
-        if waiting.apps.is_empty() {
-            self.accounts.remove(&account);
-        } else {
-            self.turns.push_back(account);
-        }
+    /// The next call, of an account that `may` run one more. It counts as running, and as `cost`
+    /// tokens until [`Self::end`] says what it was.
+    pub fn pop(&mut self, cost: u64, may: impl Fn(AccountId) -> bool) -> Option<Next<T>> {
+        let turn = *self.turns.iter().find(|(_, account)| may(*account))?;
+        self.turns.remove(&turn);
+        let (served, id) = turn;
+        self.floor = self.floor.max(served);
         self.waiting -= 1;
-        Some((account, call))
+        let account = self.accounts.get_mut(&id)?;
+        let (app, call) = account.next()?;
+        if account.waiting > 0 {
+            self.turns.insert((account.served, id));
+        }
+        self.charge(id, app, i128::from(cost));
+        Some(Next {
+            account: id,
+            app,
+            call,
+        })
     }
+
+    /// A call ended for which `cost` was counted and which was served `tokens`.
+    pub fn end(&mut self, account: AccountId, app: AppId, cost: u64, tokens: u64) {
+        self.charge(account, app, i128::from(tokens) - i128::from(cost));
+        let floor = self.floor;
+        if let Some(of) = self.accounts.get_mut(&account) {
+            of.running = of.running.saturating_sub(1);
+            if let Some(app) = of.apps.get_mut(&app) {
+                app.running = app.running.saturating_sub(1);
+            }
+            let begins = of.floor;
+            of.apps
+                .retain(|_, app| !app.is_idle() || app.served > begins);
+            if of.is_idle() && of.served <= floor {
+                self.accounts.remove(&account);
+            }
+        }
+        if self.accounts.len() > self.waiting + MAX_IDLE {
+            self.accounts
+                .retain(|_, account| !account.is_idle() || account.served > floor);
+        }
+        if self.accounts.len() > self.waiting + 2 * MAX_IDLE {
+            self.accounts.retain(|_, account| !account.is_idle());
+        }
+    }
+
+    fn charge(&mut self, account: AccountId, app: AppId, tokens: i128) {
+        let Some(of) = self.accounts.get_mut(&account) else {
+            return;
+        };
+        let waits = of.waiting > 0 && self.turns.remove(&(of.served, account));
+        let parts = tokens.saturating_mul(i128::from(PARTS));
+        of.served = plus(of.served, parts / i128::from(of.share));
+        if let Some(app) = of.apps.get_mut(&app) {
+            app.served = plus(app.served, parts);
+        }
+        if waits {
+            self.turns.insert((of.served, account));
+        }
+    }
+}
+
+fn plus(served: u64, parts: i128) -> u64 {
+    u64::try_from((i128::from(served) + parts).max(0)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn account(n: u128) -> AccountId {
-        AccountId::from_uuid(Uuid::from_u128(n))
-    }
-
-    fn app(n: u128) -> AppId {
-        AppId::from_uuid(Uuid::from_u128(n))
-    }
-
-    #[test]
-    fn accounts_take_turns_and_then_their_apps() {
-        let mut queue = FairQueue::new(10, 10);
-        for (owner, of, call) in [
-            (1, 1, "a"),
-            (1, 1, "b"),
-            (1, 1, "c"),
-            (1, 2, "d"),
-            (2, 3, "e"),
-            (3, 4, "f"),
-        ] {
-            queue.push(account(owner), app(of), call).unwrap();
-        }
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop(|_| true))
-            .map(|(_, c)| c)
-            .collect();
-        assert_eq!(order, ["a", "e", "f", "d", "b", "c"]);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn an_account_at_its_limit_is_passed_over() {
-        let mut queue = FairQueue::new(10, 10);
-        queue.push(account(1), app(1), "a").unwrap();
-        queue.push(account(2), app(2), "b").unwrap();
-        assert_eq!(
-            queue.pop(|owner| owner != account(1)),
-            Some((account(2), "b"))
-        );
-        assert_eq!(queue.pop(|owner| owner != account(1)), None);
-        assert_eq!(queue.len(), 1);
-    }
-
-    #[test]
-    fn a_full_queue_gives_the_call_back_until_someone_left() {
-        let mut queue = FairQueue::new(2, 1);
-        queue.push(account(1), app(1), "a").unwrap();
-        assert_eq!(queue.push(account(1), app(2), "b"), Err("b"));
-        queue.push(account(2), app(3), "c").unwrap();
-        assert_eq!(queue.push(account(3), app(4), "d"), Err("d"));
-        queue.retain(|call| *call != "a");
-        queue.push(account(3), app(4), "d").unwrap();
-        assert_eq!(queue.pop(|_| true), Some((account(2), "c")));
-        assert_eq!(queue.pop(|_| true), Some((account(3), "d")));
-        assert_eq!(queue.pop(|_| true), None);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ mod engines;
 mod grpc;
 mod journal;
 mod labels;
+mod limits;
 mod recovery;
 mod refusals;
 mod world;
