@@ -27,6 +27,11 @@ const MAX_VALUE: usize = 512;
 /// The longest frame of an answer.
 const MAX_FRAME: usize = 16 << 20;
 const CALL_ID: HeaderName = HeaderName::from_static("wanwu-call-id");
+/// What clients are told of a model's end (RFC 9745, RFC 8594).
+const TOLD_ON: [HeaderName; 2] = [
+    HeaderName::from_static("deprecation"),
+    HeaderName::from_static("sunset"),
+];
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Answers one chat request. The first frame decides how: whether the request asked for a stream
@@ -58,7 +63,7 @@ pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, 
     let answer = call
         .send(request::encode(body, &device, &idempotency_key))
         .await?;
-    let (_, messages) = Messages::of(answer, MAX_FRAME)?;
+    let (told, messages) = Messages::of(answer, MAX_FRAME)?;
     let mut frames = Frames::new(messages);
     let first = frames
         .next()
@@ -76,6 +81,11 @@ pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, 
         && !call_id.is_empty()
     {
         response.headers_mut().insert(CALL_ID, call_id);
+    }
+    for name in TOLD_ON {
+        if let Some(value) = told.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
     Ok(response)
 }

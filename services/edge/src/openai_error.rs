@@ -75,7 +75,7 @@ const fn limited(reason: &'static str, chinese: &'static str, english: &'static 
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 36] = [
+const TABLE: [Row; 38] = [
     row("UNAUTHENTICATED", (401, REQUEST, "invalid_api_key"), "缺少 API 密钥", "An API key is needed"),
     row("INVALID_CREDENTIAL", (401, REQUEST, "invalid_api_key"), "API 密钥无效、已过期或已吊销", "The API key is not valid, expired or revoked"),
     row("NOT_ALLOWED", (403, DENIED, ""), "该凭证不能调用此接口", "This credential may not call this endpoint"),
@@ -95,6 +95,8 @@ const TABLE: [Row; 36] = [
     limited("LIMIT_REACHED", "已达到该账号、应用或密钥的限额，请稍后重试", "A limit of the account, the app or the key is reached; try again later"),
     row("RATE_LIMITED", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
     row("MODEL_NOT_FOUND", (404, REQUEST, "model_not_found"), "模型不存在", "There is no such model"),
+    row("MODEL_RETIRED", (404, REQUEST, "model_not_found"), "该模型已停止服务", "The model is not served any more"),
+    row("ROUTE_CHANGED", (409, REQUEST, ""), "路由已被他人修改，请重新读取", "The route was changed meanwhile; read it again"),
     row("NOT_FOUND", (404, REQUEST, ""), "对象不存在", "There is no such object"),
     row("UNKNOWN_METHOD", (404, REQUEST, "unknown_url"), "接口不存在", "There is no such endpoint"),
     row("TOO_LARGE", (413, REQUEST, "request_too_large"), "请求体过大", "The body is too large"),
@@ -169,7 +171,7 @@ fn describe(status: &Status, details: &ErrorDetails) -> (StatusCode, Value) {
         field.strip_prefix("body.").unwrap_or(field).to_owned()
     });
     let param = match reason {
-        "MODEL_NOT_FOUND" => Some("model".to_owned()),
+        "MODEL_NOT_FOUND" | "MODEL_RETIRED" => Some("model".to_owned()),
         _ => param,
     };
     // OpenAI names what ran out: its clients' users look for it.

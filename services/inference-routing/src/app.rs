@@ -12,7 +12,7 @@ use wanwu_ids::Ids;
 
 use crate::{
     catalogue::Catalogue,
-    commands::chat::Chat,
+    commands::{self, chat::Chat},
     config::{InvalidConfig, Sections, invalid},
     credit::{Credit, lender::Lender},
     devices::Devices,
@@ -26,6 +26,7 @@ use crate::{
     },
     limiter::Limiter,
     peers::PeerChannel,
+    routes::Routes,
     store::idempotency_keys,
 };
 
@@ -117,6 +118,8 @@ impl App {
                 parts.integrity.as_deref(),
                 parts.production,
             )?),
+            routes: Arc::new(Routes::default()),
+            copies: commands::room_for_copies(),
             screen: Arc::new(screen(&config)?),
             devices: Devices::new(parts.device_registry, parts.clock.clone()),
             limiter: Limiter::new(parts.pool.clone(), epoch.id(), config.limits.limits()),
@@ -177,6 +180,11 @@ impl App {
                 let limiter = chat.limiter.clone();
                 let stop = stop.clone();
                 endless(async move { limiter.run(stop).await })
+            }),
+            ("routes", {
+                let (routes, pool) = (chat.routes.clone(), self.pool.clone());
+                let stop = stop.clone();
+                endless(async move { routes.follow(&pool, stop).await })
             }),
             ("device gates", {
                 endless(chat.devices.holder().run(stop.clone()))

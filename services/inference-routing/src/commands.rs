@@ -5,8 +5,12 @@ pub mod chat;
 mod client;
 pub mod gen_ai;
 pub mod limits;
+mod mirror;
+pub mod routes;
 mod run_call;
 mod stream_answer;
 mod whole_answer;
 
 pub use client::{Item, Reply};
+
+pub use mirror::room as room_for_copies;

@@ -12,5 +12,6 @@ pub mod limits;
 pub mod placement;
 pub mod request_body;
 pub mod retry_budget;
+pub mod route;
 pub mod screen;
 pub mod usage;

@@ -21,6 +21,15 @@ pub enum Error {
     /// The catalogue has no such model.
     #[error("there is no model with this name")]
     ModelNotFound,
+    /// The model's time is over.
+    #[error("the model {model} is not served any more")]
+    ModelRetired {
+        /// Its name.
+        model: String,
+    },
+    /// Somebody else changed the route.
+    #[error("the route was changed meanwhile")]
+    RouteChanged,
     /// The account's credit does not cover the call.
     #[error("the account's balance does not cover the highest cost of this call")]
     InsufficientBalance,
@@ -84,7 +93,8 @@ pub enum Error {
 impl Failure for Error {
     fn code(&self) -> Code {
         match self {
-            Self::ModelNotFound | Self::NotFound => Code::NotFound,
+            Self::ModelNotFound | Self::ModelRetired { .. } | Self::NotFound => Code::NotFound,
+            Self::RouteChanged => Code::Aborted,
             Self::InsufficientBalance | Self::Busy { .. } | Self::LimitReached(_) => {
                 Code::ResourceExhausted
             }
@@ -106,6 +116,8 @@ impl Failure for Error {
     fn reason(&self) -> &'static str {
         match self {
             Self::ModelNotFound => ErrorReason::ModelNotFound.as_str_name(),
+            Self::ModelRetired { .. } => ErrorReason::ModelRetired.as_str_name(),
+            Self::RouteChanged => ErrorReason::RouteChanged.as_str_name(),
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
             Self::ContentRefused { .. } => ErrorReason::ContentRefused.as_str_name(),
             Self::DeviceLicenceRequired => ErrorReason::DeviceLicenceRequired.as_str_name(),
@@ -159,6 +171,7 @@ impl Failure for Error {
         match self {
             Self::ContentRefused { class } => vec![("class", class.clone())],
             Self::EngineRefused { status, .. } => vec![("engineStatus", status.to_string())],
+            Self::ModelRetired { model } => vec![("model", model.clone())],
             Self::LimitReached(Reached { bound, .. }) => vec![
                 ("subject", bound.subject.level.as_str().to_owned()),
                 ("limit", bound.quantity.as_str().to_owned()),

@@ -5,6 +5,7 @@ mod chat_service;
 mod frames;
 mod limit_service;
 mod model_service;
+mod route_service;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tonic::service::Routes;
 use wanwu_proto::inference::v1::{
     call_service_server::CallServiceServer, chat_service_server::ChatServiceServer,
     limit_service_server::LimitServiceServer, model_service_server::ModelServiceServer,
+    route_service_server::RouteServiceServer,
 };
 
 use crate::{app::App, commands::chat::Chat, domain::request_body};
@@ -39,5 +41,6 @@ pub fn routes(app: &App) -> Routes {
     Routes::new(chat)
         .add_service(ModelServiceServer::new(handlers.clone()))
         .add_service(CallServiceServer::new(handlers.clone()))
-        .add_service(LimitServiceServer::new(handlers))
+        .add_service(LimitServiceServer::new(handlers.clone()))
+        .add_service(RouteServiceServer::new(handlers))
 }

@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod journal;
 pub mod limiter;
 pub mod peers;
+pub mod routes;
 pub mod serve;
 pub mod store;
 

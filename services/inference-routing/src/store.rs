@@ -6,4 +6,5 @@ pub mod epochs;
 pub mod idempotency_keys;
 pub mod limit_allowances;
 pub mod limit_rules;
+pub mod routes;
 pub mod usage_events;

@@ -693,7 +693,7 @@ pub mod chat_service_client {
         /// CreateChatCompletion answers one frame (`stream` absent or false) or many. Nothing is sent
         /// before the call is journalled; the last frame follows the journal's final row. The label of
         /// AI-generated content is in the first and the last frame under `aigc`. Errors before the first
-        /// frame are statuses: MODEL_NOT_FOUND, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
+        /// frame are statuses: MODEL_NOT_FOUND, MODEL_RETIRED, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
         /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, LIMIT_REACHED, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
         /// after it, an `error` frame ends the stream. A client that goes away stops the engine.
         pub async fn create_chat_completion(
@@ -754,7 +754,7 @@ pub mod chat_service_server {
         /// CreateChatCompletion answers one frame (`stream` absent or false) or many. Nothing is sent
         /// before the call is journalled; the last frame follows the journal's final row. The label of
         /// AI-generated content is in the first and the last frame under `aigc`. Errors before the first
-        /// frame are statuses: MODEL_NOT_FOUND, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
+        /// frame are statuses: MODEL_NOT_FOUND, MODEL_RETIRED, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
         /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, LIMIT_REACHED, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
         /// after it, an `error` frame ends the stream. A client that goes away stops the engine.
         async fn create_chat_completion(
@@ -963,6 +963,10 @@ pub enum ErrorReason {
     /// `limit` (requests_per_minute, tokens_per_minute, concurrent_calls); RetryInfo says when to try
     /// again.
     LimitReached = 12,
+    /// The model's time is over; metadata `model` has its name.
+    ModelRetired = 13,
+    /// The route was changed by somebody else meanwhile: read it again.
+    RouteChanged = 14,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -984,6 +988,8 @@ impl ErrorReason {
             Self::DuplicateCall => "ERROR_REASON_DUPLICATE_CALL",
             Self::EngineRefused => "ERROR_REASON_ENGINE_REFUSED",
             Self::LimitReached => "ERROR_REASON_LIMIT_REACHED",
+            Self::ModelRetired => "ERROR_REASON_MODEL_RETIRED",
+            Self::RouteChanged => "ERROR_REASON_ROUTE_CHANGED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1002,6 +1008,8 @@ impl ErrorReason {
             "ERROR_REASON_DUPLICATE_CALL" => Some(Self::DuplicateCall),
             "ERROR_REASON_ENGINE_REFUSED" => Some(Self::EngineRefused),
             "ERROR_REASON_LIMIT_REACHED" => Some(Self::LimitReached),
+            "ERROR_REASON_MODEL_RETIRED" => Some(Self::ModelRetired),
+            "ERROR_REASON_ROUTE_CHANGED" => Some(Self::RouteChanged),
             _ => None,
         }
     }
@@ -1919,6 +1927,12 @@ pub struct Model {
     /// Context window in tokens.
     #[prost(int32, tag = "4")]
     pub context_tokens: i32,
+    /// From then it is better not to build on it; unset: not known.
+    #[prost(message, optional, tag = "5")]
+    pub deprecation_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// From then it is refused; unset: not known.
+    #[prost(message, optional, tag = "6")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 impl ::prost::Name for Model {
     const NAME: &'static str = "Model";
@@ -2052,7 +2066,7 @@ pub mod model_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// ListModels lists the models that can be called.
+        /// ListModels lists the models that the caller's account can call.
         pub async fn list_models(
             &mut self,
             request: impl tonic::IntoRequest<super::ListModelsRequest>,
@@ -2094,7 +2108,7 @@ pub mod model_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with ModelServiceServer.
     #[async_trait]
     pub trait ModelService: std::marker::Send + std::marker::Sync + 'static {
-        /// ListModels lists the models that can be called.
+        /// ListModels lists the models that the caller's account can call.
         async fn list_models(
             &self,
             request: tonic::Request<super::ListModelsRequest>,
@@ -2262,6 +2276,658 @@ pub mod model_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.inference.v1.ModelService";
     impl<T> tonic::server::NamedService for ModelServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Route is where one name goes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Route {
+    /// What calls ask for, at most 128 characters; it may be the name of a model of the catalogue,
+    /// which then is reached through the route only.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// 1 to 16 models, each call goes to one of them by weight. Every call is charged by the prices of
+    /// the first, whichever answers it.
+    #[prost(message, repeated, tag = "2")]
+    pub targets: ::prost::alloc::vec::Vec<RouteTarget>,
+    /// At most 8 models that are asked in turn, before the first token, when no engine of the one
+    /// before begins to answer.
+    #[prost(string, repeated, tag = "3")]
+    pub fallbacks: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// A model that gets a copy of some calls, whose answer nobody sees or pays; unset: none.
+    #[prost(message, optional, tag = "4")]
+    pub mirror: ::core::option::Option<RouteMirror>,
+    /// At most 1,000 accounts (UUID text) for which the name exists; empty: everybody.
+    #[prost(string, repeated, tag = "5")]
+    pub allowed_account_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// From then answers say so (the `Deprecation` header); unset: never.
+    #[prost(message, optional, tag = "6")]
+    pub deprecation_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// From then the name is refused with MODEL_RETIRED (the `Sunset` header tells before); unset: never.
+    #[prost(message, optional, tag = "7")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Which version this is; set by the service.
+    #[prost(int64, tag = "8")]
+    pub version: i64,
+}
+impl ::prost::Name for Route {
+    const NAME: &'static str = "Route";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.Route".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.Route".into()
+    }
+}
+/// RouteTarget is a model with a weight.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RouteTarget {
+    /// A model of the catalogue.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// 1 to 1,000,000; its share of the calls is its share of the sum.
+    #[prost(int32, tag = "2")]
+    pub weight: i32,
+}
+impl ::prost::Name for RouteTarget {
+    const NAME: &'static str = "RouteTarget";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.RouteTarget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.RouteTarget".into()
+    }
+}
+/// RouteMirror is a model that gets copies.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RouteMirror {
+    /// A model of the catalogue.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// How many of 1,000 calls, 1 to 1,000.
+    #[prost(int32, tag = "2")]
+    pub per_mille: i32,
+}
+impl ::prost::Name for RouteMirror {
+    const NAME: &'static str = "RouteMirror";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.RouteMirror".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.RouteMirror".into()
+    }
+}
+/// PutRouteRequest sets a route.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PutRouteRequest {
+    /// The route; its version is not read.
+    #[prost(message, optional, tag = "1")]
+    pub route: ::core::option::Option<Route>,
+    /// The newest version that the caller knows; 0: there is none.
+    #[prost(int64, tag = "2")]
+    pub expected_version: i64,
+}
+impl ::prost::Name for PutRouteRequest {
+    const NAME: &'static str = "PutRouteRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.PutRouteRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.PutRouteRequest".into()
+    }
+}
+/// PutRouteResponse is the route as it holds.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PutRouteResponse {
+    /// The route.
+    #[prost(message, optional, tag = "1")]
+    pub route: ::core::option::Option<Route>,
+}
+impl ::prost::Name for PutRouteResponse {
+    const NAME: &'static str = "PutRouteResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.PutRouteResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.PutRouteResponse".into()
+    }
+}
+/// DeleteRouteRequest ends a route.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteRouteRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The newest version that the caller knows.
+    #[prost(int64, tag = "2")]
+    pub expected_version: i64,
+}
+impl ::prost::Name for DeleteRouteRequest {
+    const NAME: &'static str = "DeleteRouteRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.DeleteRouteRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.DeleteRouteRequest".into()
+    }
+}
+/// DeleteRouteResponse is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteRouteResponse {}
+impl ::prost::Name for DeleteRouteResponse {
+    const NAME: &'static str = "DeleteRouteResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.DeleteRouteResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.DeleteRouteResponse".into()
+    }
+}
+/// ListRoutesRequest asks for all: there are at most 1,000.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListRoutesRequest {}
+impl ::prost::Name for ListRoutesRequest {
+    const NAME: &'static str = "ListRoutesRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.ListRoutesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.ListRoutesRequest".into()
+    }
+}
+/// ListRoutesResponse is all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRoutesResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub routes: ::prost::alloc::vec::Vec<Route>,
+}
+impl ::prost::Name for ListRoutesResponse {
+    const NAME: &'static str = "ListRoutesResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.ListRoutesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.ListRoutesResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod route_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// RouteService says where the names go that calls ask for. A name without a route is a model of the
+    /// catalogue. A route changes without a restart: calls that run end as they began, calls that come
+    /// find the new one within two seconds.
+    #[derive(Debug, Clone)]
+    pub struct RouteServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl RouteServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> RouteServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> RouteServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            RouteServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// PutRoute sets a route, as a new version of it. Errors: INVALID_ARGUMENT (the field says where),
+        /// ROUTE_CHANGED where `expected_version` is not the newest.
+        pub async fn put_route(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutRouteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutRouteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.RouteService/PutRoute",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.inference.v1.RouteService", "PutRoute"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// DeleteRoute ends a route: its name is a model of the catalogue again, or nothing. Errors:
+        /// NOT_FOUND, ROUTE_CHANGED.
+        pub async fn delete_route(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteRouteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteRouteResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.RouteService/DeleteRoute",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.inference.v1.RouteService", "DeleteRoute"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListRoutes lists the routes that hold, by name.
+        pub async fn list_routes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRoutesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRoutesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.RouteService/ListRoutes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.inference.v1.RouteService", "ListRoutes"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod route_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with RouteServiceServer.
+    #[async_trait]
+    pub trait RouteService: std::marker::Send + std::marker::Sync + 'static {
+        /// PutRoute sets a route, as a new version of it. Errors: INVALID_ARGUMENT (the field says where),
+        /// ROUTE_CHANGED where `expected_version` is not the newest.
+        async fn put_route(
+            &self,
+            request: tonic::Request<super::PutRouteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutRouteResponse>,
+            tonic::Status,
+        >;
+        /// DeleteRoute ends a route: its name is a model of the catalogue again, or nothing. Errors:
+        /// NOT_FOUND, ROUTE_CHANGED.
+        async fn delete_route(
+            &self,
+            request: tonic::Request<super::DeleteRouteRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteRouteResponse>,
+            tonic::Status,
+        >;
+        /// ListRoutes lists the routes that hold, by name.
+        async fn list_routes(
+            &self,
+            request: tonic::Request<super::ListRoutesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListRoutesResponse>,
+            tonic::Status,
+        >;
+    }
+    /// RouteService says where the names go that calls ask for. A name without a route is a model of the
+    /// catalogue. A route changes without a restart: calls that run end as they began, calls that come
+    /// find the new one within two seconds.
+    #[derive(Debug)]
+    pub struct RouteServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> RouteServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for RouteServiceServer<T>
+    where
+        T: RouteService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.inference.v1.RouteService/PutRoute" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutRouteSvc<T: RouteService>(pub Arc<T>);
+                    impl<
+                        T: RouteService,
+                    > tonic::server::UnaryService<super::PutRouteRequest>
+                    for PutRouteSvc<T> {
+                        type Response = super::PutRouteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutRouteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouteService>::put_route(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutRouteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.inference.v1.RouteService/DeleteRoute" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteRouteSvc<T: RouteService>(pub Arc<T>);
+                    impl<
+                        T: RouteService,
+                    > tonic::server::UnaryService<super::DeleteRouteRequest>
+                    for DeleteRouteSvc<T> {
+                        type Response = super::DeleteRouteResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteRouteRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouteService>::delete_route(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteRouteSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.inference.v1.RouteService/ListRoutes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListRoutesSvc<T: RouteService>(pub Arc<T>);
+                    impl<
+                        T: RouteService,
+                    > tonic::server::UnaryService<super::ListRoutesRequest>
+                    for ListRoutesSvc<T> {
+                        type Response = super::ListRoutesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRoutesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouteService>::list_routes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListRoutesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for RouteServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.inference.v1.RouteService";
+    impl<T> tonic::server::NamedService for RouteServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -74,6 +74,19 @@ async fn a_stream_is_server_sent_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_model_is_told_in_headers() {
+    let world = World::start().await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let end = "Thu, 31 Dec 2026 16:00:00 GMT";
+    let ending = json!({"sunset": end});
+    let answer = ask(&world, &key, &ending).send().await.unwrap();
+    assert_eq!(answer.headers()["deprecation"], "@1764000000");
+    assert_eq!(answer.headers()["sunset"], end);
+    let answer = ask(&world, &key, &json!({})).send().await.unwrap();
+    assert!(!answer.headers().contains_key("deprecation"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_body_passes_whole() {
     let world = World::start().await;
     let (key, _) = world.identity.key(&["chat"]);

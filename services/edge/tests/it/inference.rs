@@ -61,7 +61,13 @@ impl ChatService for Inference {
             return Err(refusal(reason));
         }
         let guard = Guard(Arc::clone(&self.gone), false);
-        Ok(Response::new(answer(script, guard).boxed()))
+        let mut response = Response::new(answer(script.clone(), guard).boxed());
+        if let Some(end) = script["sunset"].as_str() {
+            let metadata = response.metadata_mut();
+            metadata.insert("deprecation", "@1764000000".parse().unwrap());
+            metadata.insert("sunset", end.parse().unwrap());
+        }
+        Ok(response)
     }
 }
 

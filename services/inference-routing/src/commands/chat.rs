@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 use wanwu_clock::SharedClock;
@@ -27,6 +27,7 @@ use crate::{
     error::Error,
     journal::{Dispatch, Journal, Refusal, epoch::Epoch},
     limiter::Limiter,
+    routes::{Routes, Way},
 };
 
 /// The longest idempotency key, in characters.
@@ -36,6 +37,10 @@ const MAX_KEY_CHARS: usize = 128;
 pub struct Chat {
     /// The models.
     pub catalogue: Arc<Catalogue>,
+    /// Where names go.
+    pub routes: Arc<Routes>,
+    /// Room for copies of calls.
+    pub copies: Arc<Semaphore>,
     /// The lexicon.
     pub screen: Arc<Screen>,
     /// What apps demand of devices.
@@ -93,11 +98,16 @@ impl Chat {
         let key = idempotency_key(request.idempotency_key)?;
         let body = RequestBody::parse(request.body)?;
         gen_ai::asked(&body);
-        let model = self
-            .catalogue
-            .find(body.model())
-            .ok_or(Error::ModelNotFound)?
-            .clone();
+        let call_id: CallId = self.ids.id();
+        let account = caller.account_id;
+        let way = self.routes.way(
+            &self.catalogue,
+            body.model(),
+            account,
+            call_id,
+            self.clock.now(),
+        )?;
+        let model = way.first.clone();
         self.devices
             .admit(
                 caller.app_id,
@@ -105,13 +115,12 @@ impl Chat {
                 &model.config.capability,
             )
             .await?;
-        let call_id: CallId = self.ids.id();
         tracing::Span::current().record("call.id", tracing::field::display(call_id));
         self.screen_input(&body, call_id, caller.account_id).await?;
         if !self.is_ready() {
             return Err(Error::JournalUnavailable);
         }
-        let ask = self.ask(&body, &model);
+        let ask = self.ask(&body, &way);
         let permit = self
             .limiter
             .admit(caller.ids(), highest_use(&body, &ask))
@@ -136,15 +145,15 @@ impl Chat {
             .hold(caller.account_id, &ask)
             .instrument(info_span!("inference.hold"))
             .await?;
-        let row = Arc::new(self.dispatch_row(call_id, caller, &model, &hold, key));
+        let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
         let label = model.labeller.label(call_id);
-        let (client, reply) = Reply::channel(call_id, label.clone(), body.stream());
+        let (client, reply) = Reply::channel(call_id, label.clone(), body.stream(), way.notice);
         let got = Got {
             permit,
             place,
             hold,
         };
-        let call = Call::new(self.clone(), model, body, row, got, client, label);
+        let call = Call::new(self.clone(), way, body, row, got, client, label);
         self.calls.spawn(call.run().instrument(Span::current()));
         reply.begun().await
     }
@@ -152,12 +161,12 @@ impl Chat {
     /// Calls may be dispatched.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.epoch.is_fresh() && self.limiter.is_ready()
+        self.epoch.is_fresh() && self.limiter.is_ready() && self.routes.are_read()
     }
 
     /// The bound of what the call can cost.
-    fn ask(&self, body: &RequestBody, model: &Model) -> Ask {
-        let config = &model.config;
+    fn ask(&self, body: &RequestBody, way: &Way) -> Ask {
+        let config = &way.first.config;
         // No engine makes an answer that is longer than its context.
         let longest = u64::from(config.context_tokens);
         let default = config.default_max_tokens.min(longest);
@@ -168,7 +177,7 @@ impl Chat {
             self.least(output)
         };
         Ask {
-            model: config.name.clone(),
+            model: way.priced.config.name.clone(),
             input: body.bytes() + config.template_allowance_tokens,
             answers: body.answers(),
             output,

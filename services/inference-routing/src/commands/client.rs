@@ -13,7 +13,10 @@ use tokio::sync::mpsc;
 use wanwu_ids::CallId;
 
 use crate::{
-    domain::answer::{Frame, Spent},
+    domain::{
+        answer::{Frame, Spent},
+        route::Notice,
+    },
     error::Error,
 };
 
@@ -45,6 +48,8 @@ pub struct Reply {
     pub label: String,
     /// The client asked for a stream.
     pub stream: bool,
+    /// What the client is told of the model's end.
+    pub notice: Notice,
     first: Option<Item>,
     items: mpsc::Receiver<Result<Item, Error>>,
     delivered: Arc<Mutex<Spent>>,
@@ -84,7 +89,7 @@ impl Client {
 impl Reply {
     /// Both ends.
     #[must_use]
-    pub fn channel(call_id: CallId, label: String, stream: bool) -> (Client, Self) {
+    pub fn channel(call_id: CallId, label: String, stream: bool, notice: Notice) -> (Client, Self) {
         let (sender, items) = mpsc::channel(FRAMES);
         let delivered = Arc::new(Mutex::new(Spent::default()));
         let client = Client {
@@ -97,6 +102,7 @@ impl Reply {
                 call_id,
                 label,
                 stream,
+                notice,
                 first: None,
                 items,
                 delivered,

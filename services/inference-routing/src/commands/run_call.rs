@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI16, Ordering},
+    atomic::{AtomicI16, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -28,12 +28,15 @@ use crate::{
     error::Error,
     journal::{Dispatch, Final, NotDispatched, NotDurable},
     limiter::Permit,
+    routes::Way,
 };
 
 /// A call that was admitted and paid for.
 pub struct Call {
     pub(super) chat: Arc<Chat>,
-    pub(super) model: Arc<Model>,
+    way: Way,
+    /// Which of the way's models answers: 0 the first, then the fallbacks.
+    answers: AtomicUsize,
     pub(super) body: RequestBody,
     pub(super) row: Arc<Dispatch>,
     pub(super) client: Client,
@@ -65,7 +68,7 @@ impl Call {
     /// A call that is ready to run.
     pub fn new(
         chat: Arc<Chat>,
-        model: Arc<Model>,
+        way: Way,
         body: RequestBody,
         row: Arc<Dispatch>,
         got: Got,
@@ -74,7 +77,8 @@ impl Call {
     ) -> Self {
         Self {
             chat,
-            model,
+            way,
+            answers: AtomicUsize::new(0),
             body,
             row,
             client,
@@ -87,6 +91,9 @@ impl Call {
 
     /// Runs to the final row.
     pub async fn run(mut self) {
+        if let Some(model) = self.way.copied_to.take() {
+            self.copy_to(&model);
+        }
         match self.begin().await {
             Ok((Answer::Stream(first, events), at_work)) => {
                 self.times.first(&self.row.model);
@@ -152,30 +159,59 @@ impl Call {
         }
     }
 
-    /// Asks engines, one after the other, until one begins to answer.
+    /// Asks engines of the model, one after the other, until one begins to answer; then those of
+    /// its fallbacks.
     async fn ask_engines(&self) -> Result<(Answer, AtWork), EngineError> {
+        let most = self.chat.engine_config.max_attempts;
+        let count = || {
+            self.attempts.fetch_add(1, Ordering::Relaxed);
+        };
+        let mut at = 0;
+        loop {
+            let model = self.model();
+            let pool = &model.pool;
+            let prompt = pool.prompt(self.body.prompt());
+            let question = self.question(model);
+            let asked =
+                attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await;
+            match asked {
+                Err(error) if error.is_retryable() && at < self.way.fallbacks.len() => {
+                    at += 1;
+                    self.answers.store(at, Ordering::Relaxed);
+                    metrics::counter!("inference_routing_fallbacks",
+                        "model" => model.config.name.clone(), "to" => self.model().config.name.clone())
+                    .increment(1);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The model that answers, as far as is known.
+    pub(super) fn model(&self) -> &Arc<Model> {
+        match self.answers.load(Ordering::Relaxed) {
+            0 => &self.way.first,
+            at => &self.way.fallbacks[at - 1],
+        }
+    }
+
+    /// What a model's engines are asked.
+    pub(super) fn question(&self, model: &Model) -> Question {
         let limit = Some(self.row.bound.output / self.body.answers());
-        let config = &self.model.config;
-        let question = Question {
+        let config = &model.config;
+        Question {
             call_id: self.row.call_id,
             traceparent: wanwu_events::traceparent(&Span::current()),
             body: self
                 .body
                 .engine_body(config.engine_model(), limit, config.continuous_usage),
             stream: self.body.stream(),
-        };
-        let pool = &self.model.pool;
-        let prompt = pool.prompt(self.body.prompt());
-        let most = self.chat.engine_config.max_attempts;
-        let count = || {
-            self.attempts.fetch_add(1, Ordering::Relaxed);
-        };
-        attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await
+        }
     }
 
     /// What the client gets to see.
     pub(super) fn wishes(&self) -> Wishes {
-        let config = &self.model.config;
+        let config = &self.model().config;
         let renamed = config.engine_model() != config.name;
         Wishes {
             answers: self.body.answers(),
@@ -197,7 +233,7 @@ impl Call {
             "outcome" => outcome.as_str(), "model" => self.row.model.clone())
         .increment(1);
         let (tokens, source) = self.bill(outcome, spent);
-        let engine_model = self.model.config.engine_model();
+        let engine_model = self.model().config.engine_model();
         self.times
             .ended(&self.row.model, engine_model, outcome, tokens);
         let hold = self.got.take().map(|got| got.used(tokens));

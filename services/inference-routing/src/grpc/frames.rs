@@ -19,6 +19,13 @@ use crate::commands::{Item, Reply};
 /// The metadata key of the label, a JSON object.
 pub const LABEL_KEY: &str = "wanwu-aigc";
 
+/// From when it is better not to build on the model (RFC 9745).
+pub const DEPRECATION_KEY: &str = "deprecation";
+/// From when the model is refused (RFC 8594).
+pub const SUNSET_KEY: &str = "sunset";
+/// A date as HTTP writes it (RFC 9110).
+const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
+
 /// The frames of an answer.
 pub struct Frames {
     reply: Reply,
@@ -34,6 +41,7 @@ impl Frames {
         // A label is ASCII without control characters.
         let label: Option<MetadataValue<Ascii>> = reply.label.parse().ok();
         let call_id = Some(reply.call_id.to_string());
+        let notice = reply.notice;
         let frames = Self {
             reply,
             call_id,
@@ -41,8 +49,19 @@ impl Frames {
             done: false,
         };
         let mut response = Response::new(frames);
+        let metadata = response.metadata_mut();
         if let Some(label) = label {
-            response.metadata_mut().insert(LABEL_KEY, label);
+            metadata.insert(LABEL_KEY, label);
+        }
+        if let Some(from) = notice.deprecated_at
+            && let Ok(value) = format!("@{}", from.timestamp()).parse()
+        {
+            metadata.insert(DEPRECATION_KEY, value);
+        }
+        if let Some(end) = notice.ends_at
+            && let Ok(value) = end.format(HTTP_DATE).to_string().parse()
+        {
+            metadata.insert(SUNSET_KEY, value);
         }
         response
     }

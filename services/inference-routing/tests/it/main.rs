@@ -13,4 +13,5 @@ mod labels;
 mod limits;
 mod recovery;
 mod refusals;
+mod routes;
 mod world;

@@ -1,0 +1,274 @@
+//! Routes: aliases, canaries, fallbacks, copies, allow lists and ends, changed while calls run.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use inference_routing::{
+    Error,
+    commands::routes::{delete_route, put_route},
+    config::ModelConfig,
+    domain::route::{Mirror, Route, Target},
+};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+
+use crate::world::{World, billing, chat, config, engine::FakeEngine, id, read, rows, wait_for};
+
+/// A router with the models `test` and `new`, each on an engine of its own, and `down`, whose
+/// engine is not there.
+struct Roads {
+    world: World,
+    new: FakeEngine,
+}
+
+fn model(name: &str, url: &str) -> ModelConfig {
+    let mut model = config(&[url]).models.remove(0);
+    name.clone_into(&mut model.name);
+    model.engine_model = Some(format!("engine-{name}"));
+    model
+}
+
+async fn roads(pool: &PgPool) -> Roads {
+    let new = FakeEngine::start().await;
+    let gone = FakeEngine::start().await.url.clone();
+    let url = new.url.clone();
+    let world = World::with(pool.clone(), |sections| {
+        sections.models.push(model("new", &url));
+        sections.models.push(model("down", &gone));
+        sections.engines.probe_every = Duration::from_secs(3600);
+    })
+    .await;
+    Roads { world, new }
+}
+
+fn route(targets: &[(&str, u32)]) -> Route {
+    let target = |(model, weight): &(&str, u32)| Target {
+        model: (*model).to_owned(),
+        weight: *weight,
+    };
+    Route {
+        name: "fast".to_owned(),
+        targets: targets.iter().map(target).collect(),
+        fallbacks: Vec::new(),
+        mirror: None,
+        allowed: Vec::new(),
+        deprecated_at: None,
+        ends_at: None,
+    }
+}
+
+fn asked_for(name: &str, stream: bool) -> Value {
+    let mut body = chat(stream, json!({"tokens": 2}));
+    body["model"] = json!(name);
+    body
+}
+
+impl Roads {
+    /// Sets a route and waits until it holds.
+    async fn put(&self, route: Route, expected: i64) -> i64 {
+        let world = &self.world;
+        let catalogue = &world.app.chat.catalogue;
+        let name = route.name.clone();
+        let kept = put_route(&world.pool, catalogue, id(), route, expected, Utc::now())
+            .await
+            .unwrap();
+        // Routes are read each second.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert!(!name.is_empty());
+        kept.version
+    }
+}
+
+#[sqlx::test]
+async fn an_alias_leads_to_a_model_and_its_answer_names_the_model(pool: PgPool) {
+    let roads = roads(&pool).await;
+    roads.put(route(&[("test", 1)]), 0).await;
+    for stream in [true, false] {
+        let got = roads.world.call(&asked_for("fast", stream)).await.unwrap();
+        assert_eq!(got.frames[0]["model"], "test");
+    }
+    let event = billing::events(&pool).await.remove(0);
+    assert_eq!(event.model, "test");
+}
+
+#[sqlx::test]
+async fn a_canary_gets_its_share_at_the_price_of_the_first(pool: PgPool) {
+    let roads = roads(&pool).await;
+    roads.put(route(&[("test", 3), ("new", 1)]), 0).await;
+    for _ in 0..200 {
+        let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
+        assert!(got.error.is_none());
+    }
+    let of_new = roads.new.calls();
+    assert!((25..=75).contains(&of_new), "{of_new}");
+    assert_eq!(of_new + roads.world.engine.calls(), 200);
+    assert!(
+        billing::events(&pool)
+            .await
+            .iter()
+            .all(|e| e.model == "test")
+    );
+}
+
+#[sqlx::test]
+async fn a_fallback_answers_where_no_engine_of_the_model_does(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let mut route = route(&[("test", 1)]);
+    route.targets[0].model = "down".to_owned();
+    route.targets.push(Target {
+        model: "test".to_owned(),
+        weight: 1,
+    });
+    // The price is of `test`, which the tests' list has.
+    route.targets.reverse();
+    route.fallbacks = vec!["down".to_owned(), "new".to_owned()];
+    roads.put(route, 0).await;
+    for _ in 0..20 {
+        let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
+        let answered_by = got.frames[0]["model"].as_str().unwrap().to_owned();
+        assert!(["test", "new"].contains(&&*answered_by), "{answered_by}");
+    }
+    assert!(
+        roads.new.calls() > 0,
+        "half of the calls go to the dead one"
+    );
+    assert_eq!(roads.new.calls() + roads.world.engine.calls(), 20);
+}
+
+#[sqlx::test]
+async fn what_an_engine_refuses_is_not_asked_of_another_model(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let mut route = route(&[("test", 1)]);
+    route.fallbacks = vec!["new".to_owned()];
+    roads.put(route, 0).await;
+    let mut body = asked_for("fast", true);
+    body["wanwu_script"] = json!({"status": 422});
+    let refused = roads.world.call(&body).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::EngineRefused { .. }),
+        "{refused:?}"
+    );
+    assert_eq!(roads.new.calls(), 0);
+}
+
+#[sqlx::test]
+async fn a_copy_is_sent_and_nobody_sees_or_pays_it(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let mut route = route(&[("test", 1)]);
+    route.mirror = Some(Mirror {
+        model: "new".to_owned(),
+        per_mille: 1000,
+    });
+    roads.put(route, 0).await;
+    let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
+    wait_for("the copy", async || roads.new.calls() == 1).await;
+    let copy: Value = serde_json::from_slice(&roads.new.only().body).unwrap();
+    assert_eq!(copy["model"], "engine-new");
+    assert_eq!(got.frames[0]["model"], "test");
+    assert_eq!(billing::events(&pool).await.len(), 1);
+    assert_eq!(rows::ended(&pool, &got.call_id).await.attempts, 1);
+}
+
+#[sqlx::test]
+async fn a_name_exists_for_the_accounts_that_may_use_it(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let chat = &roads.world.app.chat;
+    let names = |account| {
+        let names = chat.routes.names(&chat.catalogue, account, Utc::now());
+        names.into_iter().map(|(name, ..)| name).collect::<Vec<_>>()
+    };
+    let mut only = route(&[("test", 1)]);
+    only.allowed = vec![id::<()>().uuid()];
+    let version = roads.put(only.clone(), 0).await;
+    let refused = roads
+        .world
+        .call(&asked_for("fast", true))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::ModelNotFound));
+    let own = roads.world.caller.account_id;
+    assert_eq!(names(own), ["down", "new", "test"]);
+    only.allowed.push(own.uuid());
+    roads.put(only, version).await;
+    roads.world.call(&asked_for("fast", true)).await.unwrap();
+    assert_eq!(names(own), ["down", "fast", "new", "test"]);
+}
+
+#[sqlx::test]
+async fn the_end_of_a_model_is_told_before_and_refused_after(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let mut ending = route(&[("test", 1)]);
+    ending.deprecated_at = Some(Utc::now());
+    ending.ends_at = Some(Utc::now() + TimeDelta::days(30));
+    let version = roads.put(ending.clone(), 0).await;
+    let reply = roads.world.begin(&asked_for("fast", true)).await.unwrap();
+    assert!(reply.notice.deprecated_at.is_some() && reply.notice.ends_at.is_some());
+    read(reply).await;
+    ending.deprecated_at = None;
+    ending.ends_at = Some(Utc::now());
+    roads.put(ending, version).await;
+    let refused = roads
+        .world
+        .call(&asked_for("fast", true))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::ModelRetired { .. }), "{refused:?}");
+}
+
+#[sqlx::test]
+async fn no_call_is_lost_while_routes_change(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let mut version = roads.put(route(&[("test", 1)]), 0).await;
+    let calls = async {
+        for _ in 0..150 {
+            let mut body = asked_for("fast", true);
+            body["wanwu_script"] = json!({"tokens": 4, "delay_ms": 5});
+            let got = roads.world.call(&body).await.unwrap();
+            assert!(got.error.is_none());
+        }
+    };
+    let changes = async {
+        for targets in [[("new", 1)], [("test", 1)], [("new", 1)]] {
+            let mut changed = route(&targets);
+            // What is charged must have a price.
+            changed.targets.insert(
+                0,
+                Target {
+                    model: "test".to_owned(),
+                    weight: 1,
+                },
+            );
+            changed.targets.dedup_by(|a, b| a.model == b.model);
+            version = roads.put(changed, version).await;
+        }
+    };
+    tokio::join!(calls, changes);
+    assert!(roads.new.calls() > 0);
+}
+
+#[sqlx::test]
+async fn a_change_on_top_of_another_is_refused_and_a_route_can_end(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let world = &roads.world;
+    let catalogue = &world.app.chat.catalogue;
+    let now = Utc::now();
+    let put = async |expected| {
+        put_route(&pool, catalogue, id(), route(&[("test", 1)]), expected, now).await
+    };
+    assert_eq!(put(0).await.unwrap().version, 1);
+    assert!(matches!(put(0).await, Err(Error::RouteChanged)));
+    assert_eq!(put(1).await.unwrap().version, 2);
+    let end = async |expected| delete_route(&pool, id(), "fast", expected, now).await;
+    assert!(matches!(end(1).await, Err(Error::RouteChanged)));
+    end(2).await.unwrap();
+    assert!(matches!(end(3).await, Err(Error::NotFound)));
+    assert_eq!(put(0).await.unwrap().version, 4);
+    let unknown = put_route(&pool, catalogue, id(), route(&[("x", 1)]), 4, now).await;
+    assert!(matches!(
+        unknown,
+        Err(Error::InvalidArgument {
+            field: "route.targets.model",
+            ..
+        })
+    ));
+}
