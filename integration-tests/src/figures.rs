@@ -3,10 +3,12 @@
 //! A figure measures real parts on a running stack and says whether its goal holds. Figures of
 //! correctness fail `scripts/test`; figures of speed are printed.
 
+mod bad_engine;
 mod cancel;
 mod customers;
 mod forger;
 mod kill_each;
+mod model_path;
 mod money_callbacks;
 mod money_foreign_signatures;
 mod money_forgery;
@@ -26,6 +28,7 @@ mod routing_hit;
 mod routing_model;
 mod routing_replicas;
 mod skew;
+mod storm;
 mod streaming;
 
 use std::{future::Future, pin::Pin};
@@ -117,6 +120,8 @@ pub fn all() -> Vec<Figure> {
         streaming::figure(),
         routing_hit::figure(),
         routing_replicas::figure(),
+        bad_engine::figure(),
+        storm::figure(),
     ]
 }
 

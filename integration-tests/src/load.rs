@@ -75,7 +75,8 @@ impl Target {
         })
     }
 
-    fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
+    /// The request that is sent.
+    pub(crate) fn request(&self) -> anyhow::Result<Request<Full<Bytes>>> {
         let mut request = Request::post(&self.path)
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json");

@@ -28,12 +28,14 @@ pub use description::{
 };
 pub use down::{down, wipe};
 pub use engine::Engine;
-pub(crate) use files::write_private;
+pub(crate) use files::{create_private_folder, write_private};
 pub use layout::Layout;
+pub(crate) use ports::Ports;
 pub(crate) use postgres::programs as postgres_programs;
 pub(crate) use process::as_owner;
 pub use process::{Process, ProcessError, ProcessSpec, StopSignal};
 pub use progress::Progress;
 pub use ready::Ready;
 pub use services::SERVICES;
+pub(crate) use services::simulator_spec;
 pub use up::{Plan, absolute, up};

@@ -1,4 +1,5 @@
-//! A provider's other side: `simulator sms|wechat-pay|alipay|agency|engine --listen ADDRESS [--config FILE]`.
+//! A provider's other side: `simulator sms|wechat-pay|alipay|agency|engine --listen ADDRESS [--config FILE]
+//! [--control ADDRESS]`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -14,6 +15,9 @@ struct Arguments {
     /// Where to answer.
     #[arg(long)]
     listen: SocketAddr,
+    /// Where an engine is told to fall ill, and answers for the truth whatever ails it.
+    #[arg(long)]
+    control: Option<SocketAddr>,
     /// Its configuration, TOML.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -48,7 +52,7 @@ async fn main() -> anyhow::Result<()> {
         Kind::WechatPay => wechat_pay::routes(arguments.config()?)?,
         Kind::Alipay => alipay::routes(arguments.config()?)?,
         Kind::Agency => agency::routes(arguments.config()?),
-        Kind::Engine => engine::routes(),
+        Kind::Engine => return engine::serve(arguments.listen, arguments.control).await,
     };
     serve(arguments.listen, routes).await
 }

@@ -2,25 +2,41 @@
 //! of what it sent for each call (`x-request-id`).
 //!
 //! The script of a call is in its body, in the field `wanwu_script`; a platform that passes unknown
-//! fields through passes it too.
+//! fields through passes it too. The whole engine can be made [ill](Illness), at an address of its own.
 
+mod illness;
+mod listener;
+mod prefix_cache;
 mod stream;
 mod truth;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch};
 
 use super::faults::{Faults, Kind};
+pub use illness::Illness;
+use illness::Refusal;
+use listener::Connections;
+use prefix_cache::PrefixCache;
 use stream::Frames;
 use truth::{Ending, Record, Truth};
 
@@ -36,6 +52,8 @@ pub struct Script {
     pub first_delay_ms: u64,
     /// The connection breaks after so many tokens.
     pub cut_after: Option<u32>,
+    /// A frame that is no JSON comes after so many tokens.
+    pub garbage_after: Option<u32>,
     /// Nothing comes any more after so many tokens.
     pub hang_after: Option<u32>,
     /// Another HTTP status than 200.
@@ -54,6 +72,7 @@ impl Default for Script {
             delay_ms: 0,
             first_delay_ms: 0,
             cut_after: None,
+            garbage_after: None,
             hang_after: None,
             status: None,
             no_usage: false,
@@ -86,25 +105,73 @@ struct StreamOptions {
 struct Engine {
     faults: Faults,
     truth: Truth,
+    illness: watch::Sender<Illness>,
+    /// Calls that came, answered or not.
+    calls: AtomicU64,
+    connections: Arc<Connections>,
+    prefixes: Mutex<PrefixCache>,
 }
 
 const TEXT: &str = "万物皆有其名，名正则言顺，言顺则事成。";
+/// Blocks of prompts that an engine keeps.
+const BLOCKS: usize = 10_000;
 
-/// The simulator.
-pub fn routes() -> Router {
-    let faults = Faults::default();
+/// Serves an engine until SIGTERM; `control` answers `/_truth`, `/_faults` and `/_illness` whatever
+/// ails the engine.
+///
+/// # Errors
+/// When an address cannot be bound.
+pub async fn serve(listen: SocketAddr, control: Option<SocketAddr>) -> anyhow::Result<()> {
     let engine = Arc::new(Engine {
-        faults: faults.clone(),
+        faults: Faults::default(),
         truth: Truth::default(),
+        illness: watch::Sender::default(),
+        calls: AtomicU64::new(0),
+        connections: Arc::default(),
+        prefixes: Mutex::new(PrefixCache::new(BLOCKS)),
     });
+    let listener = TcpListener::bind(listen).await?;
+    let illness = engine.illness.subscribe();
+    let serving = listener::accept(
+        listener,
+        routes(&engine),
+        illness,
+        engine.connections.clone(),
+    );
+    let controlling = async {
+        match control {
+            Some(address) => super::serve(address, controls(&engine)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        served = serving => Ok(served?),
+        controlled = controlling => controlled,
+        _ = stop.recv() => Ok(()),
+    }
+}
+
+fn routes(engine: &Arc<Engine>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/models", get(models))
         .route("/health", get(|| async { StatusCode::OK }))
-        .route("/_truth", get(truth))
         .layer(DefaultBodyLimit::max(16 << 20))
-        .with_state(engine)
-        .merge(faults.routes())
+        .with_state(Arc::clone(engine))
+        .merge(controls(engine))
+}
+
+fn controls(engine: &Arc<Engine>) -> Router {
+    let fall_ill = |State(engine): State<Arc<Engine>>, Json(illness): Json<Illness>| async move {
+        engine.illness.send_replace(illness);
+        StatusCode::NO_CONTENT
+    };
+    Router::new()
+        .route("/_truth", get(truth))
+        .route("/_illness", put(fall_ill))
+        .with_state(Arc::clone(engine))
+        .merge(engine.faults.routes())
 }
 
 async fn models() -> Json<Value> {
@@ -114,10 +181,27 @@ async fn models() -> Json<Value> {
 #[derive(Deserialize)]
 struct Asked {
     call: Option<String>,
+    /// Only the counts.
+    #[serde(default)]
+    brief: bool,
 }
 
 async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) -> Json<Value> {
-    Json(engine.truth.show(asked.call.as_deref()))
+    let mut shown = match asked.brief {
+        true => json!({}),
+        false => engine.truth.show(asked.call.as_deref()),
+    };
+    if asked.call.is_none() {
+        let prefixes = engine.prefixes.lock();
+        shown["engine"] = json!({
+            "came": engine.calls.load(Ordering::Relaxed),
+            "connections": engine.connections.taken.load(Ordering::Relaxed),
+            "refused_connections": engine.connections.refused.load(Ordering::Relaxed),
+            "blocks_found": prefixes.found,
+            "blocks": prefixes.all,
+        });
+    }
+    Json(shown)
 }
 
 /// Tokens of a prompt: characters of its texts, which anybody can count.
@@ -134,19 +218,51 @@ fn prompt_tokens(messages: &Value) -> u64 {
     }
 }
 
+/// The texts of a prompt, one after the other.
+fn prompt_text(messages: &Value, text: &mut String) {
+    match messages {
+        Value::String(piece) => text.push_str(piece),
+        Value::Array(parts) => parts.iter().for_each(|part| prompt_text(part, text)),
+        Value::Object(fields) => ["content", "text"]
+            .iter()
+            .filter_map(|name| fields.get(*name))
+            .for_each(|part| prompt_text(part, text)),
+        _ => {}
+    }
+}
+
+fn error(status: StatusCode, message: &str, kind: &str) -> Response {
+    let error = json!({"error": {"message": message, "type": kind}});
+    (status, Json(error)).into_response()
+}
+
 async fn chat(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
+    let n = engine.calls.fetch_add(1, Ordering::Relaxed);
     engine.faults.delay("chat").await;
     if engine.faults.take("chat", Kind::Refuse).is_some() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let call: Call = match serde_json::from_slice(&body) {
+    let mut call: Call = match serde_json::from_slice(&body) {
         Ok(call) => call,
-        Err(error) => {
-            let error =
-                json!({"error": {"message": error.to_string(), "type": "invalid_request_error"}});
-            return (StatusCode::BAD_REQUEST, Json(error)).into_response();
+        Err(refused) => {
+            let status = StatusCode::BAD_REQUEST;
+            return error(status, &refused.to_string(), "invalid_request_error");
         }
     };
+    let illness = *engine.illness.borrow();
+    match illness.afflict(&mut call.wanwu_script, n) {
+        Ok(()) => {}
+        Err(Refusal::Error) => {
+            return error(StatusCode::INTERNAL_SERVER_ERROR, "ill", "server_error");
+        }
+        Err(Refusal::Busy) => {
+            let busy = error(StatusCode::TOO_MANY_REQUESTS, "ill", "rate_limit_error");
+            return ([(header::RETRY_AFTER, "1")], busy).into_response();
+        }
+    }
+    let mut prompt = String::new();
+    prompt_text(&call.messages, &mut prompt);
+    engine.prefixes.lock().take(&prompt);
     let id = headers
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
@@ -154,8 +270,7 @@ async fn chat(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes
     let script = &call.wanwu_script;
     if let Some(status) = script.status {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let error = json!({"error": {"message": "as scripted", "type": "scripted"}});
-        return (status, Json(error)).into_response();
+        return error(status, "as scripted", "scripted");
     }
     let text: Vec<String> = match &script.text {
         Some(parts) => parts.clone(),

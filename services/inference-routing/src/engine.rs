@@ -1,8 +1,10 @@
 //! Engines: OpenAI-compatible servers that run models.
 
+pub mod at_work;
 pub mod attempts;
 pub mod client;
 pub mod discovery;
+mod gauges;
 pub mod pool;
 pub mod probe;
 pub mod sse;

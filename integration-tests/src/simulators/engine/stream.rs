@@ -65,6 +65,9 @@ impl Frames {
                     yield Err(io::Error::other("as scripted"));
                     return;
                 }
+                if self.script.garbage_after == Some(sent as u32) {
+                    yield Ok(Bytes::from_static(b"data: <html>\xff\n\n"));
+                }
                 if self.script.hang_after == Some(sent as u32) {
                     std::future::pending::<()>().await;
                 }

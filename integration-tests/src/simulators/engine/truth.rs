@@ -11,8 +11,9 @@ use chrono::Utc;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// Calls that are remembered.
+/// Calls that are remembered, and bytes of their bodies.
 const MAX_CALLS: usize = 100_000;
+const MAX_BODIES: usize = 128 << 20;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ struct Calls {
 struct Known {
     calls: HashMap<String, Arc<Mutex<Done>>>,
     order: VecDeque<String>,
+    bodies: usize,
 }
 
 struct Done {
@@ -70,17 +72,17 @@ impl Truth {
             times: times + 1,
         }));
         if !id.is_empty() {
-            if known
-                .calls
-                .insert(id.to_owned(), Arc::clone(&done))
-                .is_none()
-            {
-                known.order.push_back(id.to_owned());
+            match known.calls.insert(id.to_owned(), Arc::clone(&done)) {
+                Some(before) => known.bodies -= before.lock().body.len(),
+                None => known.order.push_back(id.to_owned()),
             }
-            if known.order.len() > MAX_CALLS
+            known.bodies += body.len();
+            while (known.order.len() > MAX_CALLS || known.bodies > MAX_BODIES)
                 && let Some(oldest) = known.order.pop_front()
             {
-                known.calls.remove(&oldest);
+                if let Some(done) = known.calls.remove(&oldest) {
+                    known.bodies -= done.lock().body.len();
+                }
             }
         }
         Record {

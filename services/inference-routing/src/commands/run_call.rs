@@ -24,7 +24,7 @@ use crate::{
         request_body::RequestBody,
         usage::{Outcome, Source, Tokens, estimated_input},
     },
-    engine::{Answer, EngineError, attempts, client::Question, pool::AtWork},
+    engine::{Answer, EngineError, at_work::AtWork, attempts, client::Question},
     error::Error,
     journal::{Dispatch, Final, NotDispatched, NotDurable},
     limiter::Permit,

@@ -15,7 +15,7 @@ use crate::{
         placement::Ending,
         usage::Outcome,
     },
-    engine::{EngineError, client::Events, pool::AtWork},
+    engine::{EngineError, at_work::AtWork, client::Events},
     journal::Progress,
 };
 

@@ -6,13 +6,15 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 
 use super::{
     Answer, EngineError,
+    at_work::AtWork,
     client::{EngineClient, Question},
-    pool::{AtWork, Pool},
+    pool::Pool,
 };
-use crate::domain::placement::{NobodyLeft, Prompt};
+use crate::domain::placement::{NobodyLeft, Prompt, SlotId};
 
 /// Asks engines of a pool for an answer, at most `most`; further ones than the first only as far
-/// as the pool's budget allows. `count` is told each attempt before it is made.
+/// as the pool's budget allows. `count` is told each attempt before it is made. Who waits for an engine
+/// that is left out meanwhile, because nothing comes from it, need not wait to the end.
 pub async fn ask(
     client: &EngineClient,
     pool: &Arc<Pool>,
@@ -22,41 +24,51 @@ pub async fn ask(
     count: impl Fn(),
 ) -> Result<(Answer, AtWork), EngineError> {
     let mut tried = Vec::new();
-    let mut last = None;
-    while tried.len() < most {
-        let mut at_work = match pool.pick(prompt, &tried, Instant::now()) {
-            Ok(at_work) => at_work,
-            Err(nobody) => return Err(last.unwrap_or_else(|| nobody_left(nobody))),
-        };
+    let pick = |tried: &[SlotId]| pool.pick(prompt, tried, Instant::now());
+    let mut at_work = pick(&tried).map_err(nobody_left)?;
+    loop {
         count();
+        tried.push(at_work.id());
         let span = span(&at_work);
-        match client
-            .ask(at_work.engine(), question)
-            .instrument(span.clone())
-            .await
-        {
+        let engine = at_work.shared_engine();
+        let asking = client.ask(&engine, question).instrument(span.clone());
+        tokio::pin!(asking);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut asking => answer,
+            () = at_work.silent() => {
+                let other = (tried.len() < most).then(|| pick(&tried).ok()).flatten();
+                if let Some(other) = other {
+                    span.record("error.type", EngineError::Silent.kind());
+                    tracing::info!(engine.url = engine.url, "a call looks elsewhere");
+                    at_work = other;
+                    continue;
+                }
+                asking.await
+            }
+        };
+        let error = match answer {
             Ok(answer) => {
                 at_work.began();
                 return Ok((answer, at_work));
             }
-            Err(error) => {
-                let ending = error.ending();
-                span.record("error.type", error.kind());
-                tracing::info!(
-                    engine.url = at_work.engine().url,
-                    error = &error as &dyn std::error::Error,
-                    "an engine did not begin to answer"
-                );
-                tried.push(at_work.id());
-                at_work.end(ending);
-                if !error.is_retryable() {
-                    return Err(error);
-                }
-                last = Some(error);
-            }
+            Err(error) => error,
+        };
+        span.record("error.type", error.kind());
+        tracing::info!(
+            engine.url = engine.url,
+            error = &error as &dyn std::error::Error,
+            "an engine did not begin to answer"
+        );
+        at_work.end(error.ending());
+        if !error.is_retryable() || tried.len() == most {
+            return Err(error);
+        }
+        match pick(&tried) {
+            Ok(other) => at_work = other,
+            Err(_) => return Err(error),
         }
     }
-    Err(last.unwrap_or(EngineError::NoneWell))
 }
 
 fn nobody_left(nobody: NobodyLeft) -> EngineError {

@@ -9,10 +9,15 @@ use std::{
 
 use http::HeaderValue;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use crate::domain::placement::{
-    Change, Choice, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, SlotId,
-    SlotState,
+use super::{at_work::AtWork, gauges::forget_gauges};
+use crate::domain::{
+    breaker::Failure,
+    placement::{
+        Change, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, Score, SlotId,
+        SlotState,
+    },
 };
 
 /// One engine.
@@ -22,6 +27,8 @@ pub struct Engine {
     pub url: String,
     /// The header that it wants.
     pub authorization: Option<HeaderValue>,
+    /// How often it was left out because nothing came from it.
+    fell_silent: watch::Sender<u64>,
 }
 
 /// The engines of one model.
@@ -56,16 +63,6 @@ pub struct Named {
     pub url: String,
     /// It is to get no more calls.
     pub draining: bool,
-}
-
-/// An engine at work on a call: it counts as loaded until this is dropped.
-#[derive(Debug)]
-pub struct AtWork {
-    pool: Arc<Pool>,
-    engine: Arc<Engine>,
-    choice: Choice,
-    begun: bool,
-    ending: Ending,
 }
 
 impl Pool {
@@ -104,6 +101,7 @@ impl Pool {
             let engine = Engine {
                 url: url.to_owned(),
                 authorization: authorization.cloned(),
+                fell_silent: watch::Sender::default(),
             };
             let id = placement.add(now);
             placement.drain(id, *draining);
@@ -189,19 +187,56 @@ impl Pool {
                 "model" => self.model.clone(), "kind" => kind)
             .increment(blocks);
         }
-        Ok(AtWork {
-            pool: self.clone(),
-            engine,
-            choice,
-            begun: false,
-            ending: Ending::Unknown,
-        })
+        Ok(AtWork::new(self.clone(), engine, choice))
     }
 
     /// An engine was asked how it is.
     pub fn asked(&self, id: SlotId, engine: &Engine, well: bool, now: Instant) {
         let change = self.state.lock().placement.asked(id, well, now);
         self.tell(change, engine);
+        if change == Change::Ejected {
+            engine.falls_silent();
+        }
+    }
+
+    /// The first token of a call came, whose prompt had so many new blocks.
+    pub(super) fn begun(&self, id: SlotId, new_blocks: u32) {
+        self.state.lock().placement.begun(id, new_blocks);
+    }
+
+    /// A call ended, as in [`Placement::ended`].
+    pub(super) fn ended(&self, id: SlotId, engine: &Engine, unbegun: u32, ending: Ending) {
+        let mut state = self.state.lock();
+        let change = state.placement.ended(id, unbegun, ending, Instant::now());
+        drop(state);
+        let outcome = match ending {
+            Ending::Well => "well",
+            Ending::Failed(_) => "failed",
+            Ending::Busy(_) => "busy",
+            Ending::Unknown => "abandoned",
+        };
+        metrics::counter!("inference_routing_attempts", "model" => self.model.clone(),
+            "engine" => engine.url.clone(), "outcome" => outcome)
+        .increment(1);
+        self.tell(change, engine);
+        if ending == Ending::Failed(Failure::Silent) && change == Change::Ejected {
+            engine.falls_silent();
+        }
+    }
+
+    /// Scores as text: each engine with the blocks it would have to do anew and the calls it ran.
+    pub(super) fn shown(&self, scores: &[Score]) -> String {
+        let state = self.state.lock();
+        let of = |id| state.members.iter().find(|member| member.id == id);
+        let scores = scores.iter().map(|score| {
+            let url = of(score.id).map_or("", |member| &member.engine.url);
+            let (blocks, running) = (score.new_blocks, score.running);
+            format!(
+                "{url} new={blocks} running={running} score={:.2}",
+                score.score
+            )
+        });
+        scores.collect::<Vec<_>>().join("; ")
     }
 
     fn tell(&self, change: Change, engine: &Engine) {
@@ -217,105 +252,17 @@ impl Pool {
     }
 }
 
-impl AtWork {
-    /// The engine.
-    #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+impl Engine {
+    /// Tells each time that it is left out because nothing came from it.
+    pub(super) fn silences(&self) -> watch::Receiver<u64> {
+        self.fell_silent.subscribe()
     }
 
-    /// What it is to its pool.
-    #[must_use]
-    pub const fn id(&self) -> SlotId {
-        self.choice.id
-    }
-
-    /// Why it was chosen: each that could be, with the blocks it would have to do anew, the calls
-    /// that it ran, and its score.
-    #[must_use]
-    pub fn scores(&self) -> String {
-        if self.choice.on_trial {
-            return "on trial".to_owned();
-        }
-        let state = self.pool.state.lock();
-        let of = |id| state.members.iter().find(|member| member.id == id);
-        let scores = self.choice.scores.iter().map(|score| {
-            let url = of(score.id).map_or("", |member| &member.engine.url);
-            let (blocks, running) = (score.new_blocks, score.running);
-            format!(
-                "{url} new={blocks} running={running} score={:.2}",
-                score.score
-            )
-        });
-        scores.collect::<Vec<_>>().join("; ")
-    }
-
-    /// The first token came.
-    pub fn began(&mut self) {
-        self.begun = true;
-        let mut state = self.pool.state.lock();
-        state
-            .placement
-            .begun(self.choice.id, self.choice.new_blocks);
-    }
-
-    /// Ends it; without, nothing is said about the engine.
-    pub fn end(mut self, ending: Ending) {
-        self.ending = ending;
-    }
-}
-
-impl Drop for AtWork {
-    fn drop(&mut self) {
-        let unbegun = if self.begun {
-            0
-        } else {
-            self.choice.new_blocks
-        };
-        let change = self.pool.state.lock().placement.ended(
-            self.choice.id,
-            unbegun,
-            self.ending,
-            Instant::now(),
-        );
-        let outcome = match self.ending {
-            Ending::Well => "well",
-            Ending::Failed(_) => "failed",
-            Ending::Busy(_) => "busy",
-            Ending::Unknown => "abandoned",
-        };
-        metrics::counter!("inference_routing_attempts", "model" => self.pool.model.clone(),
-            "engine" => self.engine.url.clone(), "outcome" => outcome)
-        .increment(1);
-        self.pool.tell(change, &self.engine);
+    /// Who waits for its first token may look elsewhere.
+    fn falls_silent(&self) {
+        self.fell_silent.send_modify(|times| *times += 1);
     }
 }
 
 /// How long an engine that says only that it is busy is left alone, and at most.
 pub const BUSY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// Shows how an engine stands.
-pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
-    let gauges = [
-        ("inference_routing_engine_well", state == SlotState::Active),
-        (
-            "inference_routing_engine_draining",
-            state == SlotState::Draining,
-        ),
-    ];
-    for (name, is) in gauges {
-        metrics::gauge!(name, "model" => model.to_owned(), "engine" => url.to_owned()).set(if is {
-            1.0
-        } else {
-            0.0
-        });
-    }
-    metrics::gauge!("inference_routing_engine_running",
-        "model" => model.to_owned(), "engine" => url.to_owned())
-    .set(f64::from(running));
-}
-
-fn forget_gauges(model: &str, url: &str) {
-    tracing::info!(model, engine.url = url, "an engine left");
-    show_gauges(model, url, SlotState::Draining, 0);
-}

@@ -9,10 +9,7 @@ use futures::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    client::EngineClient,
-    pool::{Pool, show_gauges},
-};
+use super::{client::EngineClient, gauges::show_gauges, pool::Pool};
 
 /// A pool whose engines are asked.
 #[derive(Clone, Debug)]

@@ -1,0 +1,267 @@
+//! Engines, routers and an edge that a figure starts beside the stack, as many as it wants, with limits
+//! of its own. Identity, billing, the database and the broker are the stack's. All end with the figure.
+
+mod clients;
+mod engine;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use serde_json::json;
+use toml::{Table, Value};
+
+pub(super) use clients::{Counts, Load};
+pub(super) use engine::ScriptedEngine;
+
+use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_private};
+
+/// How long one of its processes may take to be ready.
+const READY: Duration = Duration::from_secs(30);
+/// What is called by its own name only here: a price of it is in the list.
+const MODEL: &str = "scripted";
+
+/// What a figure wants.
+pub(super) struct Wanted {
+    /// The figure, which names the folder.
+    pub figure: &'static str,
+    /// Engines of the scripted model.
+    pub engines: usize,
+    /// Replicas of inference-routing.
+    pub routers: usize,
+    /// Keys of inference-routing's `[engines]`, in place of the defaults.
+    pub limits: Table,
+}
+
+/// The way of a call from an edge over routers to engines.
+pub(super) struct ModelPath {
+    /// The engines.
+    pub engines: Vec<ScriptedEngine>,
+    /// The routers.
+    pub routers: Vec<Replica>,
+    edge: Replica,
+}
+
+/// A process of a service.
+pub(super) struct Replica {
+    /// The process.
+    pub process: Process,
+    /// Its public address, `host:port`.
+    pub address: String,
+    admin: String,
+}
+
+impl ModelPath {
+    /// Starts all and waits until all are ready.
+    pub(super) async fn start(stack: &Stack, wanted: Wanted) -> anyhow::Result<Self> {
+        let folder = stack.description().dir.join("figures").join(wanted.figure);
+        let layout = Layout::new(folder, stack.description().binaries.clone());
+        let mut ports = Ports::keeping(BTreeMap::new());
+        let mut engines = Vec::new();
+        for n in 0..wanted.engines {
+            engines.push(ScriptedEngine::start(&layout, &mut ports, n)?);
+        }
+        let mut routers = Vec::new();
+        for n in 0..wanted.routers {
+            let mut config = config_of(stack, "inference-routing")?;
+            set_engines(&mut config, &engines)?;
+            config.insert("engines".to_owned(), wanted.limits.clone().into());
+            // Several share one database.
+            table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
+            let name = format!("router-{n}");
+            routers.push(replica(
+                stack,
+                &layout,
+                &mut ports,
+                "inference-routing",
+                &name,
+                config,
+            )?);
+        }
+        let mut config = config_of(stack, "edge")?;
+        let places = routers
+            .iter()
+            .map(|router| format!("https://{}", router.address));
+        let places = places.collect::<Vec<_>>().join(",");
+        table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
+        let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
+        let path = Self {
+            engines,
+            routers,
+            edge,
+        };
+        for engine in &path.engines {
+            engine.process.wait_ready(READY).await?;
+        }
+        for replica in path.routers.iter().chain([&path.edge]) {
+            replica.process.wait_ready(READY).await?;
+        }
+        Ok(path)
+    }
+
+    /// Where clients call: `http://host:port`.
+    pub(super) fn base(&self) -> String {
+        format!("http://{}", self.edge.address)
+    }
+
+    /// The edge.
+    pub(super) const fn edge(&self) -> &Replica {
+        &self.edge
+    }
+}
+
+impl Drop for ModelPath {
+    fn drop(&mut self) {
+        for engine in &self.engines {
+            engine.process.kill9();
+        }
+        for replica in self.routers.iter().chain([&self.edge]) {
+            if replica.process.terminate().is_err() {
+                replica.process.kill9();
+            }
+        }
+    }
+}
+
+impl Replica {
+    /// What its metric of this name says, by the label `by`; of equal ones the sum.
+    pub(super) async fn metric(
+        &self,
+        name: &str,
+        with: &str,
+        by: &str,
+    ) -> anyhow::Result<BTreeMap<String, f64>> {
+        let text = http().get(format!("{}/metrics", self.admin)).send().await?;
+        let text = text.text().await?;
+        Ok(read_metric(&text, name, with, by))
+    }
+}
+
+/// A line is `name{label="value",...} number`.
+fn read_metric(text: &str, name: &str, with: &str, by: &str) -> BTreeMap<String, f64> {
+    let mut values = BTreeMap::new();
+    for line in text.lines() {
+        let Some((labels, value)) = line
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('{'))
+            .and_then(|rest| rest.split_once("} "))
+        else {
+            continue;
+        };
+        let marker = format!("{by}=\"");
+        let label = labels
+            .split_once(&marker)
+            .and_then(|(_, rest)| rest.split_once('"'));
+        if labels.contains(with)
+            && let (Some((label, _)), Ok(value)) = (label, value.trim().parse::<f64>())
+        {
+            *values.entry(label.to_owned()).or_default() += value;
+        }
+    }
+    values
+}
+
+/// A client of the figure's own, for what is no load.
+fn http() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .expect("a plain client can be built")
+}
+
+fn config_of(stack: &Stack, service: &str) -> anyhow::Result<Table> {
+    let path = &stack.service(service).config;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.parse()?)
+}
+
+fn table<'a>(config: &'a mut Table, section: &str) -> &'a mut Table {
+    let section = config
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()));
+    section.as_table_mut().expect("sections are tables")
+}
+
+fn set_engines(config: &mut Table, engines: &[ScriptedEngine]) -> anyhow::Result<()> {
+    let models = config.get_mut("models").and_then(Value::as_array_mut);
+    let models = models.context("the stack has no models")?;
+    models.retain(|model| model["name"].as_str() == Some(MODEL));
+    let model = models
+        .first_mut()
+        .context("the stack runs no scripted engine")?;
+    let urls: Vec<_> = engines
+        .iter()
+        .map(|engine| json!({"url": engine.url}))
+        .collect();
+    let model = model.as_table_mut().context("a model is a table")?;
+    model.insert("engines".to_owned(), Value::try_from(urls)?);
+    Ok(())
+}
+
+fn replica(
+    stack: &Stack,
+    layout: &Layout,
+    ports: &mut Ports,
+    service: &str,
+    name: &str,
+    mut config: Table,
+) -> anyhow::Result<Replica> {
+    let mut place = |what: &str| format!("127.0.0.1:{}", ports.get(&format!("{name}.{what}")));
+    let (address, admin) = (place("grpc"), place("admin"));
+    table(&mut config, "grpc").insert("listen".to_owned(), address.clone().into());
+    table(&mut config, "admin").insert("listen".to_owned(), admin.clone().into());
+    let file: PathBuf = layout.config(name);
+    write_private(&file, toml::to_string(&config)?.as_bytes())?;
+    let own = stack.process(service);
+    let config = file.display().to_string();
+    let process = Process::new(ProcessSpec {
+        name: name.to_owned(),
+        argv: vec![
+            layout.binary(service).display().to_string(),
+            "--config".to_owned(),
+            config,
+            "serve".to_owned(),
+        ],
+        log: layout.log(name),
+        pid_file: layout.pid_file(name),
+        ready: Ready::Http {
+            url: format!("http://{admin}/ready"),
+        },
+        inputs: vec![file],
+        stop_timeout_ms: 10_000,
+        ..own.spec().clone()
+    });
+    end_left_over(&process);
+    process.start()?;
+    Ok(Replica {
+        process,
+        address,
+        admin: format!("http://{admin}"),
+    })
+}
+
+/// What a figure left that was killed.
+fn end_left_over(process: &Process) {
+    if process.is_alive() {
+        process.kill9();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_read_by_a_label() {
+        let text = "# TYPE changes counter\n\
+                    changes{model=\"m\",engine=\"a\",to=\"ejected\"} 2\n\
+                    changes{model=\"m\",engine=\"b\",to=\"ejected\"} 1\n\
+                    changes{model=\"n\",engine=\"a\",to=\"ejected\"} 3\n\
+                    changes{model=\"m\",engine=\"a\",to=\"trusted\"} 7\n\
+                    changes_other{engine=\"a\"} 9\n";
+        let read = read_metric(text, "changes", "to=\"ejected\"", "engine");
+        let expected = [("a".to_owned(), 5.0), ("b".to_owned(), 1.0)];
+        assert_eq!(read, BTreeMap::from(expected));
+    }
+}

@@ -1,0 +1,235 @@
+//! Clients that go on whatever happens, and count it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::{net::TcpStream, task::JoinSet, time::Instant};
+
+use crate::load::Target;
+
+/// A client that is refused waits so long: nobody asks again at once.
+const AFTER_REFUSAL: Duration = Duration::from_millis(20);
+
+/// How one call went for its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// To its end.
+    Answered,
+    /// No token came; what did.
+    Refused(String),
+    /// It broke after a token.
+    Cut,
+}
+
+/// What all clients saw.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Of those, refused ones.
+    pub refused: u64,
+    /// Of those, ones that broke.
+    pub cut: u64,
+    /// The longest wait for a first token.
+    pub longest: Duration,
+    /// Refusals by what was said.
+    pub words: BTreeMap<String, u64>,
+}
+
+/// A body for each call.
+pub(crate) type Want = Arc<dyn Fn(u64) -> Target + Send + Sync>;
+
+/// Clients at work until this is ended.
+pub(crate) struct Load {
+    counts: Arc<Mutex<Counts>>,
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    /// So many clients, each with one call at a time.
+    pub(crate) fn start(want: Want, clients: usize) -> Self {
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut at_work = JoinSet::new();
+        for client in 0..clients as u64 {
+            let (want, counts, stop) = (want.clone(), counts.clone(), stop.clone());
+            at_work.spawn(async move {
+                let mut connection = None;
+                let mut n = client;
+                while !stop.load(Ordering::Relaxed) {
+                    let (seen, first) = visit(&mut connection, &want(n)).await;
+                    n += clients as u64;
+                    counts.lock().count(&seen, first);
+                    if matches!(seen, Seen::Refused(_)) {
+                        tokio::time::sleep(AFTER_REFUSAL).await;
+                    }
+                }
+            });
+        }
+        Self {
+            counts,
+            stop,
+            clients: at_work,
+        }
+    }
+
+    /// What they saw since the last time, or since the beginning.
+    pub(crate) fn take(&self) -> Counts {
+        std::mem::take(&mut self.counts.lock())
+    }
+
+    /// Waits until every client has its last answer.
+    pub(crate) async fn end(mut self) -> Counts {
+        self.stop.store(true, Ordering::Relaxed);
+        while self.clients.join_next().await.is_some() {}
+        self.take()
+    }
+}
+
+impl Counts {
+    fn count(&mut self, seen: &Seen, first: Duration) {
+        self.calls += 1;
+        match seen {
+            Seen::Answered => {}
+            Seen::Cut => self.cut += 1,
+            Seen::Refused(word) => {
+                self.refused += 1;
+                *self.words.entry(word.clone()).or_default() += 1;
+            }
+        }
+        self.longest = self.longest.max(first);
+    }
+
+    /// Adds what others saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.refused += other.refused;
+        self.cut += other.cut;
+        self.longest = self.longest.max(other.longest);
+        for (word, count) in other.words {
+            *self.words.entry(word).or_default() += count;
+        }
+    }
+}
+
+/// Makes one streamed call, on the connection if it still stands; answers how it went and when its
+/// first token came.
+pub(crate) async fn visit(
+    connection: &mut Option<SendRequest<Full<Bytes>>>,
+    target: &Target,
+) -> (Seen, Duration) {
+    let begin = Instant::now();
+    let mut answer = Vec::new();
+    let mut first = None;
+    let problem = exchange(connection, target, &mut answer, &mut first).await;
+    let first = first.map_or_else(|| begin.elapsed(), |at: Instant| at - begin);
+    if problem.is_some() {
+        *connection = None;
+    }
+    (judge(&answer, problem), first)
+}
+
+fn judge(answer: &[u8], problem: Option<String>) -> Seen {
+    let text = String::from_utf8_lossy(answer);
+    let token = has_token(answer);
+    let error = text.split_once("\"code\":\"").map(|(_, rest)| rest);
+    let error = error.and_then(|rest| rest.split('"').next());
+    match (problem, token) {
+        (None, true) if text.ends_with("data: [DONE]\n\n") && error.is_none() => Seen::Answered,
+        (_, true) => Seen::Cut,
+        (problem, false) => {
+            let code = error.map(str::to_owned).or(problem);
+            Seen::Refused(code.unwrap_or_else(|| "an answer without a token".to_owned()))
+        }
+    }
+}
+
+/// A chunk with text that is not empty.
+fn has_token(answer: &[u8]) -> bool {
+    const CONTENT: &[u8] = b"\"content\":\"";
+    let mut contents = answer
+        .windows(CONTENT.len() + 1)
+        .filter(|window| window.starts_with(CONTENT));
+    contents.any(|window| window[CONTENT.len()] != b'"')
+}
+
+async fn exchange(
+    connection: &mut Option<SendRequest<Full<Bytes>>>,
+    target: &Target,
+    answer: &mut Vec<u8>,
+    first: &mut Option<Instant>,
+) -> Option<String> {
+    let gone = |what: &str, error: &dyn std::fmt::Display| Some(format!("{what}: {error}"));
+    if connection.as_ref().is_none_or(SendRequest::is_closed) {
+        match connect(target).await {
+            Ok(made) => *connection = Some(made),
+            Err(error) => return gone("no connection", &error),
+        }
+    }
+    let sender = connection.as_mut()?;
+    if let Err(error) = sender.ready().await {
+        return gone("no connection", &error);
+    }
+    let request = match target.request() {
+        Ok(request) => request,
+        Err(error) => return gone("no request", &error),
+    };
+    let mut response = match sender.send_request(request).await {
+        Ok(response) => response,
+        Err(error) => return gone("no answer", &error),
+    };
+    let status = response.status();
+    while let Some(frame) = response.body_mut().frame().await {
+        match frame {
+            Ok(frame) => answer.extend_from_slice(&frame.into_data().unwrap_or_default()),
+            Err(error) => return gone("broken", &error),
+        }
+        if first.is_none() && has_token(answer) {
+            *first = Some(Instant::now());
+        }
+    }
+    (!status.is_success()).then(|| status.to_string())
+}
+
+async fn connect(target: &Target) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(&target.authority).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_judged_by_its_tokens_and_its_end() {
+        let role = "data: {\"delta\":{\"content\":\"\"}}\n\n";
+        let token = "data: {\"delta\":{\"content\":\"x\"}}\n\n";
+        let error = "data: {\"error\":{\"code\":\"engine_failed\"}}\n\n";
+        let done = "data: [DONE]\n\n";
+        let judged = |parts: &[&str]| judge(parts.concat().as_bytes(), None);
+        assert_eq!(judged(&[role, token, done]), Seen::Answered);
+        assert_eq!(judged(&[role, token]), Seen::Cut);
+        assert_eq!(judged(&[role, token, error, done]), Seen::Cut);
+        assert_eq!(
+            judged(&[role, error]),
+            Seen::Refused("engine_failed".to_owned())
+        );
+        let broken = judge(role.as_bytes(), Some("broken".to_owned()));
+        assert_eq!(broken, Seen::Refused("broken".to_owned()));
+    }
+}

@@ -1,0 +1,70 @@
+use serde_json::Value;
+
+use super::{end_left_over, http};
+use crate::{
+    simulators::engine::Illness,
+    stack::{Layout, Ports, Process, Ready, simulator_spec},
+};
+
+/// A scripted engine that can be made ill.
+pub(crate) struct ScriptedEngine {
+    /// Its address.
+    pub url: String,
+    /// The process.
+    pub process: Process,
+    control: String,
+    http: reqwest::Client,
+}
+
+/// What an engine counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// Calls that came.
+    pub calls: u64,
+    /// Connections that it closed as soon as it had taken them.
+    pub refused_connections: u64,
+    /// Blocks of all prompts that were in its cache, and all.
+    pub blocks: [u64; 2],
+}
+
+impl ScriptedEngine {
+    pub(super) fn start(layout: &Layout, ports: &mut Ports, n: usize) -> anyhow::Result<Self> {
+        let name = format!("engine-{n}");
+        let (port, control) = (ports.get(&name), ports.get(&format!("{name}.control")));
+        let control = format!("127.0.0.1:{control}");
+        let mut spec = simulator_spec(layout, &name, "engine", port, None);
+        spec.argv.extend(["--control".to_owned(), control.clone()]);
+        spec.ready = Ready::Http {
+            url: format!("http://{control}/_truth?brief=true"),
+        };
+        crate::stack::create_private_folder(&spec.cwd)?;
+        let process = Process::new(spec);
+        end_left_over(&process);
+        process.start()?;
+        Ok(Self {
+            url: format!("http://127.0.0.1:{port}"),
+            process,
+            control: format!("http://{control}"),
+            http: http(),
+        })
+    }
+
+    /// Makes it ill, or well again.
+    pub(crate) async fn set(&self, illness: Illness) -> anyhow::Result<()> {
+        let request = self.http.put(format!("{}/_illness", self.control));
+        request.json(&illness).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// What it counted until now.
+    pub(crate) async fn counted(&self) -> anyhow::Result<Counted> {
+        let request = self.http.get(format!("{}/_truth?brief=true", self.control));
+        let truth: Value = request.send().await?.json().await?;
+        let count = |name: &str| truth["engine"][name].as_u64().unwrap_or_default();
+        Ok(Counted {
+            calls: count("came"),
+            refused_connections: count("refused_connections"),
+            blocks: [count("blocks_found"), count("blocks")],
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! What is shown of an engine by metrics.
+
+use crate::domain::placement::SlotState;
+
+/// Shows how an engine stands.
+pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
+    let gauges = [
+        ("inference_routing_engine_well", state == SlotState::Active),
+        (
+            "inference_routing_engine_draining",
+            state == SlotState::Draining,
+        ),
+    ];
+    for (name, is) in gauges {
+        metrics::gauge!(name, "model" => model.to_owned(), "engine" => url.to_owned()).set(if is {
+            1.0
+        } else {
+            0.0
+        });
+    }
+    metrics::gauge!("inference_routing_engine_running",
+        "model" => model.to_owned(), "engine" => url.to_owned())
+    .set(f64::from(running));
+}
+
+/// Shows that an engine is not there any more.
+pub(super) fn forget_gauges(model: &str, url: &str) {
+    tracing::info!(model, engine.url = url, "an engine left");
+    show_gauges(model, url, SlotState::Draining, 0);
+}
