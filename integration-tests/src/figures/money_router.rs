@@ -78,6 +78,7 @@ impl Router {
             epoch_id: self.epoch.clone(),
             min_nanos: nanos,
             want_nanos: nanos,
+            ..AcquireLeaseRequest::default()
         };
         self.leases.clone().acquire_lease(request).await?;
         Ok(lease_id)

@@ -17,11 +17,13 @@ use wanwu_proto::{
     billing::v1::{
         balance_service_server::BalanceServiceServer,
         bank_transfer_service_server::BankTransferServiceServer,
-        lease_service_server::LeaseServiceServer, order_service_server::OrderServiceServer,
+        budget_service_server::BudgetServiceServer, lease_service_server::LeaseServiceServer,
+        order_service_server::OrderServiceServer, package_service_server::PackageServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
         refund_service_server::RefundServiceServer,
+        statement_service_server::StatementServiceServer, usage_service_server::UsageServiceServer,
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
@@ -34,11 +36,21 @@ use crate::{
     background,
     bank_desk::BankDesk,
     config::Config,
-    domain::price::PriceList,
+    domain::{package::Product, price::PriceList},
     events::SettleRecordedUsage,
-    grpc::{BankHandlers, Handlers},
+    grpc::{BankHandlers, Handlers, StatementHandlers},
     providers::{Providers, alipay::Alipay, wechat_pay::WechatPay},
+    statement_desk::StatementDesk,
 };
+
+/// Idle leases of an account are wanted back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recall {
+    /// Whose.
+    pub account_id: AccountId,
+    /// A budget or a package changed: which lease pays for which call is to be asked anew.
+    pub forget: bool,
+}
 
 /// Recalls that a slow watcher may be behind.
 const RECALLS: usize = 1024;
@@ -53,7 +65,9 @@ pub struct App {
     /// Told when credit became free here.
     pub(crate) freed: Notify,
     /// Accounts whose idle leases are wanted back.
-    pub(crate) recalls: broadcast::Sender<AccountId>,
+    pub(crate) recalls: broadcast::Sender<Recall>,
+    /// What packages can be had.
+    pub(crate) products: RwLock<Vec<Product>>,
     /// Published lists by version; they never change.
     pub(crate) price_lists: RwLock<HashMap<i32, Arc<PriceList>>>,
     pub(crate) stopping: CancellationToken,
@@ -78,6 +92,7 @@ impl App {
             providers,
             freed: Notify::new(),
             recalls: broadcast::channel(RECALLS).0,
+            products: RwLock::default(),
             price_lists: RwLock::default(),
             stopping,
         }
@@ -121,7 +136,13 @@ impl App {
             shell.stopping(),
         ));
         app.publish_price_lists(&config.prices.folder).await?;
+        app.publish_packages(&config.packages.file).await?;
 
+        let statements =
+            StatementDesk::new(pool.clone(), clock.clone(), StatementDesk::keys(&keys));
+        let statements = Arc::new(statements);
+        let (making, stop) = (Arc::clone(&statements), shell.stopping());
+        shell.spawn_infallible("statements", async move { making.run(stop).await });
         let auditor = Auditor::new(pool.clone(), clock.clone(), Auditor::keys(&keys));
         shell.spawn_infallible("auditor", auditor.run(shell.stopping()));
         let relay = Relay::new(pool.clone(), config.broker.clone(), "billing");
@@ -142,6 +163,10 @@ impl App {
             .add_service(BalanceServiceServer::new(handlers.clone()))
             .add_service(BankTransferServiceServer::new(BankHandlers(Arc::new(desk))))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
+            .add_service(BudgetServiceServer::new(handlers.clone()))
+            .add_service(PackageServiceServer::new(handlers.clone()))
+            .add_service(UsageServiceServer::new(handlers.clone()))
+            .add_service(StatementServiceServer::new(StatementHandlers(statements)))
             .add_service(LeaseServiceServer::new(handlers))
             .add_service(DeadLetterServiceServer::new(dead_letters));
         let access = AccessLayer::of_contracts(Some(Arc::new(standing)));

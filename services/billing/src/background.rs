@@ -3,19 +3,26 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use wanwu_ids::AccountId;
 use wanwu_service::Shell;
 
 use crate::{
-    app::App,
+    app::{App, Recall},
     error::Error,
-    store::{audit, bank_lines, leases, orders, recalls, reconciliation, refunds},
+    store::{
+        audit, bank_lines, leases, orders,
+        recalls::{self, Wanted},
+        reconciliation, refunds,
+    },
 };
 
 /// How often unpaid orders and refunds are looked at.
 const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
+/// How often packages that are over are looked for.
+const LOOK_AT_PACKAGES: Duration = Duration::from_secs(60);
+/// How often balances are compared with what accounts want to be told of.
+const LOOK_AT_BALANCES: Duration = Duration::from_secs(10);
 /// How often recalls of other replicas are looked at.
 const LOOK_AT_RECALLS: Duration = Duration::from_millis(50);
 /// How often what the alerts look at is measured.
@@ -35,6 +42,16 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
         every(LOOK_AT_ORDERS, &stop, "refunds", || this.send_refunds()).await;
     });
     let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("packages", async move {
+        let expire = || this.expire_packages();
+        every(LOOK_AT_PACKAGES, &stop, "packages", expire).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("low balances", async move {
+        let tell = || this.tell_low_balances();
+        every(LOOK_AT_BALANCES, &stop, "low balances", tell).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("recalls", async move { this.pass_recalls_on(stop).await });
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("measure", async move {
@@ -49,20 +66,28 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
 impl App {
     /// Tells the routers that watch here what was recalled through another replica.
     pub async fn pass_recalls_on(&self, stop: CancellationToken) {
-        let mut told = HashMap::<AccountId, DateTime<Utc>>::new();
+        let mut told = HashMap::<AccountId, Wanted>::new();
         let pause = || stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_RECALLS));
         while pause().await.is_some() {
             // Away: who waits for credit is refused, and the next look finds what is new.
             let Ok(wanted) = recalls::recent(&self.pool).await else {
                 continue;
             };
-            for (account_id, at) in &wanted {
-                if told.get(account_id) != Some(at) {
+            for new in &wanted {
+                let before = told.get(&new.account_id);
+                if before != Some(new) {
+                    let changed = before.and_then(|before| before.changed_at);
                     // Nobody watches: nobody to tell.
-                    let _ = self.recalls.send(*account_id);
+                    let _ = self.recalls.send(Recall {
+                        account_id: new.account_id,
+                        forget: new.changed_at.is_some() && new.changed_at != changed,
+                    });
                 }
             }
-            told = wanted.into_iter().collect();
+            told = wanted
+                .into_iter()
+                .map(|wanted| (wanted.account_id, wanted))
+                .collect();
         }
     }
 

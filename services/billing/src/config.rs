@@ -37,6 +37,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Section `[prices]`.
     pub prices: PricesConfig,
+    /// Section `[packages]`.
+    pub packages: PackagesConfig,
     /// Section `[wechat_pay]`.
     pub wechat_pay: WechatPayConfig,
     /// Section `[alipay]`.
@@ -57,6 +59,14 @@ pub struct KeysConfig {
 pub struct PricesConfig {
     /// The folder with the price lists.
     pub folder: PathBuf,
+}
+
+/// Section `[packages]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagesConfig {
+    /// The file with the packages that can be had; empty: none can.
+    pub file: PathBuf,
 }
 
 /// Section `[wechat_pay]`: the merchant's account at WeChat Pay, API v3.

@@ -45,6 +45,7 @@ pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
         create_time: Some(timestamp(order.created_at)),
         expire_time: Some(timestamp(order.expires_at)),
         pay_time: order.paid_at.map(timestamp),
+        package_product: order.package_product.unwrap_or_default(),
         channels: channels
             .into_iter()
             .map(|channel| PaymentChannel {
@@ -152,6 +153,12 @@ impl From<Line> for StatementLine {
     }
 }
 
+/// An id that may be absent.
+#[must_use]
+pub fn text<K>(id: Option<wanwu_ids::Id<K>>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}
+
 impl From<StoredLease> for pb::Lease {
     fn from(stored: StoredLease) -> Self {
         Self {
@@ -159,6 +166,9 @@ impl From<StoredLease> for pb::Lease {
             account_id: stored.account_id.to_string(),
             epoch_id: stored.epoch_id.to_string(),
             amount_nanos: stored.lease.amount,
+            models: stored.scope.models.unwrap_or_default(),
+            app_id: text(stored.scope.app_id),
+            key_id: text(stored.scope.key_id),
         }
     }
 }

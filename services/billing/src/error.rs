@@ -5,7 +5,10 @@ use wanwu_grpc::{Failure, Violation, status};
 use wanwu_postgres::{is_transient, requests::ClaimError, violates};
 use wanwu_proto::{billing::v1::ErrorReason, operations};
 
-use crate::{domain::lease::LeaseError, providers::ProviderError};
+use crate::{
+    domain::{budget::Subject, lease::LeaseError},
+    providers::ProviderError,
+};
 
 /// What a caller of billing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,14 @@ pub enum Error {
     /// The free credit does not cover what was asked.
     #[error("the free credit does not cover what was asked")]
     InsufficientBalance,
+    /// A budget does not cover what was asked.
+    #[error("the budget of the {} does not cover what was asked", .subject.kind())]
+    BudgetExhausted {
+        /// Whose.
+        subject: Subject,
+        /// What of it leases hold.
+        leased: i64,
+    },
     /// The epoch is fenced.
     #[error("the epoch is fenced")]
     EpochFenced,
@@ -76,6 +87,15 @@ impl Error {
             what: what.into(),
         }
     }
+
+    /// Credit that is lent elsewhere would help.
+    #[must_use]
+    pub const fn is_shortage(&self) -> bool {
+        matches!(
+            self,
+            Self::InsufficientBalance | Self::BudgetExhausted { .. }
+        )
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -102,7 +122,7 @@ impl Failure for Error {
         match self {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
-            Self::InsufficientBalance => Code::ResourceExhausted,
+            Self::InsufficientBalance | Self::BudgetExhausted { .. } => Code::ResourceExhausted,
             Self::EpochFenced
             | Self::Lease(_)
             | Self::CaseResolved
@@ -126,6 +146,7 @@ impl Failure for Error {
             Self::Invalid { .. } => Platform::InvalidArgument.as_str_name(),
             Self::NotFound => Platform::NotFound.as_str_name(),
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
+            Self::BudgetExhausted { .. } => ErrorReason::BudgetExhausted.as_str_name(),
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
@@ -147,6 +168,7 @@ impl Failure for Error {
     fn domain(&self) -> &'static str {
         match self {
             Self::InsufficientBalance
+            | Self::BudgetExhausted { .. }
             | Self::EpochFenced
             | Self::Lease(_)
             | Self::Provider(_)
@@ -169,6 +191,13 @@ impl Failure for Error {
                     description: what.clone(),
                 }]
             }
+            _ => Vec::new(),
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::BudgetExhausted { subject, .. } => vec![("subject", subject.kind().to_owned())],
             _ => Vec::new(),
         }
     }

@@ -2,12 +2,16 @@
 
 mod balance;
 mod bank_transfers;
+mod budgets;
 mod callbacks;
 mod leases;
 mod orders;
+mod packages;
 mod prices;
 mod reconciliation;
 mod refunds;
+mod statements;
+mod usage;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -15,6 +19,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use wanwu_postgres::page::PageRequest;
 
 pub use bank_transfers::BankHandlers;
+pub use statements::StatementHandlers;
 
 use crate::{app::App, error::Error};
 

@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod grpc;
 pub mod providers;
+pub mod statement_desk;
 pub mod store;
 
 /// The database's migrations.

@@ -1,8 +1,10 @@
 //! SQL, on the connection of the caller's transaction.
 
 pub mod audit;
+pub mod balance_alerts;
 pub mod bank_lines;
 pub mod bank_transfers;
+pub mod budgets;
 pub mod calls;
 pub mod chain;
 pub mod checkpoints;
@@ -10,9 +12,12 @@ pub mod epochs;
 pub mod leases;
 pub mod ledger;
 pub mod orders;
+pub mod packages;
 pub mod payment_channels;
 pub mod payments;
 pub mod prices;
 pub mod recalls;
 pub mod reconciliation;
 pub mod refunds;
+pub mod statements;
+pub mod usage_days;

@@ -75,7 +75,7 @@ const fn limited(reason: &'static str, chinese: &'static str, english: &'static 
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 38] = [
+const TABLE: [Row; 39] = [
     row("UNAUTHENTICATED", (401, REQUEST, "invalid_api_key"), "缺少 API 密钥", "An API key is needed"),
     row("INVALID_CREDENTIAL", (401, REQUEST, "invalid_api_key"), "API 密钥无效、已过期或已吊销", "The API key is not valid, expired or revoked"),
     row("NOT_ALLOWED", (403, DENIED, ""), "该凭证不能调用此接口", "This credential may not call this endpoint"),
@@ -91,6 +91,7 @@ const TABLE: [Row; 38] = [
     row("DEVICE_LICENCE_REQUIRED", (403, DENIED, ""), "该应用要求使用已授权的设备", "The app demands a licensed device"),
     row("PRINCIPAL_FORGED", (403, DENIED, ""), "调用身份无效", "The caller is not who it says"),
     row("INSUFFICIENT_BALANCE", (429, "insufficient_quota", "insufficient_quota"), "账户余额不足，请充值", "The balance does not cover this call; top up"),
+    row("BUDGET_EXHAUSTED", (429, "insufficient_quota", "insufficient_quota"), "应用或密钥的预算已用完", "The budget of the app or of the key does not cover this call"),
     row("BUSY", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
     limited("LIMIT_REACHED", "已达到该账号、应用或密钥的限额，请稍后重试", "A limit of the account, the app or the key is reached; try again later"),
     row("RATE_LIMITED", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
@@ -125,7 +126,7 @@ pub fn response(status: &Status) -> Response<Body> {
     let headers = response.headers_mut();
     match reason(&details) {
         // More money does not come by asking again.
-        "INSUFFICIENT_BALANCE" => {
+        "INSUFFICIENT_BALANCE" | "BUDGET_EXHAUSTED" => {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         // The call was made: the same key is refused for a day.
@@ -249,10 +250,12 @@ mod tests {
 
     #[test]
     fn an_exhausted_balance_is_not_retried_and_a_full_queue_is() {
-        let balance = of_inference(Code::ResourceExhausted, "INSUFFICIENT_BALANCE");
-        assert_eq!(balance.status(), 429);
-        assert_eq!(balance.headers()[SHOULD_RETRY], "false");
-        assert!(!balance.headers().contains_key(header::RETRY_AFTER));
+        for reason in ["INSUFFICIENT_BALANCE", "BUDGET_EXHAUSTED"] {
+            let balance = of_inference(Code::ResourceExhausted, reason);
+            assert_eq!(balance.status(), 429);
+            assert_eq!(balance.headers()[SHOULD_RETRY], "false");
+            assert!(!balance.headers().contains_key(header::RETRY_AFTER));
+        }
         let busy = of_inference(Code::ResourceExhausted, "BUSY");
         assert_eq!(busy.status(), 429);
         assert!(!busy.headers().contains_key(SHOULD_RETRY));

@@ -8,6 +8,7 @@ pub mod fair_queue;
 mod json;
 pub mod label;
 pub mod lease_purse;
+pub mod lease_scope;
 pub mod limits;
 pub mod placement;
 pub mod request_body;

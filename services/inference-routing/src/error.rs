@@ -33,6 +33,12 @@ pub enum Error {
     /// The account's credit does not cover the call.
     #[error("the account's balance does not cover the highest cost of this call")]
     InsufficientBalance,
+    /// A budget does not cover the call.
+    #[error("the budget of the {subject} does not cover the highest cost of this call")]
+    BudgetExhausted {
+        /// Whose: `app` or `key`.
+        subject: String,
+    },
     /// The input has a term of the screen in it.
     #[error("the content screen refused the input")]
     ContentRefused {
@@ -95,9 +101,10 @@ impl Failure for Error {
         match self {
             Self::ModelNotFound | Self::ModelRetired { .. } | Self::NotFound => Code::NotFound,
             Self::RouteChanged => Code::Aborted,
-            Self::InsufficientBalance | Self::Busy { .. } | Self::LimitReached(_) => {
-                Code::ResourceExhausted
-            }
+            Self::InsufficientBalance
+            | Self::BudgetExhausted { .. }
+            | Self::Busy { .. }
+            | Self::LimitReached(_) => Code::ResourceExhausted,
             Self::ContentRefused { .. } | Self::Body(_) | Self::InvalidArgument { .. } => {
                 Code::InvalidArgument
             }
@@ -119,6 +126,7 @@ impl Failure for Error {
             Self::ModelRetired { .. } => ErrorReason::ModelRetired.as_str_name(),
             Self::RouteChanged => ErrorReason::RouteChanged.as_str_name(),
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
+            Self::BudgetExhausted { .. } => ErrorReason::BudgetExhausted.as_str_name(),
             Self::ContentRefused { .. } => ErrorReason::ContentRefused.as_str_name(),
             Self::DeviceLicenceRequired => ErrorReason::DeviceLicenceRequired.as_str_name(),
             Self::Body(BodyError::UnboundedCost { .. }) => ErrorReason::UnboundedCost.as_str_name(),
@@ -172,6 +180,7 @@ impl Failure for Error {
             Self::ContentRefused { class } => vec![("class", class.clone())],
             Self::EngineRefused { status, .. } => vec![("engineStatus", status.to_string())],
             Self::ModelRetired { model } => vec![("model", model.clone())],
+            Self::BudgetExhausted { subject } => vec![("subject", subject.clone())],
             Self::LimitReached(Reached { bound, .. }) => vec![
                 ("subject", bound.subject.level.as_str().to_owned()),
                 ("limit", bound.quantity.as_str().to_owned()),
@@ -229,6 +238,7 @@ impl From<CreditError> for Error {
     fn from(error: CreditError) -> Self {
         match error {
             CreditError::Insufficient => Self::InsufficientBalance,
+            CreditError::Budget(subject) => Self::BudgetExhausted { subject },
             // What has no price is not for sale.
             CreditError::Unpriced => Self::ModelNotFound,
             CreditError::Unavailable(error) => Self::Unavailable(Box::new(error)),

@@ -21,6 +21,12 @@ pub struct GetBalanceResponse {
     /// Set aside for router replicas: comes back when unspent.
     #[prost(message, optional, tag = "2")]
     pub leased: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Free in packages (PackageService), which pay before the balance.
+    #[prost(message, optional, tag = "30")]
+    pub packages: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Below what the account is told; absent: never.
+    #[prost(message, optional, tag = "31")]
+    pub alert_below: ::core::option::Option<super::super::super::google::r#type::Money>,
 }
 impl ::prost::Name for GetBalanceResponse {
     const NAME: &'static str = "GetBalanceResponse";
@@ -30,6 +36,36 @@ impl ::prost::Name for GetBalanceResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.GetBalanceResponse".into()
+    }
+}
+/// SetBalanceAlertRequest sets when to tell.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBalanceAlertRequest {
+    /// CNY, above 0 and at most 100,000,000; absent: never.
+    #[prost(message, optional, tag = "1")]
+    pub below: ::core::option::Option<super::super::super::google::r#type::Money>,
+}
+impl ::prost::Name for SetBalanceAlertRequest {
+    const NAME: &'static str = "SetBalanceAlertRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBalanceAlertRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBalanceAlertRequest".into()
+    }
+}
+/// SetBalanceAlertResponse is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBalanceAlertResponse {}
+impl ::prost::Name for SetBalanceAlertResponse {
+    const NAME: &'static str = "SetBalanceAlertResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBalanceAlertResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBalanceAlertResponse".into()
     }
 }
 /// StatementLine is one movement of an account.
@@ -344,6 +380,35 @@ pub mod balance_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// SetBalanceAlert sets below what the caller wants to be told (BalanceLow, and a message to the
+        /// account's phone): once each time that what the account holds falls below it. Errors:
+        /// INVALID_ARGUMENT.
+        pub async fn set_balance_alert(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBalanceAlertRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBalanceAlertResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BalanceService/SetBalanceAlert",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BalanceService", "SetBalanceAlert"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// ListStatementLines lists top-ups and calls, newest first: each call with its units, price
         /// version and amount to the last 10^-9 CNY.
         pub async fn list_statement_lines(
@@ -450,6 +515,16 @@ pub mod balance_service_server {
             request: tonic::Request<super::GetBalanceRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetBalanceResponse>,
+            tonic::Status,
+        >;
+        /// SetBalanceAlert sets below what the caller wants to be told (BalanceLow, and a message to the
+        /// account's phone): once each time that what the account holds falls below it. Errors:
+        /// INVALID_ARGUMENT.
+        async fn set_balance_alert(
+            &self,
+            request: tonic::Request<super::SetBalanceAlertRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBalanceAlertResponse>,
             tonic::Status,
         >;
         /// ListStatementLines lists top-ups and calls, newest first: each call with its units, price
@@ -585,6 +660,52 @@ pub mod balance_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBalanceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BalanceService/SetBalanceAlert" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBalanceAlertSvc<T: BalanceService>(pub Arc<T>);
+                    impl<
+                        T: BalanceService,
+                    > tonic::server::UnaryService<super::SetBalanceAlertRequest>
+                    for SetBalanceAlertSvc<T> {
+                        type Response = super::SetBalanceAlertResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBalanceAlertRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BalanceService>::set_balance_alert(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBalanceAlertSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1804,6 +1925,565 @@ pub mod bank_transfer_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Budget of one app or key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Budget {
+    /// How much.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// In which time.
+    #[prost(enumeration = "BudgetPeriod", tag = "4")]
+    pub period: i32,
+    /// What settled calls of the period cost.
+    #[prost(message, optional, tag = "5")]
+    pub spent: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What router replicas hold for it: comes back when unspent.
+    #[prost(message, optional, tag = "6")]
+    pub leased: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// The first day that counts, as 2026-11-01.
+    #[prost(string, tag = "7")]
+    pub first_day: ::prost::alloc::string::String,
+    /// When it was set.
+    #[prost(message, optional, tag = "8")]
+    pub change_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whose.
+    #[prost(oneof = "budget::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<budget::Subject>,
+}
+/// Nested message and enum types in `Budget`.
+pub mod budget {
+    /// Whose.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// An app (UUID text).
+        #[prost(string, tag = "1")]
+        AppId(::prost::alloc::string::String),
+        /// A key (UUID text).
+        #[prost(string, tag = "2")]
+        KeyId(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for Budget {
+    const NAME: &'static str = "Budget";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Budget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Budget".into()
+    }
+}
+/// SetBudgetRequest sets a budget.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBudgetRequest {
+    /// CNY, at most 100,000,000; 0: every call is refused. Absent: there is no budget any more.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// In which time; needed with an amount.
+    #[prost(enumeration = "BudgetPeriod", tag = "4")]
+    pub period: i32,
+    /// Whose; one must be set.
+    #[prost(oneof = "set_budget_request::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<set_budget_request::Subject>,
+}
+/// Nested message and enum types in `SetBudgetRequest`.
+pub mod set_budget_request {
+    /// Whose; one must be set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// An app of the account (UUID text).
+        #[prost(string, tag = "1")]
+        AppId(::prost::alloc::string::String),
+        /// A key of the account (UUID text).
+        #[prost(string, tag = "2")]
+        KeyId(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for SetBudgetRequest {
+    const NAME: &'static str = "SetBudgetRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBudgetRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBudgetRequest".into()
+    }
+}
+/// SetBudgetResponse is what holds now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBudgetResponse {
+    /// The budget; absent: there is none.
+    #[prost(message, optional, tag = "1")]
+    pub budget: ::core::option::Option<Budget>,
+}
+impl ::prost::Name for SetBudgetResponse {
+    const NAME: &'static str = "SetBudgetResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBudgetResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBudgetResponse".into()
+    }
+}
+/// ListBudgetsRequest asks for all: there are at most 1,000.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBudgetsRequest {}
+impl ::prost::Name for ListBudgetsRequest {
+    const NAME: &'static str = "ListBudgetsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBudgetsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBudgetsRequest".into()
+    }
+}
+/// ListBudgetsResponse is all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBudgetsResponse {
+    /// By subject, apps first.
+    #[prost(message, repeated, tag = "1")]
+    pub budgets: ::prost::alloc::vec::Vec<Budget>,
+}
+impl ::prost::Name for ListBudgetsResponse {
+    const NAME: &'static str = "ListBudgetsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBudgetsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBudgetsResponse".into()
+    }
+}
+/// BudgetPeriod is how long a budget lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BudgetPeriod {
+    /// Never used.
+    Unspecified = 0,
+    /// A calendar month in Asia/Shanghai; then it begins anew.
+    Month = 1,
+    /// From the day on which it was first set, for ever.
+    Total = 2,
+}
+impl BudgetPeriod {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BUDGET_PERIOD_UNSPECIFIED",
+            Self::Month => "BUDGET_PERIOD_MONTH",
+            Self::Total => "BUDGET_PERIOD_TOTAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BUDGET_PERIOD_UNSPECIFIED" => Some(Self::Unspecified),
+            "BUDGET_PERIOD_MONTH" => Some(Self::Month),
+            "BUDGET_PERIOD_TOTAL" => Some(Self::Total),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod budget_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// BudgetService bounds what the calls of an app or of a key may cost. A budget is a hard stop: what
+    /// its calls cost and what router replicas hold for them never exceeds it, however many there are.
+    /// A call must be within the budgets of its app and of its key; it is refused with
+    /// BUDGET_EXHAUSTED. A call counts on the day on which it is settled.
+    #[derive(Debug, Clone)]
+    pub struct BudgetServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl BudgetServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> BudgetServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BudgetServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BudgetServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// SetBudget sets the budget of an app or of a key of the caller's account in place of the one
+        /// before, or takes it away. What its calls of the period cost before counts. Replicas keep to it
+        /// within a second; calls that run then are paid for and count. Errors: INVALID_ARGUMENT, also
+        /// beyond 1,000 budgets.
+        pub async fn set_budget(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBudgetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BudgetService/SetBudget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.BudgetService", "SetBudget"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListBudgets lists the budgets of the caller's account with what is used of each.
+        pub async fn list_budgets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBudgetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBudgetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BudgetService/ListBudgets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BudgetService", "ListBudgets"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod budget_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with BudgetServiceServer.
+    #[async_trait]
+    pub trait BudgetService: std::marker::Send + std::marker::Sync + 'static {
+        /// SetBudget sets the budget of an app or of a key of the caller's account in place of the one
+        /// before, or takes it away. What its calls of the period cost before counts. Replicas keep to it
+        /// within a second; calls that run then are paid for and count. Errors: INVALID_ARGUMENT, also
+        /// beyond 1,000 budgets.
+        async fn set_budget(
+            &self,
+            request: tonic::Request<super::SetBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBudgetResponse>,
+            tonic::Status,
+        >;
+        /// ListBudgets lists the budgets of the caller's account with what is used of each.
+        async fn list_budgets(
+            &self,
+            request: tonic::Request<super::ListBudgetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBudgetsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// BudgetService bounds what the calls of an app or of a key may cost. A budget is a hard stop: what
+    /// its calls cost and what router replicas hold for them never exceeds it, however many there are.
+    /// A call must be within the budgets of its app and of its key; it is refused with
+    /// BUDGET_EXHAUSTED. A call counts on the day on which it is settled.
+    #[derive(Debug)]
+    pub struct BudgetServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> BudgetServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for BudgetServiceServer<T>
+    where
+        T: BudgetService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.BudgetService/SetBudget" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBudgetSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::SetBudgetRequest>
+                    for SetBudgetSvc<T> {
+                        type Response = super::SetBudgetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBudgetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::set_budget(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBudgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BudgetService/ListBudgets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBudgetsSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::ListBudgetsRequest>
+                    for ListBudgetsSvc<T> {
+                        type Response = super::ListBudgetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBudgetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::list_budgets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBudgetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for BudgetServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.BudgetService";
+    impl<T> tonic::server::NamedService for BudgetServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// ErrorReason of billing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1818,6 +2498,8 @@ pub enum ErrorReason {
     LeaseMismatch = 3,
     /// The payment provider did not answer.
     ProviderUnavailable = 4,
+    /// The budget of the app or of the key does not cover what was asked; metadata `subject` says whose.
+    BudgetExhausted = 30,
     /// The order was paid, cancelled or expired.
     OrderNotPayable = 20,
     /// The refund is not in the state that this needs.
@@ -1845,6 +2527,7 @@ impl ErrorReason {
             Self::EpochFenced => "ERROR_REASON_EPOCH_FENCED",
             Self::LeaseMismatch => "ERROR_REASON_LEASE_MISMATCH",
             Self::ProviderUnavailable => "ERROR_REASON_PROVIDER_UNAVAILABLE",
+            Self::BudgetExhausted => "ERROR_REASON_BUDGET_EXHAUSTED",
             Self::OrderNotPayable => "ERROR_REASON_ORDER_NOT_PAYABLE",
             Self::RefundState => "ERROR_REASON_REFUND_STATE",
             Self::SameOperator => "ERROR_REASON_SAME_OPERATOR",
@@ -1862,6 +2545,7 @@ impl ErrorReason {
             "ERROR_REASON_EPOCH_FENCED" => Some(Self::EpochFenced),
             "ERROR_REASON_LEASE_MISMATCH" => Some(Self::LeaseMismatch),
             "ERROR_REASON_PROVIDER_UNAVAILABLE" => Some(Self::ProviderUnavailable),
+            "ERROR_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
             "ERROR_REASON_ORDER_NOT_PAYABLE" => Some(Self::OrderNotPayable),
             "ERROR_REASON_REFUND_STATE" => Some(Self::RefundState),
             "ERROR_REASON_SAME_OPERATOR" => Some(Self::SameOperator),
@@ -2918,6 +3602,26 @@ impl ::prost::Name for BalanceExhausted {
         "/wanwu.billing.v1.BalanceExhausted".into()
     }
 }
+/// BalanceLow: what an account holds fell below what it wants to be told of.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BalanceLow {
+    /// The account (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// Below what, in 10^-9 CNY.
+    #[prost(int64, tag = "2")]
+    pub below_nanos: i64,
+}
+impl ::prost::Name for BalanceLow {
+    const NAME: &'static str = "BalanceLow";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.BalanceLow".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.BalanceLow".into()
+    }
+}
 /// PaymentRefunded: a payment, or a part of it, was given back.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PaymentRefunded {
@@ -3383,6 +4087,15 @@ pub struct Lease {
     /// How much, in 10^-9 CNY.
     #[prost(int64, tag = "4")]
     pub amount_nanos: i64,
+    /// Only calls of these models; empty: of every model.
+    #[prost(string, repeated, tag = "30")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only calls of this app, which has a budget (UUID text); empty: of every app without one.
+    #[prost(string, tag = "31")]
+    pub app_id: ::prost::alloc::string::String,
+    /// Only calls of this key, which has a budget (UUID text); empty: of every key without one.
+    #[prost(string, tag = "32")]
+    pub key_id: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Lease {
     const NAME: &'static str = "Lease";
@@ -3412,6 +4125,16 @@ pub struct AcquireLeaseRequest {
     /// What the replica would like, in 10^-9 CNY; billing may grant less.
     #[prost(int64, tag = "5")]
     pub want_nanos: i64,
+    /// The app of the call that needs it (UUID text). Budgets and packages are found by these three;
+    /// a replica that does not say them gets credit that is bound to nothing.
+    #[prost(string, tag = "30")]
+    pub app_id: ::prost::alloc::string::String,
+    /// The key of that call (UUID text).
+    #[prost(string, tag = "31")]
+    pub key_id: ::prost::alloc::string::String,
+    /// The model of that call.
+    #[prost(string, tag = "32")]
+    pub model: ::prost::alloc::string::String,
 }
 impl ::prost::Name for AcquireLeaseRequest {
     const NAME: &'static str = "AcquireLeaseRequest";
@@ -3432,6 +4155,10 @@ pub struct AcquireLeaseResponse {
     /// The price list in force: pinned to every call of this lease.
     #[prost(message, optional, tag = "2")]
     pub price_list: ::core::option::Option<PriceList>,
+    /// The account has no budget and no package: until it is told to forget, the replica may take
+    /// every lease of the account for every call of it.
+    #[prost(bool, tag = "30")]
+    pub account_wide: bool,
 }
 impl ::prost::Name for AcquireLeaseResponse {
     const NAME: &'static str = "AcquireLeaseResponse";
@@ -3543,6 +4270,10 @@ pub struct WatchRecallsResponse {
     /// Idle leases of this account are wanted back (UUID text); empty: a heartbeat.
     #[prost(string, tag = "1")]
     pub account_id: ::prost::alloc::string::String,
+    /// A budget or a package of the account changed as well: which lease pays for which call is to be
+    /// asked anew.
+    #[prost(bool, tag = "30")]
+    pub forget: bool,
 }
 impl ::prost::Name for WatchRecallsResponse {
     const NAME: &'static str = "WatchRecallsResponse";
@@ -3649,8 +4380,9 @@ pub mod lease_service_client {
             self
         }
         /// AcquireLease sets credit aside. Grants at least `min_nanos` or refuses. When free credit is
-        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. Errors:
-        /// INSUFFICIENT_BALANCE, EPOCH_FENCED.
+        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. The lease
+        /// says which calls it may pay for. Errors: INSUFFICIENT_BALANCE, BUDGET_EXHAUSTED (metadata
+        /// `subject`: app or key), EPOCH_FENCED.
         pub async fn acquire_lease(
             &mut self,
             request: impl tonic::IntoRequest<super::AcquireLeaseRequest>,
@@ -3772,8 +4504,9 @@ pub mod lease_service_server {
     #[async_trait]
     pub trait LeaseService: std::marker::Send + std::marker::Sync + 'static {
         /// AcquireLease sets credit aside. Grants at least `min_nanos` or refuses. When free credit is
-        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. Errors:
-        /// INSUFFICIENT_BALANCE, EPOCH_FENCED.
+        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. The lease
+        /// says which calls it may pay for. Errors: INSUFFICIENT_BALANCE, BUDGET_EXHAUSTED (metadata
+        /// `subject`: app or key), EPOCH_FENCED.
         async fn acquire_lease(
             &self,
             request: tonic::Request<super::AcquireLeaseRequest>,
@@ -4167,6 +4900,9 @@ pub struct Order {
     /// Every provider that it is offered through, oldest first.
     #[prost(message, repeated, tag = "9")]
     pub channels: ::prost::alloc::vec::Vec<PaymentChannel>,
+    /// The package that is bought (PackageService); empty: credit.
+    #[prost(string, tag = "30")]
+    pub package_product: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Order {
     const NAME: &'static str = "Order";
@@ -4190,6 +4926,9 @@ pub struct CreateTopUpOrderRequest {
     /// Who moves the money.
     #[prost(enumeration = "PaymentProvider", tag = "3")]
     pub provider: i32,
+    /// Buy this package (PackageService) in place of credit: the amount is its price.
+    #[prost(string, tag = "30")]
+    pub package_product: ::prost::alloc::string::String,
 }
 impl ::prost::Name for CreateTopUpOrderRequest {
     const NAME: &'static str = "CreateTopUpOrderRequest";
@@ -5126,6 +5865,705 @@ pub mod order_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.billing.v1.OrderService";
     impl<T> tonic::server::NamedService for OrderServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// PackageProduct is what can be had. It never changes under its name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackageProduct {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub product: ::prost::alloc::string::String,
+    /// How it is had.
+    #[prost(enumeration = "PackageOffer", tag = "2")]
+    pub offer: i32,
+    /// What it costs.
+    #[prost(message, optional, tag = "3")]
+    pub price: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What it is worth in calls at list prices.
+    #[prost(message, optional, tag = "4")]
+    pub credit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// For calls of these models; empty: of every model.
+    #[prost(string, repeated, tag = "5")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many days it lasts, the day on which it begins not counted; 0: to the end of the month.
+    #[prost(int32, tag = "6")]
+    pub days: i32,
+}
+impl ::prost::Name for PackageProduct {
+    const NAME: &'static str = "PackageProduct";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PackageProduct".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PackageProduct".into()
+    }
+}
+/// Package of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Package {
+    /// The package (UUID text).
+    #[prost(string, tag = "1")]
+    pub package_id: ::prost::alloc::string::String,
+    /// Its product.
+    #[prost(string, tag = "2")]
+    pub product: ::prost::alloc::string::String,
+    /// What it was worth.
+    #[prost(message, optional, tag = "3")]
+    pub credit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What is free of it; the rest is spent, or held by router replicas.
+    #[prost(message, optional, tag = "4")]
+    pub left: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// For calls of these models; empty: of every model.
+    #[prost(string, repeated, tag = "5")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it began.
+    #[prost(message, optional, tag = "6")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ends: the end of a day in Asia/Shanghai.
+    #[prost(message, optional, tag = "7")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The order that paid for it (UUID text); empty: it was for nothing.
+    #[prost(string, tag = "8")]
+    pub order_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Package {
+    const NAME: &'static str = "Package";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Package".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Package".into()
+    }
+}
+/// ListPackageProductsRequest asks for all: there are at most 100.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPackageProductsRequest {}
+impl ::prost::Name for ListPackageProductsRequest {
+    const NAME: &'static str = "ListPackageProductsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackageProductsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackageProductsRequest".into()
+    }
+}
+/// ListPackageProductsResponse is all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPackageProductsResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub products: ::prost::alloc::vec::Vec<PackageProduct>,
+}
+impl ::prost::Name for ListPackageProductsResponse {
+    const NAME: &'static str = "ListPackageProductsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackageProductsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackageProductsResponse".into()
+    }
+}
+/// ListPackagesRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPackagesRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPackagesRequest {
+    const NAME: &'static str = "ListPackagesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackagesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackagesRequest".into()
+    }
+}
+/// ListPackagesResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPackagesResponse {
+    /// The packages.
+    #[prost(message, repeated, tag = "1")]
+    pub packages: ::prost::alloc::vec::Vec<Package>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPackagesResponse {
+    const NAME: &'static str = "ListPackagesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackagesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackagesResponse".into()
+    }
+}
+/// GrantPackageRequest says what and to whom.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantPackageRequest {
+    /// UUID text made by the caller; for ever the same package.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The account (UUID text).
+    #[prost(string, tag = "2")]
+    pub account_id: ::prost::alloc::string::String,
+    /// The product; it must not be a sold one.
+    #[prost(string, tag = "3")]
+    pub product: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GrantPackageRequest {
+    const NAME: &'static str = "GrantPackageRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GrantPackageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GrantPackageRequest".into()
+    }
+}
+/// GrantPackageResponse is the package.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantPackageResponse {
+    /// The package.
+    #[prost(message, optional, tag = "1")]
+    pub package: ::core::option::Option<Package>,
+}
+impl ::prost::Name for GrantPackageResponse {
+    const NAME: &'static str = "GrantPackageResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GrantPackageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GrantPackageResponse".into()
+    }
+}
+/// PackageOffer is how a product is had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PackageOffer {
+    /// Never used.
+    Unspecified = 0,
+    /// By an order (OrderService).
+    Sold = 1,
+    /// By itself, once an account, with its first call.
+    FreeOnce = 2,
+    /// By itself, once an account and calendar month, with its first call; it ends with the month.
+    FreeMonthly = 3,
+    /// By an operator's grant only.
+    Granted = 4,
+}
+impl PackageOffer {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PACKAGE_OFFER_UNSPECIFIED",
+            Self::Sold => "PACKAGE_OFFER_SOLD",
+            Self::FreeOnce => "PACKAGE_OFFER_FREE_ONCE",
+            Self::FreeMonthly => "PACKAGE_OFFER_FREE_MONTHLY",
+            Self::Granted => "PACKAGE_OFFER_GRANTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PACKAGE_OFFER_UNSPECIFIED" => Some(Self::Unspecified),
+            "PACKAGE_OFFER_SOLD" => Some(Self::Sold),
+            "PACKAGE_OFFER_FREE_ONCE" => Some(Self::FreeOnce),
+            "PACKAGE_OFFER_FREE_MONTHLY" => Some(Self::FreeMonthly),
+            "PACKAGE_OFFER_GRANTED" => Some(Self::Granted),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod package_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// PackageService shows packages: credit at list prices for some models or for all, which ends on a
+    /// day. Packages pay before the balance, and of several the one that ends first. What is left at
+    /// the end is gone. A free quota is a package that costs nothing and comes by itself.
+    #[derive(Debug, Clone)]
+    pub struct PackageServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PackageServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PackageServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PackageServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PackageServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListPackageProducts lists what can be had.
+        pub async fn list_package_products(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPackageProductsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackageProductsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PackageService/ListPackageProducts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.PackageService",
+                        "ListPackageProducts",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListPackages lists the caller's packages, newest first.
+        pub async fn list_packages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPackagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PackageService/ListPackages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PackageService", "ListPackages"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GrantPackage gives an account a package for nothing. Errors: INVALID_ARGUMENT, NOT_FOUND (no such
+        /// product).
+        pub async fn grant_package(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GrantPackageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GrantPackageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PackageService/GrantPackage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PackageService", "GrantPackage"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod package_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PackageServiceServer.
+    #[async_trait]
+    pub trait PackageService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListPackageProducts lists what can be had.
+        async fn list_package_products(
+            &self,
+            request: tonic::Request<super::ListPackageProductsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackageProductsResponse>,
+            tonic::Status,
+        >;
+        /// ListPackages lists the caller's packages, newest first.
+        async fn list_packages(
+            &self,
+            request: tonic::Request<super::ListPackagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackagesResponse>,
+            tonic::Status,
+        >;
+        /// GrantPackage gives an account a package for nothing. Errors: INVALID_ARGUMENT, NOT_FOUND (no such
+        /// product).
+        async fn grant_package(
+            &self,
+            request: tonic::Request<super::GrantPackageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GrantPackageResponse>,
+            tonic::Status,
+        >;
+    }
+    /// PackageService shows packages: credit at list prices for some models or for all, which ends on a
+    /// day. Packages pay before the balance, and of several the one that ends first. What is left at
+    /// the end is gone. A free quota is a package that costs nothing and comes by itself.
+    #[derive(Debug)]
+    pub struct PackageServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PackageServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PackageServiceServer<T>
+    where
+        T: PackageService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.PackageService/ListPackageProducts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPackageProductsSvc<T: PackageService>(pub Arc<T>);
+                    impl<
+                        T: PackageService,
+                    > tonic::server::UnaryService<super::ListPackageProductsRequest>
+                    for ListPackageProductsSvc<T> {
+                        type Response = super::ListPackageProductsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPackageProductsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PackageService>::list_package_products(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPackageProductsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PackageService/ListPackages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPackagesSvc<T: PackageService>(pub Arc<T>);
+                    impl<
+                        T: PackageService,
+                    > tonic::server::UnaryService<super::ListPackagesRequest>
+                    for ListPackagesSvc<T> {
+                        type Response = super::ListPackagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPackagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PackageService>::list_packages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPackagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PackageService/GrantPackage" => {
+                    #[allow(non_camel_case_types)]
+                    struct GrantPackageSvc<T: PackageService>(pub Arc<T>);
+                    impl<
+                        T: PackageService,
+                    > tonic::server::UnaryService<super::GrantPackageRequest>
+                    for GrantPackageSvc<T> {
+                        type Response = super::GrantPackageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GrantPackageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PackageService>::grant_package(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GrantPackageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PackageServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.PackageService";
+    impl<T> tonic::server::NamedService for PackageServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -6368,6 +7806,969 @@ pub mod reconciliation_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.billing.v1.ReconciliationService";
     impl<T> tonic::server::NamedService for ReconciliationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Statement of a month.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Statement {
+    /// The month, as 2026-11.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// What the account held when it began.
+    #[prost(message, optional, tag = "2")]
+    pub opening: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What it held when it was over: the opening and every line.
+    #[prost(message, optional, tag = "3")]
+    pub closing: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// How many movements.
+    #[prost(int64, tag = "4")]
+    pub lines: i64,
+    /// How long the file is, in bytes.
+    #[prost(int64, tag = "5")]
+    pub size: i64,
+    /// How many parts it has.
+    #[prost(int32, tag = "6")]
+    pub parts: i32,
+    /// SHA-256 of the file.
+    #[prost(bytes = "vec", tag = "7")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+    /// Ed25519 signature of those 32 bytes.
+    #[prost(bytes = "vec", tag = "8")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+    /// The name of the key that signed.
+    #[prost(string, tag = "9")]
+    pub key_id: ::prost::alloc::string::String,
+    /// That key's public half, 32 bytes.
+    #[prost(bytes = "vec", tag = "10")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+    /// When it was made.
+    #[prost(message, optional, tag = "11")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for Statement {
+    const NAME: &'static str = "Statement";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Statement".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Statement".into()
+    }
+}
+/// ListStatementsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListStatementsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListStatementsRequest {
+    const NAME: &'static str = "ListStatementsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListStatementsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListStatementsRequest".into()
+    }
+}
+/// ListStatementsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListStatementsResponse {
+    /// The statements.
+    #[prost(message, repeated, tag = "1")]
+    pub statements: ::prost::alloc::vec::Vec<Statement>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListStatementsResponse {
+    const NAME: &'static str = "ListStatementsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListStatementsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListStatementsResponse".into()
+    }
+}
+/// GetStatementRequest names a statement and a part.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatementRequest {
+    /// The month, as 2026-11.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// Which part, from 0.
+    #[prost(int32, tag = "2")]
+    pub part: i32,
+}
+impl ::prost::Name for GetStatementRequest {
+    const NAME: &'static str = "GetStatementRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetStatementRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetStatementRequest".into()
+    }
+}
+/// GetStatementResponse is a part.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatementResponse {
+    /// The statement.
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+    /// The part's bytes, at most 256 KiB.
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for GetStatementResponse {
+    const NAME: &'static str = "GetStatementResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetStatementResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetStatementResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod statement_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// StatementService gives the monthly statement of an account: a CSV file (RFC 4180, UTF-8) with every
+    /// movement of what the account holds (balance, packages, and what is set aside of both), made once
+    /// when a month is over (Asia/Shanghai), signed, and never changed.
+    #[derive(Debug, Clone)]
+    pub struct StatementServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl StatementServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> StatementServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> StatementServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            StatementServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListStatements lists the caller's statements, newest first.
+        pub async fn list_statements(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStatementsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.StatementService/ListStatements",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.StatementService",
+                        "ListStatements",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetStatement reads a part of one: the file is its parts, one after the other. Errors: NOT_FOUND.
+        pub async fn get_statement(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatementResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.StatementService/GetStatement",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.StatementService", "GetStatement"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod statement_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with StatementServiceServer.
+    #[async_trait]
+    pub trait StatementService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListStatements lists the caller's statements, newest first.
+        async fn list_statements(
+            &self,
+            request: tonic::Request<super::ListStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStatementsResponse>,
+            tonic::Status,
+        >;
+        /// GetStatement reads a part of one: the file is its parts, one after the other. Errors: NOT_FOUND.
+        async fn get_statement(
+            &self,
+            request: tonic::Request<super::GetStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatementResponse>,
+            tonic::Status,
+        >;
+    }
+    /// StatementService gives the monthly statement of an account: a CSV file (RFC 4180, UTF-8) with every
+    /// movement of what the account holds (balance, packages, and what is set aside of both), made once
+    /// when a month is over (Asia/Shanghai), signed, and never changed.
+    #[derive(Debug)]
+    pub struct StatementServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> StatementServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for StatementServiceServer<T>
+    where
+        T: StatementService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.StatementService/ListStatements" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListStatementsSvc<T: StatementService>(pub Arc<T>);
+                    impl<
+                        T: StatementService,
+                    > tonic::server::UnaryService<super::ListStatementsRequest>
+                    for ListStatementsSvc<T> {
+                        type Response = super::ListStatementsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListStatementsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StatementService>::list_statements(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListStatementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.StatementService/GetStatement" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatementSvc<T: StatementService>(pub Arc<T>);
+                    impl<
+                        T: StatementService,
+                    > tonic::server::UnaryService<super::GetStatementRequest>
+                    for GetStatementSvc<T> {
+                        type Response = super::GetStatementResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatementRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StatementService>::get_statement(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatementSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for StatementServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.StatementService";
+    impl<T> tonic::server::NamedService for StatementServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// ListUsageRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUsageRequest {
+    /// The first day, as 2026-11-01.
+    #[prost(string, tag = "1")]
+    pub first_day: ::prost::alloc::string::String,
+    /// The last day; at most 366 days in all.
+    #[prost(string, tag = "2")]
+    pub last_day: ::prost::alloc::string::String,
+    /// What to group by; nothing: one sum.
+    #[prost(enumeration = "UsageDimension", repeated, tag = "3")]
+    pub group_by: ::prost::alloc::vec::Vec<i32>,
+    /// Only of this app (UUID text); empty: of all.
+    #[prost(string, tag = "4")]
+    pub app_id: ::prost::alloc::string::String,
+    /// Only of this key (UUID text); empty: of all.
+    #[prost(string, tag = "5")]
+    pub key_id: ::prost::alloc::string::String,
+    /// Only of this model; empty: of all.
+    #[prost(string, tag = "6")]
+    pub model: ::prost::alloc::string::String,
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "7")]
+    pub page_size: i32,
+    /// From the answer before to the same question.
+    #[prost(string, tag = "8")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListUsageRequest {
+    const NAME: &'static str = "ListUsageRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListUsageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListUsageRequest".into()
+    }
+}
+/// Usage of one group: what it is not grouped by is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Usage {
+    /// The day, as 2026-11-01.
+    #[prost(string, tag = "1")]
+    pub day: ::prost::alloc::string::String,
+    /// The model.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+    /// The app (UUID text).
+    #[prost(string, tag = "3")]
+    pub app_id: ::prost::alloc::string::String,
+    /// The key (UUID text).
+    #[prost(string, tag = "4")]
+    pub key_id: ::prost::alloc::string::String,
+    /// How many calls.
+    #[prost(int64, tag = "5")]
+    pub calls: i64,
+    /// Tokens of their prompts.
+    #[prost(int64, tag = "6")]
+    pub input_tokens: i64,
+    /// Tokens of their answers.
+    #[prost(int64, tag = "7")]
+    pub output_tokens: i64,
+    /// What they cost.
+    #[prost(message, optional, tag = "8")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+}
+impl ::prost::Name for Usage {
+    const NAME: &'static str = "Usage";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Usage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Usage".into()
+    }
+}
+/// ListUsageResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUsageResponse {
+    /// By day, model, app and key.
+    #[prost(message, repeated, tag = "1")]
+    pub usage: ::prost::alloc::vec::Vec<Usage>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListUsageResponse {
+    const NAME: &'static str = "ListUsageResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListUsageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListUsageResponse".into()
+    }
+}
+/// UsageDimension is what usage is grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum UsageDimension {
+    /// Never used.
+    Unspecified = 0,
+    /// The day.
+    Day = 1,
+    /// The model.
+    Model = 2,
+    /// The app.
+    App = 3,
+    /// The key.
+    Key = 4,
+}
+impl UsageDimension {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "USAGE_DIMENSION_UNSPECIFIED",
+            Self::Day => "USAGE_DIMENSION_DAY",
+            Self::Model => "USAGE_DIMENSION_MODEL",
+            Self::App => "USAGE_DIMENSION_APP",
+            Self::Key => "USAGE_DIMENSION_KEY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "USAGE_DIMENSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "USAGE_DIMENSION_DAY" => Some(Self::Day),
+            "USAGE_DIMENSION_MODEL" => Some(Self::Model),
+            "USAGE_DIMENSION_APP" => Some(Self::App),
+            "USAGE_DIMENSION_KEY" => Some(Self::Key),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod usage_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// UsageService says what an account's calls used and cost.
+    #[derive(Debug, Clone)]
+    pub struct UsageServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl UsageServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> UsageServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> UsageServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            UsageServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListUsage sums the settled calls of days up, in the groups that are asked for. A call counts on
+        /// the day on which it was settled, in Asia/Shanghai. Errors: INVALID_ARGUMENT.
+        pub async fn list_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.UsageService/ListUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.UsageService", "ListUsage"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod usage_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with UsageServiceServer.
+    #[async_trait]
+    pub trait UsageService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListUsage sums the settled calls of days up, in the groups that are asked for. A call counts on
+        /// the day on which it was settled, in Asia/Shanghai. Errors: INVALID_ARGUMENT.
+        async fn list_usage(
+            &self,
+            request: tonic::Request<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        >;
+    }
+    /// UsageService says what an account's calls used and cost.
+    #[derive(Debug)]
+    pub struct UsageServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> UsageServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for UsageServiceServer<T>
+    where
+        T: UsageService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.UsageService/ListUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUsageSvc<T: UsageService>(pub Arc<T>);
+                    impl<
+                        T: UsageService,
+                    > tonic::server::UnaryService<super::ListUsageRequest>
+                    for ListUsageSvc<T> {
+                        type Response = super::ListUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UsageService>::list_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for UsageServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.UsageService";
+    impl<T> tonic::server::NamedService for UsageServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

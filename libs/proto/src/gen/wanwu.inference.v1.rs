@@ -967,6 +967,9 @@ pub enum ErrorReason {
     ModelRetired = 13,
     /// The route was changed by somebody else meanwhile: read it again.
     RouteChanged = 14,
+    /// The budget of the app or of the key does not cover the highest cost of the call: metadata
+    /// `subject` (app, key). Its owner sets it (billing, BudgetService).
+    BudgetExhausted = 30,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -990,6 +993,7 @@ impl ErrorReason {
             Self::LimitReached => "ERROR_REASON_LIMIT_REACHED",
             Self::ModelRetired => "ERROR_REASON_MODEL_RETIRED",
             Self::RouteChanged => "ERROR_REASON_ROUTE_CHANGED",
+            Self::BudgetExhausted => "ERROR_REASON_BUDGET_EXHAUSTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1010,6 +1014,7 @@ impl ErrorReason {
             "ERROR_REASON_LIMIT_REACHED" => Some(Self::LimitReached),
             "ERROR_REASON_MODEL_RETIRED" => Some(Self::ModelRetired),
             "ERROR_REASON_ROUTE_CHANGED" => Some(Self::RouteChanged),
+            "ERROR_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
             _ => None,
         }
     }

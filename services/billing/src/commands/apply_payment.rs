@@ -98,6 +98,9 @@ impl App {
         if applied == Applied::Credited {
             metrics::counter!("wanwu_orders_ended_total", "state" => "paid").increment(1);
             self.freed.notify_waiters();
+            if order.package_product.is_some() {
+                self.tell_changed(order.account_id);
+            }
         }
         Ok(applied)
     }
@@ -167,11 +170,16 @@ impl App {
     ) -> sqlx::Result<()> {
         let nanos = order.amount_fen * NANOS_PER_FEN;
         let cash = LedgerAccount::from(payment.provider);
-        let posting = Posting {
-            movement: Movement::top_up(cash, order.account_id, nanos),
-            cause_id: order.order_id.uuid(),
-        };
-        ledger::book(tx, &self.ids, &[posting], now).await?;
+        if let Some(product) = &order.package_product {
+            let bought = (order.order_id, order.account_id);
+            self.sell_package(tx, bought, product, cash, now).await?;
+        } else {
+            let posting = Posting {
+                movement: Movement::top_up(cash, order.account_id, nanos),
+                cause_id: order.order_id.uuid(),
+            };
+            ledger::book(tx, &self.ids, &[posting], now).await?;
+        }
         let paid = OrderPaid {
             order_id: order.order_id.to_string(),
             account_id: order.account_id.to_string(),

@@ -27,6 +27,8 @@ pub struct CreateTopUpOrder {
     pub amount_fen: i64,
     /// Where the order is offered first.
     pub method: Method,
+    /// The package that is bought; `None`: credit.
+    pub package_product: Option<String>,
 }
 
 impl App {
@@ -54,6 +56,7 @@ impl App {
             created_at: now,
             expires_at: now + LIFETIME,
             paid_at: None,
+            package_product: command.package_product.clone(),
         };
         let mut tx = self.pool.begin().await?;
         let caller = format!("account:{}", command.account_id);

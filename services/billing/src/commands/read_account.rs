@@ -14,8 +14,10 @@ use crate::{
         calls::{self, Call, Line, Position},
         ledger,
         orders::{self, Order},
+        packages,
         payment_channels::{self, Channel},
         prices,
+        usage_days::{self, Group, Question, Usage},
     },
 };
 
@@ -24,6 +26,12 @@ impl App {
     pub async fn balance(&self, account_id: AccountId) -> Result<(i64, i64), Error> {
         let mut connection = self.pool.acquire().await?;
         Ok(ledger::balances(&mut connection, account_id).await?)
+    }
+
+    /// What is free in an account's packages, in 10^-9 CNY.
+    pub async fn free_in_packages(&self, account_id: AccountId) -> Result<i64, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(packages::free(&mut connection, account_id, self.now()).await?)
     }
 
     /// The account's order and its channels.
@@ -78,6 +86,18 @@ impl App {
         calls::find(&mut connection, account_id, id)
             .await?
             .ok_or(Error::NotFound)
+    }
+
+    /// The account's usage of some days, in groups.
+    pub async fn usage(
+        &self,
+        question: &Question,
+        page: &PageRequest<Group>,
+    ) -> Result<Page<Usage>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let after = page.after.as_ref();
+        let rows = usage_days::list(&mut connection, question, after, page.limit()).await?;
+        Ok(page.page(rows, Usage::group))
     }
 
     /// The price list in force at an instant.

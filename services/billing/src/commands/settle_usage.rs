@@ -1,7 +1,6 @@
 use sqlx::PgConnection;
 use wanwu_events::HandlerError;
 
-use super::close_lease::give_back;
 use crate::{
     app::App,
     domain::{lease::LeaseError, ledger::Movement},
@@ -100,7 +99,9 @@ impl App {
             cause_id: call.call_id.uuid(),
         }];
         // Together, so that the accounts are locked in their order.
-        postings.extend(rest.map(|rest| give_back(&stored, rest)));
+        if rest.is_some() {
+            postings.extend(self.free_lease(tx, &stored, now).await?);
+        }
         ledger::book(tx, &self.ids, &postings, now).await?;
         metrics::counter!("wanwu_calls_settled_total").increment(1);
         Ok(())

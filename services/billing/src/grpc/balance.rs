@@ -3,11 +3,14 @@ use wanwu_access::caller;
 use wanwu_proto::billing::v1::{
     AuditLedgerRequest, AuditLedgerResponse, GetBalanceRequest, GetBalanceResponse,
     GetCallBillRequest, GetCallBillResponse, ListStatementLinesRequest, ListStatementLinesResponse,
-    balance_service_server::BalanceService,
+    SetBalanceAlertRequest, SetBalanceAlertResponse, balance_service_server::BalanceService,
 };
 
 use super::{Handlers, id, page};
-use crate::domain::money::to_wire;
+use crate::{
+    domain::money::{alert_nanos, to_wire},
+    error::Error,
+};
 
 #[tonic::async_trait]
 impl BalanceService for Handlers {
@@ -17,10 +20,26 @@ impl BalanceService for Handlers {
     ) -> Result<Response<GetBalanceResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
         let (available, leased) = self.0.balance(account_id).await?;
+        let packages = self.0.free_in_packages(account_id).await?;
         Ok(Response::new(GetBalanceResponse {
             available: Some(to_wire(available)),
             leased: Some(to_wire(leased)),
+            packages: Some(to_wire(packages)),
+            alert_below: self.0.balance_alert(account_id).await?.map(to_wire),
         }))
+    }
+
+    async fn set_balance_alert(
+        &self,
+        request: Request<SetBalanceAlertRequest>,
+    ) -> Result<Response<SetBalanceAlertResponse>, Status> {
+        let account_id = caller(&request)?.account_id()?;
+        let below = request.get_ref().below.as_ref().map(alert_nanos);
+        let below = below
+            .transpose()
+            .map_err(|error| Error::invalid("below", error.to_string()))?;
+        self.0.set_balance_alert(account_id, below).await?;
+        Ok(Response::new(SetBalanceAlertResponse {}))
     }
 
     async fn list_statement_lines(

@@ -10,10 +10,13 @@ use wanwu_watch::HEARTBEAT;
 
 use super::{Handlers, id};
 use crate::{
-    commands::{AcquireLease, CloseLease},
+    commands::{AcquireLease, CloseLease, Wanting},
     domain::lease::Tally,
     error::Error,
 };
+
+/// Longest name of a model, in bytes.
+const MAX_MODEL: usize = 128;
 
 fn amount(field: &'static str, nanos: i64) -> Result<i64, Error> {
     if nanos > 0 {
@@ -31,6 +34,21 @@ fn count(field: &'static str, number: i64) -> Result<i64, Error> {
     }
 }
 
+/// The call that the lease is for, if the replica says it.
+fn wanting(request: &AcquireLeaseRequest) -> Result<Option<Wanting>, Error> {
+    if request.app_id.is_empty() && request.key_id.is_empty() {
+        return Ok(None);
+    }
+    if request.model.is_empty() || request.model.len() > MAX_MODEL {
+        return Err(Error::invalid("model", "must have 1 to 128 bytes"));
+    }
+    Ok(Some(Wanting {
+        app_id: id("app_id", &request.app_id)?,
+        key_id: id("key_id", &request.key_id)?,
+        model: request.model.clone(),
+    }))
+}
+
 #[tonic::async_trait]
 impl LeaseService for Handlers {
     type WatchRecallsStream = BoxStream<'static, Result<WatchRecallsResponse, Status>>;
@@ -46,12 +64,14 @@ impl LeaseService for Handlers {
             epoch_id: id("epoch_id", &request.epoch_id)?,
             min_nanos: amount("min_nanos", request.min_nanos)?,
             want_nanos: amount("want_nanos", request.want_nanos)?,
+            call: wanting(&request)?,
         };
-        let lease = self.0.acquire_lease(command).await?;
-        let list = self.0.prices_of(&lease).await?;
+        let acquired = self.0.acquire_lease(command).await?;
+        let list = self.0.prices_of(&acquired.lease).await?;
         Ok(Response::new(AcquireLeaseResponse {
-            lease: Some(lease.into()),
+            lease: Some(acquired.lease.into()),
             price_list: Some(list.as_ref().clone().into()),
+            account_wide: acquired.account_wide,
         }))
     }
 
@@ -89,13 +109,20 @@ impl LeaseService for Handlers {
         &self,
         _: Request<WatchRecallsRequest>,
     ) -> Result<Response<Self::WatchRecallsStream>, Status> {
-        // A recall that a slow replica missed costs one refused call, and the next is told again.
-        let recalls = BroadcastStream::new(self.0.recalls.subscribe())
-            .filter_map(|recall| async { recall.ok().map(|account_id| account_id.to_string()) });
-        let heartbeats =
-            IntervalStream::new(tokio::time::interval(HEARTBEAT)).map(|_| String::new());
+        // A replica that was too slow watches anew, and forgets everything then.
+        let missed = |_| Status::unavailable("recalls were missed");
+        let recalls = BroadcastStream::new(self.0.recalls.subscribe()).map(
+            move |recall| -> Result<WatchRecallsResponse, Status> {
+                let recall = recall.map_err(missed)?;
+                Ok(WatchRecallsResponse {
+                    account_id: recall.account_id.to_string(),
+                    forget: recall.forget,
+                })
+            },
+        );
+        let heartbeats = IntervalStream::new(tokio::time::interval(HEARTBEAT))
+            .map(|_| Ok(WatchRecallsResponse::default()));
         let items = futures::stream::select(recalls, heartbeats)
-            .map(|account_id| Ok(WatchRecallsResponse { account_id }))
             .take_until(self.0.stopping.clone().cancelled_owned());
         Ok(Response::new(items.boxed()))
     }

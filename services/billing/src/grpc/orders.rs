@@ -10,9 +10,27 @@ use super::{Handlers, id, page};
 use crate::{
     commands::CreateTopUpOrder,
     convert::order,
-    domain::{money::top_up_fen, payment_channel::Method},
+    domain::{money::top_up_fen, package::Offer, payment_channel::Method},
     error::Error,
 };
+
+impl Handlers {
+    /// The package that an order buys, at its price; `None`: credit.
+    fn bought(&self, product: &str, amount_fen: i64) -> Result<Option<String>, Error> {
+        if product.is_empty() {
+            return Ok(None);
+        }
+        let products = self.0.products.read();
+        let sold = products
+            .iter()
+            .find(|sold| sold.product == product && sold.offer == Offer::Sold)
+            .ok_or_else(|| Error::invalid("package_product", "is not sold"))?;
+        if sold.price_fen != amount_fen {
+            return Err(Error::invalid("amount", "is not the package's price"));
+        }
+        Ok(Some(sold.product.clone()))
+    }
+}
 
 fn method(provider: PaymentProvider) -> Result<Method, Error> {
     Method::from_wire(provider).ok_or_else(|| Error::invalid("provider", "is not known"))
@@ -27,15 +45,17 @@ impl OrderService for Handlers {
         let account_id = caller(&request)?.account_id()?;
         let request = request.into_inner();
         let amount = request.amount.clone().unwrap_or_default();
+        let amount_fen =
+            top_up_fen(&amount).map_err(|error| Error::invalid("amount", error.to_string()))?;
         let made = self
             .0
             .create_top_up_order(CreateTopUpOrder {
                 account_id,
                 request_id: id("request_id", &request.request_id)?,
                 body: self.0.body_key.mac(&request),
-                amount_fen: top_up_fen(&amount)
-                    .map_err(|error| Error::invalid("amount", error.to_string()))?,
+                amount_fen,
                 method: method(request.provider())?,
+                package_product: self.bought(&request.package_product, amount_fen)?,
             })
             .await?;
         Ok(Response::new(CreateTopUpOrderResponse {

@@ -150,6 +150,17 @@ pub async fn lock_balance(tx: &mut PgConnection, account: LedgerAccount) -> sqlx
     Ok(balance.unwrap_or_default())
 }
 
+/// What a customer could be lent now: free credit and what is free of packages.
+pub async fn spendable(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select coalesce(sum(balance_nanos), 0)::bigint from ledger_accounts
+         where account_id = $1 and kind in ('available', 'package')",
+    )
+    .bind(account_id)
+    .fetch_one(tx)
+    .await
+}
+
 /// What a customer can spend, and what is lent to replicas.
 pub async fn balances(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Result<(i64, i64)> {
     sqlx::query_as(

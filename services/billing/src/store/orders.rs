@@ -23,6 +23,8 @@ pub struct Order {
     pub expires_at: DateTime<Utc>,
     /// When it was paid.
     pub paid_at: Option<DateTime<Utc>>,
+    /// The package that is bought; `None`: credit.
+    pub package_product: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -35,6 +37,7 @@ struct Row {
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     paid_at: Option<DateTime<Utc>>,
+    package_product: Option<String>,
 }
 
 impl TryFrom<Row> for Order {
@@ -52,6 +55,7 @@ impl TryFrom<Row> for Order {
             created_at: row.created_at,
             expires_at: row.expires_at,
             paid_at: row.paid_at,
+            package_product: row.package_product,
         })
     }
 }
@@ -63,8 +67,8 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
     let never = order.created_at + Duration::days(36_500);
     sqlx::query(
         "insert into orders (order_id, account_id, amount_fen, provider, state, created_at,
-             expires_at, query_after)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+             expires_at, query_after, package_product)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(order.order_id)
     .bind(order.account_id)
@@ -74,6 +78,7 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
     .bind(order.created_at)
     .bind(order.expires_at)
     .bind(never)
+    .bind(&order.package_product)
     .execute(tx)
     .await?;
     Ok(())

@@ -9,8 +9,10 @@
 
 mod alipay;
 mod audits;
+mod balance_alerts;
 mod bank_transfers;
 mod broker;
+mod budgets;
 mod callbacks;
 mod cancellations;
 mod channels;
@@ -18,14 +20,17 @@ mod configuration;
 mod epochs;
 mod leases;
 mod ledger;
+mod monthly_statements;
 mod notices;
 mod orders;
+mod packages;
 mod prices;
 mod queries;
 mod recalls;
 mod reconciliation;
 mod refunds;
 mod statements;
+mod usage_reports;
 mod usages;
 mod wechat_pay;
 mod world;

@@ -10,7 +10,7 @@ use tonic_types::StatusExt;
 use wanwu_access::{Caller, Subject};
 use wanwu_clock::{Clock, SharedClock, SystemEntropy, TestClock};
 use wanwu_events::{Handler, HandlerError};
-use wanwu_ids::{AccountId, EpochId, Ids, OperatorId};
+use wanwu_ids::{AccountId, AppId, EpochId, Ids, KeyId, OperatorId};
 use wanwu_postgres::requests::BodyKey;
 use wanwu_proto::{
     access::v1::OperatorRole,
@@ -146,6 +146,7 @@ impl World {
                 nanos: i32::try_from(fen % 100 * 10_000_000).unwrap(),
             }),
             provider: PaymentProvider::WechatNative.into(),
+            ..CreateTopUpOrderRequest::default()
         }
     }
 
@@ -246,6 +247,7 @@ impl World {
             epoch_id: epoch.to_string(),
             min_nanos: min,
             want_nanos: want,
+            ..AcquireLeaseRequest::default()
         }
     }
 
@@ -257,6 +259,22 @@ impl World {
         let answer = answer.into_inner();
         assert_eq!(answer.price_list.unwrap().version, 1);
         Ok(answer.lease.unwrap())
+    }
+
+    /// A request for a call of this app and key, and of the model `scripted`.
+    pub fn lease_request_of(
+        &self,
+        account: AccountId,
+        epoch: EpochId,
+        (app, key): (AppId, KeyId),
+        (min, want): (i64, i64),
+    ) -> AcquireLeaseRequest {
+        AcquireLeaseRequest {
+            app_id: app.to_string(),
+            key_id: key.to_string(),
+            model: "scripted".to_owned(),
+            ..self.lease_request(account, epoch, min, want)
+        }
     }
 
     /// A lease of exactly so much.

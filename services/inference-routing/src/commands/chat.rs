@@ -20,8 +20,8 @@ use crate::{
     credit::{Credit, Hold},
     devices::Devices,
     domain::{
-        fair_queue::Turn, lease_purse::Ask, request_body::RequestBody, screen::Screen,
-        usage::estimated_input,
+        fair_queue::Turn, lease_purse::Ask, lease_scope::Class, request_body::RequestBody,
+        screen::Screen, usage::estimated_input,
     },
     engine::client::EngineClient,
     error::Error,
@@ -120,7 +120,7 @@ impl Chat {
         if !self.is_ready() {
             return Err(Error::JournalUnavailable);
         }
-        let ask = self.ask(&body, &way);
+        let ask = self.ask(&body, &way, caller);
         let permit = self
             .limiter
             .admit(caller.ids(), highest_use(&body, &ask))
@@ -165,7 +165,7 @@ impl Chat {
     }
 
     /// The bound of what the call can cost.
-    fn ask(&self, body: &RequestBody, way: &Way) -> Ask {
+    fn ask(&self, body: &RequestBody, way: &Way, caller: Caller) -> Ask {
         let config = &way.first.config;
         // No engine makes an answer that is longer than its context.
         let longest = u64::from(config.context_tokens);
@@ -177,7 +177,11 @@ impl Chat {
             self.least(output)
         };
         Ask {
-            model: way.priced.config.name.clone(),
+            class: Class {
+                app: caller.app_id,
+                key: caller.key_id,
+                model: way.priced.config.name.clone(),
+            },
             input: body.bytes() + config.template_allowance_tokens,
             answers: body.answers(),
             output,

@@ -4,14 +4,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
-use wanwu_ids::{AccountId, EpochId, LeaseId};
+use wanwu_ids::{AccountId, EpochId, Id, LeaseId};
 use wanwu_proto::billing::v1::{
-    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, PriceList, Unit,
+    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, Lease, PriceList, Unit,
     WatchRecallsRequest, WatchRecallsResponse, lease_service_client::LeaseServiceClient,
 };
 
 use crate::{
-    domain::{lease_purse::PriceTable, usage::Prices},
+    domain::{
+        lease_purse::PriceTable,
+        lease_scope::{Class, Scope},
+        usage::Prices,
+    },
     peers::PeerChannel,
     store::calls::LeaseTotal,
 };
@@ -29,6 +33,9 @@ pub enum LendError {
     /// The account has not enough.
     #[error("the balance is not sufficient")]
     Insufficient,
+    /// The budget of the app or the key has not enough.
+    #[error("the budget of the {0} is not sufficient")]
+    Budget(String),
     /// Calls of the lease run still.
     #[error("calls of the lease run still")]
     InUse,
@@ -43,6 +50,39 @@ pub enum LendError {
     Nonsense,
 }
 
+/// How much is asked for, in 10^-9 CNY.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// At least.
+    pub least: i64,
+    /// At best.
+    pub want: i64,
+}
+
+/// What billing lent.
+#[derive(Clone, Debug)]
+pub struct Lent {
+    /// How much, in 10^-9 CNY.
+    pub amount: i64,
+    /// The prices that apply.
+    pub prices: Arc<PriceTable>,
+    /// For which calls.
+    pub scope: Scope,
+    /// Nothing narrows the account's leases.
+    pub account_wide: bool,
+}
+
+impl LendError {
+    /// Whose budget is short, if one is.
+    #[must_use]
+    pub fn budget(&self) -> Option<String> {
+        match self {
+            Self::Budget(subject) => Some(subject.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl Lender {
     /// A client of billing; each question may take `timeout`.
     #[must_use]
@@ -53,21 +93,24 @@ impl Lender {
         }
     }
 
-    /// Sets credit aside: at least `least`, at best `want`, in 10^-9 CNY.
+    /// Sets credit aside for a call of this class and those like it.
     pub async fn acquire(
         &self,
         account: AccountId,
         epoch: EpochId,
         lease: LeaseId,
-        least: i64,
-        want: i64,
-    ) -> Result<(i64, Arc<PriceTable>), LendError> {
+        class: &Class,
+        wanted: Wanted,
+    ) -> Result<Lent, LendError> {
         let request = AcquireLeaseRequest {
             lease_id: lease.to_string(),
             account_id: account.to_string(),
             epoch_id: epoch.to_string(),
-            min_nanos: least,
-            want_nanos: want,
+            min_nanos: wanted.least,
+            want_nanos: wanted.want,
+            app_id: class.app.to_string(),
+            key_id: class.key.to_string(),
+            model: class.model.clone(),
         };
         let answer = self
             .client
@@ -76,7 +119,12 @@ impl Lender {
             .await?
             .into_inner();
         match (answer.lease, answer.price_list) {
-            (Some(lease), Some(list)) => Ok((lease.amount_nanos, Arc::new(table(&list)))),
+            (Some(lease), Some(list)) => Ok(Lent {
+                amount: lease.amount_nanos,
+                prices: Arc::new(table(&list)),
+                scope: scope(lease)?,
+                account_wide: answer.account_wide,
+            }),
             _ => Err(LendError::Nonsense),
         }
     }
@@ -151,13 +199,31 @@ impl Lender {
 
 impl From<Status> for LendError {
     fn from(status: Status) -> Self {
-        let reason = status.get_details_error_info().map(|info| info.reason);
-        if reason.as_deref() == Some("INSUFFICIENT_BALANCE") {
-            Self::Insufficient
-        } else {
-            Self::Failed(Box::new(status))
+        let info = status.get_details_error_info();
+        match info.as_ref().map(|info| info.reason.as_str()) {
+            Some("INSUFFICIENT_BALANCE") => Self::Insufficient,
+            Some("BUDGET_EXHAUSTED") => {
+                let subject = info.and_then(|info| info.metadata.get("subject").cloned());
+                Self::Budget(subject.unwrap_or_else(|| "key".to_owned()))
+            }
+            _ => Self::Failed(Box::new(status)),
         }
     }
+}
+
+/// The calls that a lease is for.
+fn scope(lease: Lease) -> Result<Scope, LendError> {
+    fn some<K>(text: &str) -> Result<Option<Id<K>>, LendError> {
+        match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| LendError::Nonsense),
+        }
+    }
+    Ok(Scope {
+        app: some(&lease.app_id)?,
+        key: some(&lease.key_id)?,
+        models: lease.models,
+    })
 }
 
 /// A price list, by model.

@@ -44,6 +44,22 @@ impl Credit {
         self.wake.notify_one();
     }
 
+    /// A budget or a package of an account changed: which lease pays for which call is asked anew.
+    pub(super) fn forget(&self, account: AccountId) {
+        let mut accounts = self.accounts.lock();
+        let entry = accounts.entry(account).or_default();
+        entry.forgotten += 1;
+        entry.purse.scopes().forget();
+    }
+
+    /// Nothing is known any more of what leases pay for.
+    pub(super) fn forget_all(&self) {
+        for entry in self.accounts.lock().values_mut() {
+            entry.forgotten += 1;
+            entry.purse.scopes().forget();
+        }
+    }
+
     /// Takes leases of one account out of use; answers whether there were any.
     pub(super) fn take_returnable(&self, account: AccountId, all: bool) -> bool {
         let mut accounts = self.accounts.lock();

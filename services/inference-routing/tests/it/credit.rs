@@ -156,3 +156,23 @@ async fn a_recall_does_not_strand_what_is_left_in_a_used_lease(pool: PgPool) {
     world.call(&chat(true, json!({"tokens": 1}))).await.unwrap();
     assert_eq!(world.billing.leases().len(), 1);
 }
+
+#[sqlx::test]
+async fn a_budget_holds_within_a_second_where_the_router_has_credit_already(pool: PgPool) {
+    let world = World::start(pool).await;
+    let body = chat(false, json!({"tokens": 3}));
+    world.call(&body).await.unwrap();
+    let caller = world.caller;
+    world
+        .billing
+        .set_budget(caller.account_id, caller.key_id, 0);
+    let begin = std::time::Instant::now();
+    while world.call(&body).await.is_ok() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(1),
+            "calls are answered still"
+        );
+    }
+    let error = world.call(&body).await.unwrap_err();
+    assert!(matches!(error, Error::BudgetExhausted { .. }), "{error:?}");
+}

@@ -9,10 +9,13 @@ use parking_lot::Mutex;
 use prost::Message;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
-use tokio_stream::{StreamExt, wrappers::BroadcastStream};
+use tokio_stream::{
+    StreamExt,
+    wrappers::{BroadcastStream, IntervalStream},
+};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-use wanwu_ids::AccountId;
+use wanwu_ids::{AccountId, KeyId};
 use wanwu_proto::{
     billing::v1::{
         AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
@@ -30,7 +33,7 @@ use super::{INPUT_PRICE, OUTPUT_PRICE};
 pub struct FakeBilling {
     pub channel: PeerChannel,
     books: Arc<Mutex<Books>>,
-    recalls: broadcast::Sender<String>,
+    recalls: broadcast::Sender<WatchRecallsResponse>,
     pool: PgPool,
 }
 
@@ -40,6 +43,8 @@ struct Books {
     free: HashMap<String, i64>,
     leases: HashMap<String, Lent>,
     fenced: Vec<String>,
+    /// What a key may spend in all.
+    budgets: HashMap<String, i64>,
     asked: usize,
     /// Does not answer.
     down: bool,
@@ -55,9 +60,26 @@ pub struct Lent {
 
 struct Leases(FakeBilling);
 
+impl Books {
+    /// What is used of a key's budget: the usage of its calls, and what its leases hold more.
+    fn used(&self, key: &str, events: &[UsageRecorded]) -> i64 {
+        let of_key = events.iter().filter(|event| event.key_id == key);
+        let spent: i64 = of_key.map(|event| event.amount_nanos).sum();
+        let bound = self
+            .leases
+            .values()
+            .filter(|lent| lent.lease.key_id == key && !lent.freed);
+        let held = bound.map(|lent| {
+            let paid = events.iter().filter(|e| e.lease_id == lent.lease.lease_id);
+            lent.lease.amount_nanos - paid.map(|event| event.amount_nanos).sum::<i64>()
+        });
+        spent + held.sum::<i64>()
+    }
+}
+
 impl FakeBilling {
     pub async fn start(pool: &PgPool) -> Self {
-        let (recalls, _) = broadcast::channel(16);
+        let (recalls, _) = broadcast::channel(1024);
         let mut billing = Self {
             channel: super::loopback(
                 tonic::transport::Channel::from_static("http://127.0.0.1:1").connect_lazy(),
@@ -117,7 +139,20 @@ impl FakeBilling {
     }
 
     pub fn recall(&self, account: AccountId) {
-        self.recalls.send(account.to_string()).unwrap();
+        self.tell(account, false);
+    }
+
+    /// Sets the budget of a key and tells it.
+    pub fn set_budget(&self, account: AccountId, key: KeyId, nanos: i64) {
+        self.books.lock().budgets.insert(key.to_string(), nanos);
+        self.tell(account, true);
+    }
+
+    fn tell(&self, account: AccountId, forget: bool) {
+        let _ = self.recalls.send(WatchRecallsResponse {
+            account_id: account.to_string(),
+            forget,
+        });
     }
 
     /// Settles every usage event of the outbox and frees what is in order. Answers the balance.
@@ -189,6 +224,7 @@ impl LeaseService for Leases {
             .parse()
             .map_err(|_| Status::internal("account"))?;
         self.0.settle(account).await;
+        let events = events(&self.0.pool).await;
         let mut books = self.0.books.lock();
         books.asked += 1;
         if books.down {
@@ -197,17 +233,31 @@ impl LeaseService for Leases {
         if books.fenced.contains(&ask.epoch_id) {
             return Err(refused("EPOCH_FENCED"));
         }
-        let free = books.free.get_mut(&ask.account_id).unwrap();
+        let free = books.free.get(&ask.account_id).unwrap();
         if *free < ask.min_nanos {
             return Err(refused("INSUFFICIENT_BALANCE"));
         }
-        let amount_nanos = ask.want_nanos.min(*free);
-        *free -= amount_nanos;
+        let mut amount_nanos = ask.want_nanos.min(*free);
+        let mut key_id = String::new();
+        if let Some(budget) = books.budgets.get(&ask.key_id).copied() {
+            let used = books.used(&ask.key_id, &events);
+            if budget - used < ask.min_nanos {
+                drop(books);
+                // Others may hold it.
+                self.0.tell(account, false);
+                return Err(refused("BUDGET_EXHAUSTED"));
+            }
+            amount_nanos = amount_nanos.min(budget - used);
+            key_id.clone_from(&ask.key_id);
+        }
+        *books.free.get_mut(&ask.account_id).unwrap() -= amount_nanos;
         let lease = Lease {
             lease_id: ask.lease_id.clone(),
             account_id: ask.account_id,
             epoch_id: ask.epoch_id,
             amount_nanos,
+            key_id,
+            ..Lease::default()
         };
         let lent = Lent {
             lease: lease.clone(),
@@ -218,6 +268,7 @@ impl LeaseService for Leases {
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease),
             price_list: Some(prices()),
+            account_wide: books.budgets.is_empty(),
         }))
     }
 
@@ -276,9 +327,9 @@ impl LeaseService for Leases {
         _request: Request<WatchRecallsRequest>,
     ) -> Result<Response<Self::WatchRecallsStream>, Status> {
         let recalls = BroadcastStream::new(self.0.recalls.subscribe());
-        let items = recalls.filter_map(Result::ok);
-        Ok(Response::new(Box::pin(items.map(|account_id| {
-            Ok(WatchRecallsResponse { account_id })
-        }))))
+        let every = tokio::time::interval(std::time::Duration::from_millis(200));
+        let heartbeats = IntervalStream::new(every).map(|_| WatchRecallsResponse::default());
+        let items = recalls.filter_map(Result::ok).merge(heartbeats);
+        Ok(Response::new(Box::pin(items.map(Ok))))
     }
 }
