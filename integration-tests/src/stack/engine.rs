@@ -81,15 +81,18 @@ pub fn spec(
     })
 }
 
-/// A local model as the catalogue has it.
+/// A local model as the catalogue has it, with the tokenizer that lies beside its file
+/// (`x.gguf`, `x.tokenizer.json`) if one does.
 #[must_use]
-pub fn local(name: &str, port: u16) -> Model {
+pub fn local(name: &str, file: &std::path::Path, port: u16) -> Model {
+    let tokenizer = file.with_extension("tokenizer.json");
     Model {
         name: name.to_owned(),
         engine_name: name.to_owned(),
         engine: format!("http://127.0.0.1:{port}"),
         context_tokens: CONTEXT_TOKENS,
         scripted: false,
+        tokenizer: tokenizer.is_file().then_some(tokenizer),
     }
 }
 
@@ -102,6 +105,7 @@ pub fn scripted(port: u16) -> Model {
         engine: format!("http://127.0.0.1:{port}"),
         context_tokens: 1_000_000,
         scripted: true,
+        tokenizer: None,
     }
 }
 
@@ -135,5 +139,6 @@ pub async fn remote(url: &str) -> Result<Model, EngineError> {
             .and_then(|tokens| tokens.try_into().ok())
             .unwrap_or(CONTEXT_TOKENS),
         scripted: false,
+        tokenizer: None,
     })
 }

@@ -196,7 +196,7 @@ async fn real_model(
         Engine::Local { python, file, name } => {
             let port = ports.get("model");
             let process = engine::spec(layout, port, python, file, name)?;
-            Ok((engine::local(name, port), Some(process)))
+            Ok((engine::local(name, file, port), Some(process)))
         }
         Engine::Remote { url } => Ok((engine::remote(url).await?, None)),
     }

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
 use parking_lot::RwLock;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
@@ -56,6 +56,8 @@ pub struct App {
     pub(crate) recalls: broadcast::Sender<AccountId>,
     /// Published lists by version; they never change.
     pub(crate) price_lists: RwLock<HashMap<i32, Arc<PriceList>>>,
+    /// How long before its start a price list is published at the latest.
+    pub(crate) price_notice: Duration,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -79,8 +81,16 @@ impl App {
             freed: Notify::new(),
             recalls: broadcast::channel(RECALLS).0,
             price_lists: RwLock::default(),
+            price_notice: Duration::days(7),
             stopping,
         }
+    }
+
+    /// With another notice of price lists than seven days.
+    #[must_use]
+    pub const fn with_price_notice(mut self, notice: Duration) -> Self {
+        self.price_notice = notice;
+        self
     }
 
     /// The time, as the database keeps it: what is answered at once equals what is read later.
@@ -112,14 +122,16 @@ impl App {
             true => Some(Alipay::new(config.alipay.clone(), clock.clone())?),
             false => None,
         };
-        let app = Arc::new(Self::new(
+        let app = Self::new(
             pool.clone(),
             clock.clone(),
             Ids::system(),
             BodyKey::new(&keys.secret("billing.requests")[..]),
             Providers { wechat, alipay },
             shell.stopping(),
-        ));
+        );
+        let notice = Duration::from_std(config.prices.notice)?;
+        let app = Arc::new(app.with_price_notice(notice));
         app.publish_price_lists(&config.prices.folder).await?;
 
         let auditor = Auditor::new(pool.clone(), clock.clone(), Auditor::keys(&keys));

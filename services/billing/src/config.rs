@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
@@ -57,6 +57,9 @@ pub struct KeysConfig {
 pub struct PricesConfig {
     /// The folder with the price lists.
     pub folder: PathBuf,
+    /// How long before its start operators publish a list at the latest.
+    #[serde(with = "humantime_serde")]
+    pub notice: Duration,
 }
 
 /// Section `[wechat_pay]`: the merchant's account at WeChat Pay, API v3.

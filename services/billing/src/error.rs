@@ -45,6 +45,12 @@ pub enum Error {
     /// More than what was paid and not given back.
     #[error("more than what was paid and not given back")]
     RefundTooLarge,
+    /// The proposal of a price list was decided otherwise.
+    #[error("the proposal was decided otherwise")]
+    PriceProposalState,
+    /// A price list would start too early.
+    #[error("the list starts before customers had notice, or before another list")]
+    PriceListStart,
     /// The same request_id came with another body.
     #[error("the request_id was used with another body")]
     RequestIdReused,
@@ -109,6 +115,8 @@ impl Failure for Error {
             | Self::OrderNotPayable
             | Self::RefundState
             | Self::RefundTooLarge
+            | Self::PriceProposalState
+            | Self::PriceListStart
             | Self::BankLineConflict
             | Self::BankLineNotOpen => Code::FailedPrecondition,
             Self::SameOperator => Code::PermissionDenied,
@@ -136,6 +144,8 @@ impl Failure for Error {
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
             Self::SameOperator => ErrorReason::SameOperator.as_str_name(),
             Self::RefundTooLarge => ErrorReason::RefundTooLarge.as_str_name(),
+            Self::PriceProposalState => ErrorReason::PriceProposalState.as_str_name(),
+            Self::PriceListStart => ErrorReason::PriceListStart.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
             Self::NoPrices | Self::Personal(_) | Self::Database(_) => {
@@ -155,6 +165,8 @@ impl Failure for Error {
             | Self::RefundState
             | Self::SameOperator
             | Self::RefundTooLarge
+            | Self::PriceProposalState
+            | Self::PriceListStart
             | Self::BankLineConflict
             | Self::BankLineNotOpen => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,

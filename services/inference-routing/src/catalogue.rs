@@ -14,6 +14,7 @@ use crate::{
         pool::{Named, Pool},
         probe::Probed,
     },
+    tokenizer::Tokenizer,
 };
 
 /// One model.
@@ -27,6 +28,8 @@ pub struct Model {
     pub admission: Arc<Admission>,
     /// Labels its answers.
     pub labeller: Labeller,
+    /// Counts what its engines do not.
+    pub tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// Models by name.
@@ -59,6 +62,7 @@ impl Catalogue {
                 pool,
                 admission: Admission::new(&config.chat, model.max_running),
                 labeller: Labeller::new(code, integrity.clone()),
+                tokenizer: model.tokenizer_file.as_deref().map(tokenizer).transpose()?,
             };
             models.insert(model.config.name.clone(), Arc::new(model));
         }
@@ -147,6 +151,15 @@ fn provider_code(config: &LabelConfig, production: bool) -> Result<ProviderCode,
         ));
     }
     Ok(code)
+}
+
+fn tokenizer(path: &Path) -> Result<Arc<Tokenizer>, InvalidConfig> {
+    let loaded = Tokenizer::load(path);
+    loaded.map(Arc::new).map_err(|error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let problem = format!("{error}: {}", source.unwrap_or_default());
+        invalid("models.tokenizer_file", &problem)
+    })
 }
 
 fn authorization(path: &Path) -> Result<HeaderValue, InvalidConfig> {

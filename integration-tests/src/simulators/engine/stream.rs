@@ -10,12 +10,21 @@ use super::{
 };
 
 /// Usage as the API writes it.
-pub(super) fn usage(prompt: u64, completion: u64) -> Value {
-    json!({
+pub(super) fn usage(script: &Script, prompt: u64, completion: u64) -> Value {
+    let mut usage = json!({
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-    })
+    });
+    if let Some(cached) = script.cached {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
+    }
+    if let Some(reasoning) = script.reasoning {
+        // The reasoning comes first; a running usage tells how much there is so far.
+        let so_far = reasoning.min(completion);
+        usage["completion_tokens_details"] = json!({"reasoning_tokens": so_far});
+    }
+    usage
 }
 
 /// The frames of a streamed answer.
@@ -47,7 +56,7 @@ impl Frames {
             "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
         });
         if self.options.continuous_usage_stats && !self.script.no_usage {
-            chunk["usage"] = usage(self.record.prompt_tokens(), sent);
+            chunk["usage"] = usage(&self.script, self.record.prompt_tokens(), sent);
         }
         frame(&chunk)
     }
@@ -86,7 +95,7 @@ impl Frames {
                     "created": 1_764_000_000,
                     "model": "scripted",
                     "choices": [],
-                    "usage": usage(self.record.prompt_tokens(), sent),
+                    "usage": usage(&self.script, self.record.prompt_tokens(), sent),
                 });
                 yield Ok(frame(&last));
             }

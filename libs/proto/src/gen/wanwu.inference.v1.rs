@@ -1016,7 +1016,7 @@ impl ErrorReason {
 }
 /// UsageRecorded: a call ended, this is what it used. One for each dispatched call, ever, also
 /// for a call that used nothing.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UsageRecorded {
     /// The call (UUID text): the identity of the usage.
     #[prost(string, tag = "1")]
@@ -1048,12 +1048,19 @@ pub struct UsageRecorded {
     /// What it costs, in 10^-9 CNY; billing computes it again and refuses another result.
     #[prost(int64, tag = "10")]
     pub amount_nanos: i64,
-    /// Where the counts come from: "engine", "progress", "estimate".
+    /// Where the counts come from: "engine", "progress", "tokenizer", "estimate".
     #[prost(string, tag = "11")]
     pub usage_source: ::prost::alloc::string::String,
     /// When the call ended.
     #[prost(message, optional, tag = "12")]
     pub finish_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What else was counted, each unit at most once: parts of the tokens above, and what is no token.
+    /// Together the parts of a whole are never more than it.
+    #[prost(message, repeated, tag = "20")]
+    pub parts: ::prost::alloc::vec::Vec<super::super::billing::v1::UnitCount>,
+    /// The tier of the lease, whose prices applied; 0 also from a sender that knows of no tiers.
+    #[prost(int32, tag = "21")]
+    pub price_tier: i32,
 }
 impl ::prost::Name for UsageRecorded {
     const NAME: &'static str = "UsageRecorded";

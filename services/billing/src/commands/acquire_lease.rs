@@ -109,11 +109,14 @@ impl App {
         let price_version = prices::in_force(&mut tx, now)
             .await?
             .ok_or(Error::NoPrices)?;
+        let list = self.price_list_version(&mut tx, price_version).await?;
+        let price_tier = self.price_tier(&mut tx, &list, command.account_id).await?;
         let lease = StoredLease {
             lease_id: command.lease_id,
             account_id: command.account_id,
             epoch_id: command.epoch_id,
             price_version,
+            price_tier,
             lease: Lease::open(amount),
         };
         leases::insert(&mut tx, &lease, now).await?;

@@ -12,6 +12,7 @@ use crate::{
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
+        prices,
     },
 };
 
@@ -45,6 +46,7 @@ impl App {
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
         let now = self.now();
+        let mut tx = self.pool.begin().await?;
         let order = Order {
             order_id: self.ids.id(),
             account_id: command.account_id,
@@ -54,8 +56,9 @@ impl App {
             created_at: now,
             expires_at: now + LIFETIME,
             paid_at: None,
+            price_version: prices::in_force(&mut tx, now).await?,
+            payment: None,
         };
-        let mut tx = self.pool.begin().await?;
         let caller = format!("account:{}", command.account_id);
         let key = RequestKey {
             method: "wanwu.billing.v1.OrderService/CreateTopUpOrder",

@@ -29,7 +29,7 @@ pub enum UsageRefused {
     /// The lease is another account's.
     #[error("the lease is another account's")]
     Account,
-    /// The call was billed at another price list than its lease's.
+    /// The call was billed at another price list, or another tier of it, than its lease's.
     #[error("the price list is not the lease's")]
     PriceVersion,
     /// The amount is not units times prices.
@@ -77,11 +77,12 @@ impl App {
         tx: &mut PgConnection,
         command: SettleUsage,
     ) -> Result<(), HandlerError> {
-        let call = command.call;
+        let mut call = command.call;
         let now = self.now();
         let stored = leases::lock(tx, call.lease_id).await?;
         let mut stored = stored.ok_or(UsageRefused::Lease)?;
         self.check(tx, &stored, &call).await?;
+        call.price_tier = stored.price_tier;
         if !calls::insert(tx, &call).await? {
             // Another event about the same call.
             let settled = calls::find(tx, call.account_id, call.call_id).await?;
@@ -115,7 +116,9 @@ impl App {
         if stored.account_id != call.account_id {
             return Err(UsageRefused::Account.into());
         }
-        if stored.price_version != call.price_version {
+        // A router of a version that knows of no tiers tells none; the amount says at which it billed.
+        let tier_differs = call.price_tier != stored.price_tier && call.price_tier != 0;
+        if stored.price_version != call.price_version || tier_differs {
             return Err(UsageRefused::PriceVersion.into());
         }
         let list = self.price_list_version(tx, call.price_version).await;
@@ -123,8 +126,8 @@ impl App {
             Error::Database(error) => HandlerError::from(error),
             other => HandlerError::retry(other),
         })?;
-        let cost = list.amount(&call.model, call.input_tokens, call.output_tokens);
-        if cost != Some(call.amount_nanos) {
+        let cost = list.cost(&call.model, stored.price_tier, call.counts());
+        if cost != Ok(call.amount_nanos) {
             return Err(UsageRefused::Amount.into());
         }
         Ok(())

@@ -1,20 +1,20 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 use wanwu_events::{Handler, HandlerError};
 use wanwu_ids::InvalidId;
-use wanwu_proto::inference::v1::UsageRecorded;
+use wanwu_proto::{billing::v1::UnitCount, inference::v1::UsageRecorded};
+use wanwu_tariff::Unit;
 
 use crate::{
     app::App,
     commands::{SettleUsage, UsageRefused},
+    domain::price::MAX_MODEL,
     store::calls::Call,
 };
 
-/// Longest name of a model.
-const MAX_MODEL: usize = 128;
 /// Where counts can come from.
-const SOURCES: [&str; 3] = ["engine", "progress", "estimate"];
+const SOURCES: [&str; 4] = ["engine", "progress", "tokenizer", "estimate"];
 
 /// Settles the calls that inference-routing records.
 pub struct SettleRecordedUsage(pub Arc<App>);
@@ -40,7 +40,8 @@ fn parse(event: UsageRecorded, now: chrono::DateTime<chrono::Utc>) -> Result<Cal
         return Err(UsageRefused::Field);
     }
     let field = |_: InvalidId| UsageRefused::Field;
-    Ok(Call {
+    let parts = parts(&event.parts).ok_or(UsageRefused::Field)?;
+    let call = Call {
         call_id: event.call_id.parse().map_err(field)?,
         lease_id: event.lease_id.parse().map_err(field)?,
         account_id: event.account_id.parse().map_err(field)?,
@@ -49,9 +50,29 @@ fn parse(event: UsageRecorded, now: chrono::DateTime<chrono::Utc>) -> Result<Cal
         model: event.model,
         input_tokens: event.input_tokens,
         output_tokens: event.output_tokens,
+        parts: Json(parts),
         price_version: event.price_version,
+        price_tier: event.price_tier,
         amount_nanos: event.amount_nanos,
         usage_source: event.usage_source,
         booked_at: now,
-    })
+    };
+    // Parts that are more than their whole would be charged twice.
+    call.counts().checked().map_err(|_| UsageRefused::Field)?;
+    Ok(call)
+}
+
+/// Parts by unit; `None` where a unit is not known, comes twice or is a total, or a count is no count.
+fn parts(told: &[UnitCount]) -> Option<BTreeMap<Unit, i64>> {
+    let mut parts = BTreeMap::new();
+    for part in told {
+        let unit = Unit::from_number(part.unit).filter(|unit| {
+            // Totals have fields of their own.
+            !matches!(unit, Unit::InputToken | Unit::OutputToken)
+        })?;
+        if part.count < 1 || parts.insert(unit, part.count).is_some() {
+            return None;
+        }
+    }
+    Some(parts)
 }

@@ -7,7 +7,10 @@ use wanwu_proto::billing::v1::{
 };
 
 use super::{Handlers, id, page};
-use crate::domain::money::to_wire;
+use crate::{
+    convert::{call_bill, statement_line},
+    domain::money::to_wire,
+};
 
 #[tonic::async_trait]
 impl BalanceService for Handlers {
@@ -32,7 +35,7 @@ impl BalanceService for Handlers {
         let page = page(request.page_size, &request.page_token)?;
         let page = self.0.statement(account_id, &page).await?;
         Ok(Response::new(ListStatementLinesResponse {
-            lines: page.items.into_iter().map(Into::into).collect(),
+            lines: page.items.into_iter().map(statement_line).collect(),
             next_page_token: page.next_page_token,
         }))
     }
@@ -43,9 +46,9 @@ impl BalanceService for Handlers {
     ) -> Result<Response<GetCallBillResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
         let call_id = id("call_id", &request.get_ref().call_id)?;
-        let bill = self.0.call_bill(account_id, call_id).await?;
+        let (call, charges) = self.0.call_bill(account_id, call_id).await?;
         Ok(Response::new(GetCallBillResponse {
-            bill: Some(bill.into()),
+            bill: Some(call_bill(call, &charges)),
         }))
     }
 

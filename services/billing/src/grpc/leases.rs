@@ -11,6 +11,7 @@ use wanwu_watch::HEARTBEAT;
 use super::{Handlers, id};
 use crate::{
     commands::{AcquireLease, CloseLease},
+    convert::price_snapshot,
     domain::lease::Tally,
     error::Error,
 };
@@ -51,7 +52,7 @@ impl LeaseService for Handlers {
         let list = self.0.prices_of(&lease).await?;
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease.into()),
-            price_list: Some(list.as_ref().clone().into()),
+            price_list: Some(price_snapshot(&list, lease.price_tier)),
         }))
     }
 

@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 use wanwu_ids::{AccountId, AppId, CallId, KeyId, LeaseId, OrderId};
+use wanwu_tariff::{Counts, Unit};
 
 /// The bill of one call.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -23,8 +26,12 @@ pub struct Call {
     pub input_tokens: i64,
     /// Tokens of the answer.
     pub output_tokens: i64,
+    /// What else was counted, by unit.
+    pub parts: Json<BTreeMap<Unit, i64>>,
     /// The price list that applied.
     pub price_version: i32,
+    /// The tier that applied.
+    pub price_tier: i32,
     /// What it cost, in 10^-9 CNY.
     pub amount_nanos: i64,
     /// Where the counts come from.
@@ -34,6 +41,17 @@ pub struct Call {
 }
 
 impl Call {
+    /// Everything that was counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let number = |count: i64| u64::try_from(count).unwrap_or_default();
+        let tokens = Counts::tokens(number(self.input_tokens), number(self.output_tokens));
+        let parts = self.parts.iter();
+        parts.fold(tokens, |counts, (unit, count)| {
+            counts.with(*unit, number(*count))
+        })
+    }
+
     /// The other is the same bill, told another time.
     #[must_use]
     pub fn is_bill_of(&self, other: &Self) -> bool {
@@ -50,8 +68,8 @@ impl Call {
 pub async fn insert(tx: &mut PgConnection, call: &Call) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
         "insert into calls (call_id, lease_id, account_id, app_id, key_id, model, input_tokens,
-             output_tokens, price_version, amount_nanos, usage_source, booked_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+             output_tokens, price_version, amount_nanos, usage_source, booked_at, parts, price_tier)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          on conflict on constraint calls_pkey do nothing",
     )
     .bind(call.call_id)
@@ -66,6 +84,8 @@ pub async fn insert(tx: &mut PgConnection, call: &Call) -> sqlx::Result<bool> {
     .bind(call.amount_nanos)
     .bind(&call.usage_source)
     .bind(call.booked_at)
+    .bind(&call.parts)
+    .bind(call.price_tier)
     .execute(tx)
     .await?;
     Ok(inserted.rows_affected() == 1)

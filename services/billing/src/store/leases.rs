@@ -15,6 +15,8 @@ pub struct StoredLease {
     pub epoch_id: EpochId,
     /// The price list that its calls are billed at.
     pub price_version: i32,
+    /// The tier of the list that they are billed at.
+    pub price_tier: i32,
     /// What it is and what came of it.
     pub lease: Lease,
 }
@@ -25,6 +27,7 @@ struct Row {
     account_id: AccountId,
     epoch_id: EpochId,
     price_version: i32,
+    price_tier: i32,
     amount_nanos: i64,
     state: String,
     stated_calls: Option<i64>,
@@ -45,6 +48,7 @@ impl TryFrom<Row> for StoredLease {
             account_id: row.account_id,
             epoch_id: row.epoch_id,
             price_version: row.price_version,
+            price_tier: row.price_tier,
             lease: Lease {
                 amount: row.amount_nanos,
                 state,
@@ -66,8 +70,9 @@ pub async fn insert(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into leases
-             (lease_id, account_id, epoch_id, amount_nanos, price_version, state, granted_at)
-         values ($1, $2, $3, $4, $5, 'open', $6)",
+             (lease_id, account_id, epoch_id, amount_nanos, price_version, state, granted_at,
+              price_tier)
+         values ($1, $2, $3, $4, $5, 'open', $6, $7)",
     )
     .bind(lease.lease_id)
     .bind(lease.account_id)
@@ -75,6 +80,7 @@ pub async fn insert(
     .bind(lease.lease.amount)
     .bind(lease.price_version)
     .bind(now)
+    .bind(lease.price_tier)
     .execute(tx)
     .await?;
     Ok(())
@@ -83,8 +89,8 @@ pub async fn insert(
 /// The lease with this id.
 pub async fn find(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<StoredLease>> {
     let row: Option<Row> = sqlx::query_as(
-        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
-                stated_nanos, settled_calls, settled_nanos
+        "select lease_id, account_id, epoch_id, price_version, price_tier, amount_nanos,
+                state, stated_calls, stated_nanos, settled_calls, settled_nanos
          from leases where lease_id = $1",
     )
     .bind(id)
@@ -96,8 +102,8 @@ pub async fn find(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<Sto
 /// The lease with this id, locked until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<StoredLease>> {
     let row: Option<Row> = sqlx::query_as(
-        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
-                stated_nanos, settled_calls, settled_nanos
+        "select lease_id, account_id, epoch_id, price_version, price_tier, amount_nanos,
+                state, stated_calls, stated_nanos, settled_calls, settled_nanos
          from leases where lease_id = $1 for update",
     )
     .bind(id)
@@ -136,8 +142,8 @@ pub async fn save(
 /// The open leases of an epoch.
 pub async fn open_of(tx: &mut PgConnection, id: EpochId) -> sqlx::Result<Vec<StoredLease>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
-                stated_nanos, settled_calls, settled_nanos
+        "select lease_id, account_id, epoch_id, price_version, price_tier, amount_nanos,
+                state, stated_calls, stated_nanos, settled_calls, settled_nanos
          from leases where epoch_id = $1 and state = 'open'",
     )
     .bind(id)

@@ -291,7 +291,7 @@ impl World {
             price_version: 1,
             amount_nanos: input * PRICES.0 + output * PRICES.1,
             usage_source: "engine".to_owned(),
-            finish_time: None,
+            ..UsageRecorded::default()
         }
     }
 

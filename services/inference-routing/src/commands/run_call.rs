@@ -7,6 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use futures::FutureExt;
+use tokio::task::spawn_blocking;
 use tracing::{Instrument, Span, info_span};
 
 use super::{
@@ -22,6 +23,7 @@ use crate::{
         answer::{Spent, Wishes},
         placement::Ending,
         request_body::RequestBody,
+        told::Told,
         usage::{Outcome, Source, Tokens, estimated_input},
     },
     engine::{Answer, EngineError, at_work::AtWork, attempts, client::Question},
@@ -255,15 +257,44 @@ impl Call {
 
     /// What is paid for what was spent: within the hold, and nothing where nothing was sent.
     fn bill(&self, outcome: Outcome, spent: Spent) -> (Tokens, Source) {
-        let source = if spent.by_engine {
-            Source::Engine
-        } else {
-            Source::Estimate
-        };
         if spent.tokens.output == 0 && outcome != Outcome::Completed {
-            return (Tokens::default(), source);
+            return (Tokens::default(), spent.source);
         }
-        (self.with_input(spent.tokens).within(self.row.bound), source)
+        let used = self.with_input(spent.tokens);
+        let charged = self.row.prices.charged(used, self.row.bound);
+        (charged, spent.source)
+    }
+
+    /// What was spent, counted by the model's tokenizer where the engine did not say and there is
+    /// one. On a thread of its own: a long text takes a while.
+    pub(super) async fn counted(&self, spent: Spent, told: Option<Told>) -> Spent {
+        let tokenizer = self.model().tokenizer.clone();
+        let unsaid = spent.source == Source::Estimate && spent.tokens.output > 0;
+        let (Some(tokenizer), Some(told), true) = (tokenizer, told, unsaid) else {
+            return spent;
+        };
+        let Some(texts) = told.texts(spent.text) else {
+            return spent;
+        };
+        // The engine may have said this before it fell silent.
+        let known = spent.tokens.input;
+        let prompt = self.body.clone();
+        let count = move || {
+            let input = match known {
+                0 => tokenizer.count(&prompt.prompt_texts())?,
+                known => known,
+            };
+            Some(Tokens::of(input, tokenizer.count(&texts)?))
+        };
+        let counting = spawn_blocking(count).instrument(info_span!("inference.tokenize"));
+        let Ok(Some(tokens)) = counting.await else {
+            return spent;
+        };
+        Spent {
+            tokens,
+            source: Source::Tokenizer,
+            ..spent
+        }
     }
 
     /// Tokens with an estimate of the prompt's where the engine did not say.

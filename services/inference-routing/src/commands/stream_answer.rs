@@ -38,6 +38,9 @@ impl Call {
     pub(super) async fn stream(&mut self, first: Bytes, mut events: Events, at_work: AtWork) {
         let screen = Arc::clone(&self.chat.screen);
         let mut answer = Answer::new(&screen, self.wishes());
+        if self.model().tokenizer.is_some() {
+            answer = answer.keeping_text();
+        }
         let mut meter = Meter {
             recorded: 0,
             due: self.next_progress(),
@@ -169,7 +172,8 @@ impl Call {
     ) {
         let last = match end {
             End::ClientGone => {
-                let delivered = self.client.delivered();
+                let delivered = self.counted(self.client.delivered(), answer.told());
+                let delivered = delivered.await;
                 drop(self.finish(Outcome::ClientGone, delivered, None));
                 return;
             }
@@ -182,12 +186,14 @@ impl Call {
                         break;
                     }
                 }
-                let durable = self.finish(Outcome::Completed, answer.spent(), None).await;
+                let spent = self.counted(answer.spent(), answer.told()).await;
+                let durable = self.finish(Outcome::Completed, spent, None).await;
                 durable.map(|()| last.map(Item::Data))
             }
             End::Violation(class) => {
                 metrics::counter!("inference_routing_violations", "side" => "output").increment(1);
                 let last = answer.stopped(sent);
+                let sent = self.counted(sent, answer.told()).await;
                 let durable = self
                     .finish(Outcome::ContentStopped, sent, Some(class))
                     .await;
@@ -195,6 +201,7 @@ impl Call {
             }
             End::Cut(error) => {
                 tracing::info!(call.id = %self.row.call_id, error = &error as &dyn std::error::Error, "an answer was cut");
+                let sent = self.counted(sent, answer.told()).await;
                 let durable = self.finish(Outcome::EngineFailed, sent, None).await;
                 durable.map(|()| Some(Self::engine_failed()))
             }

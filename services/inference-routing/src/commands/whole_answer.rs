@@ -8,7 +8,8 @@ use crate::{
         answer::{Frame, Spent},
         chunk::{Chunk, Edits, labelled},
         screen::Screen,
-        usage::Outcome,
+        told::Told,
+        usage::{Outcome, Source},
     },
     engine::EngineError,
 };
@@ -21,7 +22,8 @@ impl Call {
             Ok(_) => return self.refuse(EngineError::Cut).await,
             Err(error) => return self.refuse(EngineError::Nonsense(error.into())).await,
         };
-        let spent = spent(&chunk);
+        let (spent, told) = spent(&chunk);
+        let spent = self.counted(spent, Some(told)).await;
         let wishes = self.wishes();
         let (outcome, spent, data, class) = match violation(&self.chat.screen, &chunk) {
             None => {
@@ -61,22 +63,24 @@ impl Call {
     }
 }
 
-fn spent(chunk: &Chunk<'_>) -> Spent {
+/// What an answer used, and its text where the engine does not say.
+fn spent(chunk: &Chunk<'_>) -> (Spent, Told) {
+    let mut told = Told::default();
     let mut spent = Spent::default();
     match chunk.usage() {
         Some(tokens) => {
-            spent = Spent {
-                tokens,
-                by_engine: true,
-            }
+            spent.tokens = tokens;
+            spent.source = Source::Engine;
         }
         // An engine that says nothing: a quarter of the bytes, as for prompts.
         None => {
             let bytes: usize = chunk.pieces().map(|piece| piece.text.len()).sum();
             spent.tokens.output = (bytes as u64).div_ceil(4);
+            chunk.pieces().for_each(|piece| told.push(&piece));
+            spent.text = told.len();
         }
     }
-    spent
+    (spent, told)
 }
 
 /// The class of the first term in any text of the answer.

@@ -230,6 +230,9 @@ pub struct ModelConfig {
     pub default_max_tokens: u64,
     /// What the engine's template adds to a prompt at most, in tokens.
     pub template_allowance_tokens: u64,
+    /// Its `tokenizer.json`, for calls whose engine does not say what they used; none: an estimate.
+    #[serde(default)]
+    pub tokenizer_file: Option<PathBuf>,
     /// The engines understand `continuous_usage_stats`.
     #[serde(default)]
     pub continuous_usage: bool,

@@ -6,9 +6,10 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 use wanwu_ids::{AccountId, EpochId, LeaseId};
 use wanwu_proto::billing::v1::{
-    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, PriceList, Unit,
-    WatchRecallsRequest, WatchRecallsResponse, lease_service_client::LeaseServiceClient,
+    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, PriceList, WatchRecallsRequest,
+    WatchRecallsResponse, lease_service_client::LeaseServiceClient,
 };
+use wanwu_tariff::Unit;
 
 use crate::{
     domain::{lease_purse::PriceTable, usage::Prices},
@@ -164,19 +165,19 @@ impl From<Status> for LendError {
 fn table(list: &PriceList) -> PriceTable {
     let mut models: HashMap<String, Prices> = HashMap::new();
     for price in &list.prices {
+        // A unit that is not known here is never counted here.
+        let Some(unit) = Unit::from_number(price.unit) else {
+            continue;
+        };
         let prices = models.entry(price.model.clone()).or_insert(Prices {
             version: list.version,
-            input: i64::MAX,
-            output: i64::MAX,
+            tier: list.tier,
+            units: wanwu_tariff::Prices::NONE,
         });
-        match price.unit() {
-            Unit::InputToken => prices.input = price.nanos_per_unit,
-            Unit::OutputToken => prices.output = price.nanos_per_unit,
-            Unit::Unspecified => {}
-        }
+        prices.units = prices.units.with(unit, price.nanos_per_unit);
     }
     // A model with half a price has none.
-    models.retain(|_, prices| prices.input != i64::MAX && prices.output != i64::MAX);
+    models.retain(|_, prices| prices.units.is_whole());
     PriceTable {
         version: list.version,
         models,
@@ -193,25 +194,32 @@ mod tests {
     fn a_model_needs_both_prices() {
         let price = |model: &str, unit: Unit, nanos_per_unit| Price {
             model: model.to_owned(),
-            unit: unit.into(),
+            unit: unit.number(),
             nanos_per_unit,
+        };
+        let unheard_of = Price {
+            unit: 99,
+            ..price("m", Unit::Call, 9)
         };
         let list = PriceList {
             version: 3,
-            effective_time: None,
+            tier: 2,
             prices: vec![
                 price("m", Unit::InputToken, 5),
                 price("m", Unit::OutputToken, 7),
+                price("m", Unit::CachedInputToken, 1),
                 price("half", Unit::InputToken, 5),
+                unheard_of,
             ],
+            ..PriceList::default()
         };
         let table = table(&list);
         assert_eq!(
             table.models["m"],
             Prices {
                 version: 3,
-                input: 5,
-                output: 7
+                tier: 2,
+                units: wanwu_tariff::Prices::tokens(5, 7).with(Unit::CachedInputToken, 1),
             }
         );
         assert_eq!(table.models.len(), 1);

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use super::{
     chunk::{Chunk, Edits, NotAChunk, labelled},
     screen::{Screen, Window},
-    usage::Tokens,
+    told::Told,
+    usage::{Source, Tokens},
 };
 
 /// A frame for the client.
@@ -27,8 +28,10 @@ pub struct Frame {
 pub struct Spent {
     /// Tokens; of the prompt 0 while the engine does not say.
     pub tokens: Tokens,
-    /// The engine said so, up to here.
-    pub by_engine: bool,
+    /// Who said so: the engine, up to here, or nobody.
+    pub source: Source,
+    /// How much of the answer's text this is, for a tokenizer: see [`Answer::told`].
+    pub text: usize,
 }
 
 /// What the client gets to see.
@@ -71,6 +74,8 @@ pub struct Answer<'s> {
     spent: Spent,
     /// What the engine said last.
     by_engine: Option<Tokens>,
+    /// The text, where it may have to be counted.
+    told: Option<Told>,
     finished: u64,
     labelled_first: bool,
     head: Option<String>,
@@ -102,10 +107,24 @@ impl<'s> Answer<'s> {
             waiting: VecDeque::new(),
             spent: Spent::default(),
             by_engine: None,
+            told: None,
             finished: 0,
             labelled_first: false,
             head: None,
         }
+    }
+
+    /// Keeps the text, so that it can be counted if the engine does not say what it used.
+    #[must_use]
+    pub fn keeping_text(mut self) -> Self {
+        self.told = Some(Told::default());
+        self
+    }
+
+    /// The text, where it is kept.
+    #[must_use]
+    pub fn told(&mut self) -> Option<Told> {
+        self.told.take()
     }
 
     /// Every answer has its finish reason.
@@ -134,6 +153,10 @@ impl<'s> Answer<'s> {
         }
         self.head
             .get_or_insert_with(|| chunk.head(self.wishes.model.as_deref()));
+        if let Some(told) = &mut self.told {
+            chunk.pieces().for_each(|piece| told.push(&piece));
+            self.spent.text = told.len();
+        }
         self.count(&chunk);
         self.finished += chunk.finished();
         let ends = self.read(&chunk)?;
@@ -198,13 +221,11 @@ impl<'s> Answer<'s> {
     fn count(&mut self, chunk: &Chunk<'_>) {
         if let Some(tokens) = chunk.usage() {
             self.by_engine = Some(tokens);
-            self.spent = Spent {
-                tokens,
-                by_engine: true,
-            };
+            self.spent.tokens = tokens;
+            self.spent.source = Source::Engine;
         } else if chunk.units() > 0 {
             self.spent.tokens.output += chunk.units();
-            self.spent.by_engine = false;
+            self.spent.source = Source::Estimate;
         }
     }
 
@@ -332,13 +353,7 @@ mod tests {
                 .all(|f| !String::from_utf8_lossy(&f.data).contains("usage"))
         );
         assert_eq!(frames[1].spent.tokens.output, 2);
-        assert_eq!(
-            answer.by_engine(),
-            Some(Tokens {
-                input: 7,
-                output: 2
-            })
-        );
+        assert_eq!(answer.by_engine(), Some(Tokens::of(7, 2)));
     }
 
     #[test]
@@ -421,28 +436,32 @@ mod tests {
             br#"{"choices":[{"delta":{"content":"ab"}}],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#,
         );
         let frames = answer.push(&running).unwrap();
-        let tokens = Tokens {
-            input: 5,
-            output: 2,
-        };
+        let spent = frames[0].spent;
         assert_eq!(
-            frames[0].spent,
-            Spent {
-                tokens,
-                by_engine: true
-            }
+            (spent.tokens, spent.source),
+            (Tokens::of(5, 2), Source::Engine)
         );
         let frames = answer.push(&text("c")).unwrap();
+        let spent = frames[0].spent;
         assert_eq!(
-            frames[0].spent,
-            Spent {
-                tokens: Tokens {
-                    input: 5,
-                    output: 3
-                },
-                by_engine: false
-            }
+            (spent.tokens, spent.source),
+            (Tokens::of(5, 3), Source::Estimate)
         );
+    }
+
+    #[test]
+    fn a_text_that_is_kept_says_how_much_of_it_each_frame_is() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes()).keeping_text();
+        let mut frames = Vec::new();
+        for content in ["你", "好", " for"] {
+            frames.extend(answer.push(&text(content)).unwrap());
+        }
+        let sent: Vec<_> = frames.iter().map(|frame| frame.spent.text).collect();
+        assert_eq!(sent, [3, 6], "what may begin a term waits");
+        let told = answer.told().unwrap();
+        assert_eq!(told.texts(6).unwrap(), ["你好"]);
+        assert_eq!(answer.spent().text, told.len());
     }
 
     #[test]

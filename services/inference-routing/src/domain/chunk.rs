@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::usage::Tokens;
+use super::{engine_usage, usage::Tokens};
 
 /// What is looked at in a chunk or an answer.
 #[derive(Debug)]
@@ -108,14 +108,6 @@ struct Function<'a> {
 #[derive(Debug, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Default, Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-}
-
 impl<'a> Chunk<'a> {
     /// Reads a chunk.
     pub fn parse(raw: &'a Bytes) -> Result<Self, NotAChunk> {
@@ -124,14 +116,9 @@ impl<'a> Chunk<'a> {
             let start = value.get().as_ptr() as usize - raw.as_ptr() as usize;
             start..start + value.get().len()
         };
-        let usage = document.usage.map(|value| {
-            let usage: Usage = serde_json::from_str(value.get()).unwrap_or_default();
-            let tokens = Tokens {
-                input: usage.prompt_tokens,
-                output: usage.completion_tokens,
-            };
-            (tokens, place(value))
-        });
+        let usage = document
+            .usage
+            .map(|value| (engine_usage::read(value), place(value)));
         Ok(Self {
             raw,
             usage,
@@ -391,13 +378,7 @@ mod tests {
             (chunk.units(), chunk.finished(), chunk.is_usage_only()),
             (2, 1, false)
         );
-        assert_eq!(
-            chunk.usage(),
-            Some(Tokens {
-                input: 3,
-                output: 4
-            })
-        );
+        assert_eq!(chunk.usage(), Some(Tokens::of(3, 4)));
         assert!(!chunk.is_error);
     }
 

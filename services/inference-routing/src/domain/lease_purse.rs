@@ -11,6 +11,7 @@ use std::{
 };
 
 use wanwu_ids::LeaseId;
+use wanwu_tariff::Unit;
 
 use super::usage::{Prices, Tokens};
 
@@ -95,14 +96,11 @@ impl Ask {
     /// What it costs at most, with answers of `output` tokens.
     #[must_use]
     pub fn cost(&self, prices: Prices, output: u64) -> i64 {
-        prices.cost(self.tokens(output))
+        prices.bound(self.tokens(output))
     }
 
     fn tokens(&self, output: u64) -> Tokens {
-        Tokens {
-            input: self.input,
-            output: output.saturating_mul(self.answers),
-        }
+        Tokens::of(self.input, output.saturating_mul(self.answers))
     }
 }
 
@@ -153,7 +151,7 @@ impl LeasePurse {
             .filter(|lease| lease.spendable(terms, now))
             .max_by_key(|lease| lease.left())?;
         let prices = lease.prices.models.get(&ask.model).copied()?;
-        let each = i128::from(prices.output) * i128::from(ask.answers);
+        let each = i128::from(prices.units.highest(Unit::OutputToken)) * i128::from(ask.answers);
         let left = i128::from(lease.left()) - i128::from(ask.cost(prices, 0));
         let covered = match u64::try_from(left) {
             Err(_) => return None,
@@ -239,11 +237,7 @@ mod tests {
     };
 
     fn table() -> Arc<PriceTable> {
-        let prices = Prices {
-            version: 1,
-            input: 2,
-            output: 10,
-        };
+        let prices = Prices::tokens(1, 2, 10);
         Arc::new(PriceTable {
             version: 1,
             models: [("m".to_owned(), prices)].into(),
@@ -313,6 +307,30 @@ mod tests {
         let held = purse.hold_less(&long, TERMS, now).unwrap();
         assert_eq!((held.max_tokens, held.nanos), (80, 1_000));
         assert_eq!(purse.hold_less(&long, TERMS, now), None);
+    }
+
+    #[test]
+    fn what_is_held_covers_the_dearest_kind_of_token_and_the_call() {
+        let now = Instant::now();
+        let mut prices = Prices::tokens(1, 2, 10);
+        prices.units = prices
+            .units
+            .with(Unit::CachedInputToken, 1)
+            .with(Unit::AudioInputToken, 5)
+            .with(Unit::ReasoningToken, 20)
+            .with(Unit::Call, 100);
+        let table = PriceTable {
+            version: 1,
+            models: [("m".to_owned(), prices)].into(),
+        };
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, Arc::new(table), now);
+        let held = purse.hold(&ask(10, 7, 1), TERMS, now).unwrap();
+        assert_eq!(held.nanos, 10 * 5 + 7 * 20 + 100);
+        let rest = 1_000 - held.nanos;
+        let held = purse.hold_less(&ask(10, 500, 1), TERMS, now).unwrap();
+        assert_eq!(held.max_tokens, ((rest - 150) / 20) as u64);
+        assert!(held.nanos <= rest);
     }
 
     #[test]

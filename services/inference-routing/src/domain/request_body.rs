@@ -183,6 +183,27 @@ impl RequestBody {
         [&self.tools_at, &self.messages_at].map(|at| &self.raw[at.clone()])
     }
 
+    /// The texts that the model reads, as far as a template does not make them: contents and calls of
+    /// tools, and the tools as they stand.
+    #[must_use]
+    pub fn prompt_texts(&self) -> Vec<String> {
+        let [tools, messages] = self.prompt();
+        let messages: Vec<serde_json::Value> = serde_json::from_slice(messages).unwrap_or_default();
+        let mut texts = vec![String::from_utf8_lossy(tools).into_owned()];
+        let mut take = |value: &serde_json::Value| texts.extend(value.as_str().map(str::to_owned));
+        for message in &messages {
+            take(&message["content"]);
+            for part in message["content"].as_array().into_iter().flatten() {
+                BOUNDED_PARTS.iter().for_each(|kind| take(&part[kind]));
+            }
+            for call in message["tool_calls"].as_array().into_iter().flatten() {
+                take(&call["function"]["name"]);
+                take(&call["function"]["arguments"]);
+            }
+        }
+        texts
+    }
+
     /// Shows every string of the body, keys excepted, until `see` answers false.
     pub fn each_text(&self, see: &mut dyn FnMut(&str) -> bool) -> Result<(), BodyError> {
         let mut texts = Texts::new(see);

@@ -14,4 +14,6 @@ mod limits;
 mod recovery;
 mod refusals;
 mod routes;
+mod tokenizers;
+mod units;
 mod world;

@@ -41,6 +41,8 @@ struct Books {
     leases: HashMap<String, Lent>,
     fenced: Vec<String>,
     asked: usize,
+    /// Prices of other units than tokens of prompt and answer.
+    prices: Vec<(Unit, i64)>,
     /// Does not answer.
     down: bool,
 }
@@ -116,6 +118,11 @@ impl FakeBilling {
         self.books.lock().down = down;
     }
 
+    /// Has a price for another unit too, in the lists of leases from now on; and a tier.
+    pub fn price(&self, unit: Unit, nanos: i64) {
+        self.books.lock().prices.push((unit, nanos));
+    }
+
     pub fn recall(&self, account: AccountId) {
         self.recalls.send(account.to_string()).unwrap();
     }
@@ -154,20 +161,22 @@ pub async fn events(pool: &PgPool) -> Vec<UsageRecorded> {
         .collect()
 }
 
-fn prices() -> PriceList {
+fn prices(others: &[(Unit, i64)]) -> PriceList {
     let price = |unit: Unit, nanos_per_unit| Price {
         model: "test".to_owned(),
         unit: unit.into(),
         nanos_per_unit,
     };
-    let prices = vec![
-        price(Unit::InputToken, INPUT_PRICE),
-        price(Unit::OutputToken, OUTPUT_PRICE),
+    let tokens = [
+        (Unit::InputToken, INPUT_PRICE),
+        (Unit::OutputToken, OUTPUT_PRICE),
     ];
+    let all = tokens.iter().chain(others);
     PriceList {
         version: 7,
-        effective_time: None,
-        prices,
+        tier: 2,
+        prices: all.map(|(unit, nanos)| price(*unit, *nanos)).collect(),
+        ..PriceList::default()
     }
 }
 
@@ -217,7 +226,7 @@ impl LeaseService for Leases {
         assert!(books.leases.insert(ask.lease_id, lent).is_none());
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease),
-            price_list: Some(prices()),
+            price_list: Some(prices(&self.0.books.lock().prices)),
         }))
     }
 

@@ -54,6 +54,10 @@ struct Script {
     hang_after: Option<u64>,
     status: Option<u16>,
     no_usage: bool,
+    /// Tokens of the prompt that were in its cache.
+    cached: Option<u64>,
+    /// Tokens of the answer that were reasoning.
+    reasoning: Option<u64>,
     /// Sent a character at a time; in parts, so that the screen does not see it in the request.
     text: Option<Vec<String>>,
 }
@@ -168,7 +172,7 @@ async fn whole(script: Script, mut watch: Watch) -> String {
         script.first_delay_ms + script.delay_ms * script.tokens,
     ))
     .await;
-    let text = script.text.map_or_else(
+    let text = script.text.as_ref().map_or_else(
         || "字".repeat(script.tokens as usize),
         |parts| parts.concat(),
     );
@@ -179,14 +183,22 @@ async fn whole(script: Script, mut watch: Watch) -> String {
             "finish_reason": "stop"}],
     });
     if !script.no_usage {
-        answer["usage"] = usage(script.tokens);
+        answer["usage"] = usage(&script, script.tokens);
     }
     answer.to_string()
 }
 
-fn usage(output: u64) -> Value {
-    json!({"prompt_tokens": PROMPT_TOKENS, "completion_tokens": output,
-        "total_tokens": PROMPT_TOKENS + output})
+fn usage(script: &Script, output: u64) -> Value {
+    let mut usage = json!({"prompt_tokens": PROMPT_TOKENS, "completion_tokens": output,
+        "total_tokens": PROMPT_TOKENS + output});
+    if let Some(cached) = script.cached {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
+    }
+    if let Some(reasoning) = script.reasoning {
+        // So far: a running usage tells of no more than there is.
+        usage["completion_tokens_details"] = json!({"reasoning_tokens": reasoning.min(output)});
+    }
+    usage
 }
 
 fn stream(
@@ -220,7 +232,7 @@ fn stream(
             let mut chunk = chunk(json!([{"index": 0, "delta": {"content": piece},
                 "finish_reason": null}]));
             if continuous && include {
-                chunk["usage"] = usage(at + 1);
+                chunk["usage"] = usage(&script, at + 1);
             }
             watch.truth.lock().get_mut(&watch.call).unwrap().sent = at + 1;
             yield Ok(event(&chunk));
@@ -228,7 +240,7 @@ fn stream(
         yield Ok(event(&chunk(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]))));
         if include {
             let mut last = chunk(json!([]));
-            last["usage"] = usage(pieces.len() as u64);
+            last["usage"] = usage(&script, pieces.len() as u64);
             yield Ok(event(&last));
         }
         watch.finish();
