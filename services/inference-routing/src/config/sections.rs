@@ -25,6 +25,9 @@ pub struct ChatConfig {
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
     /// How short an answer is of use where the client set no limit, in tokens.
+    /// A client that takes nothing of its stream for so long is given up.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     pub least_output_tokens: u64,
     /// Most tokens of an answer between two progress rows.
     pub progress_tokens: u64,
