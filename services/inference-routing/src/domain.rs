@@ -4,6 +4,7 @@ pub mod allowance;
 pub mod answer;
 pub mod breaker;
 pub mod chunk;
+pub mod engine_report;
 pub mod fair_queue;
 mod json;
 pub mod label;
