@@ -20,6 +20,7 @@ pub mod openai_error;
 pub mod pass_through;
 pub mod refusal_json;
 pub mod request_span;
+pub mod stalled;
 pub mod transcode;
 pub mod unread_body;
 pub mod upstream;

@@ -8,11 +8,15 @@ use http::HeaderValue;
 use crate::{
     admission::Admission,
     config::{InvalidConfig, LabelConfig, ModelConfig, Sections, invalid},
-    domain::label::{DEMONSTRATION_CODE, Labeller, ProviderCode},
+    domain::{
+        engine_report::Reports,
+        label::{DEMONSTRATION_CODE, Labeller, ProviderCode},
+    },
     engine::{
         discovery::{Source, Watched},
         pool::{Named, Pool},
         probe::Probed,
+        reports::Reporting,
     },
     tokenizer::Tokenizer,
 };
@@ -89,6 +93,19 @@ impl Catalogue {
             path: model.config.health_path.clone(),
         };
         self.models().map(probed).collect()
+    }
+
+    /// Every pool whose engines say what they do.
+    #[must_use]
+    pub fn reporting(&self) -> Vec<Reporting> {
+        let reporting = self
+            .models()
+            .filter(|model| model.config.reports != Reports::None);
+        let reporting = reporting.map(|model| Reporting {
+            pool: model.pool.clone(),
+            reports: model.config.reports,
+        });
+        reporting.collect()
     }
 
     /// What names engines and is to be read again and again.

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod breaker;
 pub mod chunk;
 mod engine_usage;
+pub mod engine_report;
 pub mod fair_queue;
 mod json;
 pub mod label;

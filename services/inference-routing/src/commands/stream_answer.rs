@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{
     client::{Gone, Item},
@@ -126,7 +126,10 @@ impl Call {
         }
     }
 
+    /// Sends a frame when there is room for it. A client that makes none for too long is taken for
+    /// one that went away.
     async fn send(&self, frame: Frame, meter: &mut Meter, sent: &mut Spent) -> Result<(), Gone> {
+        let mut waits_since = None;
         loop {
             tokio::select! {
                 biased;
@@ -136,6 +139,13 @@ impl Call {
                     break;
                 }
                 () = sleep_until(meter.due) => self.record(meter, true),
+            }
+            // Looked at when progress is due anyway: a frame that has room costs no timer.
+            let since = *waits_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.chat.config.stall_timeout {
+                metrics::counter!("inference_routing_stalled_streams").increment(1);
+                self.client.give_up();
+                return Err(Gone);
             }
         }
         self.record(meter, false);
@@ -207,7 +217,7 @@ impl Call {
             }
         };
         if let Some(item) = last.unwrap_or_else(|_| Some(Self::journal_failed())) {
-            let _ = self.client.send(item).await;
+            let _ = timeout(self.chat.config.stall_timeout, self.client.send(item)).await;
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::domain::{
     breaker::BreakerLimits,
+    engine_report::Reports,
     limits::Limits,
     placement::{PlacementLimits, Policy},
 };
@@ -24,6 +25,9 @@ pub struct ChatConfig {
     /// When a refused call should come again.
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
+    /// A client that takes nothing of its stream for so long is given up.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// How short an answer is of use where the client set no limit, in tokens.
     pub least_output_tokens: u64,
     /// Most tokens of an answer between two progress rows.
@@ -156,6 +160,9 @@ pub struct EngineConfig {
     /// How long an engine may take to say that it is well.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
+    /// How often the metrics of engines that report are read.
+    #[serde(with = "humantime_serde")]
+    pub report_every: Duration,
     /// Failures in a row after which an engine is left out; half of its last calls do it too.
     pub eject_after: u32,
     /// Failures of the way to it in a row after which it is left out.
@@ -248,6 +255,9 @@ pub struct ModelConfig {
     /// Which of its engines gets a call.
     #[serde(default = "prefix_aware")]
     pub policy: Policy,
+    /// Whose metrics its engines have, at `/metrics`.
+    #[serde(default)]
+    pub reports: Reports,
     /// Its engines.
     pub engines: Vec<EngineAddress>,
 }

@@ -23,6 +23,8 @@ use crate::{config::EngineConfig, domain::chunk::Chunk};
 
 /// The longest message of an engine that is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// The longest metrics of an engine that are read, in bytes: a large engine has some hundred thousand.
+const MAX_METRICS_BYTES: usize = 2 * 1024 * 1024;
 /// What may follow the last event of a stream, in frames and in time.
 const MAX_FRAMES_AFTER_END: usize = 4;
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -96,23 +98,27 @@ impl EngineClient {
 
     /// The engine says that it is well.
     pub async fn is_well(&self, engine: &Engine, path: &str) -> bool {
-        let Ok(request) = self.request(engine, Method::GET, path, Bytes::new()) else {
-            return false;
-        };
+        self.get(engine, path, MAX_MESSAGE_BYTES).await.is_some()
+    }
+
+    /// The engine's metrics, as far as it has some.
+    pub async fn metrics(&self, engine: &Engine) -> Option<String> {
+        let text = self.get(engine, "/metrics", MAX_METRICS_BYTES).await?;
+        String::from_utf8(text.into()).ok()
+    }
+
+    /// What is at a path, within the time of a probe; none: no success.
+    async fn get(&self, engine: &Engine, path: &str, limit: usize) -> Option<Bytes> {
+        let request = self.request(engine, Method::GET, path, Bytes::new());
+        let request = request.ok()?;
         let answer = async {
             let response = self.http.request(request).await.ok()?;
             let well = response.status().is_success();
             // Read to its end, so that the connection can be used again.
-            Limited::new(response.into_body(), MAX_MESSAGE_BYTES)
-                .collect()
-                .await
-                .ok()?;
-            Some(well)
+            let body = Limited::new(response.into_body(), limit).collect().await;
+            Some(body.ok()?.to_bytes()).filter(|_| well)
         };
-        matches!(
-            timeout(self.config.probe_timeout, answer).await,
-            Ok(Some(true))
-        )
+        timeout(self.config.probe_timeout, answer).await.ok()?
     }
 
     async fn first(&self, engine: &Engine, question: &Question) -> Result<Answer, EngineError> {

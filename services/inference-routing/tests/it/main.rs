@@ -1,6 +1,6 @@
 //! inference-routing on a real PostgreSQL, with engines, billing and device-registry of the
 //! test's own on loopback.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod answers;
 mod bad_engines;
@@ -13,6 +13,7 @@ mod labels;
 mod limits;
 mod recovery;
 mod refusals;
+mod reports;
 mod routes;
 mod tokenizers;
 mod units;

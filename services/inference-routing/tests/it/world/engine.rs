@@ -29,6 +29,8 @@ pub struct FakeEngine {
     pub url: String,
     truth: Truth,
     connections: Arc<AtomicUsize>,
+    /// What `/metrics` says.
+    pub metrics: Arc<Mutex<String>>,
     server: JoinHandle<()>,
 }
 
@@ -77,6 +79,9 @@ impl FakeEngine {
             .route("/health", get(|| async { "ok" }))
             .route("/v1/chat/completions", post(complete))
             .with_state(truth.clone());
+        let metrics = Arc::<Mutex<String>>::default();
+        let said = metrics.clone();
+        let router = router.route("/metrics", get(|| async move { said.lock().clone() }));
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let listener = listener.tap_io(move |_| {
@@ -87,6 +92,7 @@ impl FakeEngine {
             url,
             truth,
             connections,
+            metrics,
             server,
         }
     }
