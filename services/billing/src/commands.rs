@@ -10,6 +10,7 @@ mod close_lease;
 mod create_top_up_order;
 mod decide_refund;
 mod fence_epoch;
+mod fetch_bills;
 mod publish_price_lists;
 mod query_unpaid_orders;
 mod read_account;
@@ -19,6 +20,7 @@ mod reconcile_bill;
 mod request_refund;
 mod send_refunds;
 mod settle_usage;
+mod share_with_provider;
 
 pub use acquire_lease::AcquireLease;
 pub use apply_payment::PaymentRefused;
