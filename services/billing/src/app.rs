@@ -93,6 +93,12 @@ impl App {
         self
     }
 
+    /// Where payments are made.
+    #[must_use]
+    pub const fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
     /// The time, as the database keeps it: what is answered at once equals what is read later.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

@@ -11,6 +11,7 @@ mod create_top_up_order;
 mod decide_price_list;
 mod decide_refund;
 mod fence_epoch;
+mod fetch_bills;
 mod propose_price_list;
 mod publish_price_lists;
 mod query_unpaid_orders;
@@ -22,6 +23,7 @@ mod reconcile_bill;
 mod request_refund;
 mod send_refunds;
 mod settle_usage;
+mod share_with_provider;
 
 pub use acquire_lease::AcquireLease;
 pub use apply_payment::PaymentRefused;

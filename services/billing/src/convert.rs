@@ -1,17 +1,20 @@
 //! Between the contract's types and ours.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use wanwu_proto::billing::v1::{
-    self as pb, CallBill, ChargeLine, CreditedPayment, Order, OrderState, PaymentChannel,
-    PaymentChannelState, PaymentProvider, Price, PriceList, PriceProposalState, PriceTier,
-    StatementLine, statement_line::Cause,
+    self as pb, CallBill, ChargeLine, CreditedPayment, JsapiParameters, Order, OrderState,
+    PaymentChannel, PaymentChannelState, PaymentProvider, Price, PriceList, PriceProposalState,
+    PriceTier, StatementLine, statement_line::Cause,
 };
 use wanwu_tariff::{Line as Charge, Prices};
 
 use crate::{
     domain::{
         money::{NANOS_PER_FEN, to_wire},
+        payment_channel::Method,
         price,
     },
     store::{
@@ -19,6 +22,7 @@ use crate::{
         leases::StoredLease,
         orders,
         payment_channels::Channel,
+        payment_shares::PaymentShare,
         price_proposals::{self, PriceProposal},
         refunds::Refund,
     },
@@ -44,7 +48,7 @@ pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
         amount: Some(to_wire(order.amount_fen * NANOS_PER_FEN)),
         provider: PaymentProvider::from(order.method).into(),
         state: OrderState::from(order.state).into(),
-        code_url: first.map_or_else(String::new, |channel| channel.code_url.clone()),
+        code_url: first.map_or_else(String::new, |channel| opened(channel).0),
         create_time: Some(timestamp(order.created_at)),
         expire_time: Some(timestamp(order.expires_at)),
         pay_time: order.paid_at.map(timestamp),
@@ -61,12 +65,47 @@ pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
         }),
         channels: channels
             .into_iter()
-            .map(|channel| PaymentChannel {
-                provider: PaymentProvider::from(channel.method).into(),
-                state: PaymentChannelState::from(channel.state).into(),
-                code_url: channel.code_url,
+            .map(|channel| {
+                let (code_url, jsapi) = opened(&channel);
+                PaymentChannel {
+                    provider: PaymentProvider::from(channel.method).into(),
+                    state: PaymentChannelState::from(channel.state).into(),
+                    code_url,
+                    jsapi,
+                }
             })
             .collect(),
+    }
+}
+
+/// What the payer scans or opens, or what a page inside WeChat hands to WeChat.
+fn opened(channel: &Channel) -> (String, Option<JsapiParameters>) {
+    if channel.method != Method::WechatJsapi {
+        return (channel.code_url.clone(), None);
+    }
+    let parameters: Option<HashMap<String, String>> = serde_json::from_str(&channel.code_url).ok();
+    let jsapi = parameters.map(|mut parameters| {
+        let mut take = |name: &str| parameters.remove(name).unwrap_or_default();
+        JsapiParameters {
+            app_id: take("appId"),
+            time_stamp: take("timeStamp"),
+            nonce_str: take("nonceStr"),
+            package: take("package"),
+            sign_type: take("signType"),
+            pay_sign: take("paySign"),
+        }
+    });
+    (String::new(), jsapi)
+}
+
+impl From<PaymentShare> for pb::PaymentShare {
+    fn from(share: PaymentShare) -> Self {
+        Self {
+            recipient: share.recipient,
+            purpose: share.purpose,
+            fields: share.fields,
+            share_time: Some(timestamp(share.shared_at)),
+        }
     }
 }
 

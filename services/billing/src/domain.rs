@@ -13,5 +13,6 @@ pub mod order;
 pub mod payment;
 pub mod payment_channel;
 pub mod price;
+pub mod provider_bill;
 pub mod reconciliation;
 pub mod refund;

@@ -63,6 +63,9 @@ pub enum Error {
     /// Nothing is left of the bank line.
     #[error("nothing is left of the bank line")]
     BankLineNotOpen,
+    /// The provider has no bill of that day, or none yet.
+    #[error("the provider has no bill of that day, or none yet")]
+    BillNotReady,
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -118,9 +121,11 @@ impl Failure for Error {
             | Self::PriceProposalState
             | Self::PriceListStart
             | Self::BankLineConflict
-            | Self::BankLineNotOpen => Code::FailedPrecondition,
+            | Self::BankLineNotOpen
+            | Self::BillNotReady => Code::FailedPrecondition,
             Self::SameOperator => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
+            Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
             Self::Provider(_) => Code::Unavailable,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
@@ -136,9 +141,11 @@ impl Failure for Error {
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
+            Self::Provider(ProviderError::Payer) => Platform::InvalidArgument.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
             Self::BankLineConflict => ErrorReason::BankLineConflict.as_str_name(),
             Self::BankLineNotOpen => ErrorReason::BankLineNotOpen.as_str_name(),
+            Self::BillNotReady => ErrorReason::BillNotReady.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
@@ -156,6 +163,7 @@ impl Failure for Error {
 
     fn domain(&self) -> &'static str {
         match self {
+            Self::Provider(ProviderError::Payer) => wanwu_grpc::DOMAIN,
             Self::InsufficientBalance
             | Self::EpochFenced
             | Self::Lease(_)
@@ -168,7 +176,8 @@ impl Failure for Error {
             | Self::PriceProposalState
             | Self::PriceListStart
             | Self::BankLineConflict
-            | Self::BankLineNotOpen => "billing.wanwu",
+            | Self::BankLineNotOpen
+            | Self::BillNotReady => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

@@ -3199,6 +3199,8 @@ pub enum ErrorReason {
     PriceProposalState = 60,
     /// A price list would start before customers were given notice, or before another list.
     PriceListStart = 61,
+    /// The provider has no bill of that day, or none yet.
+    BillNotReady = 43,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -3221,6 +3223,7 @@ impl ErrorReason {
             Self::BankLineNotOpen => "ERROR_REASON_BANK_LINE_NOT_OPEN",
             Self::PriceProposalState => "ERROR_REASON_PRICE_PROPOSAL_STATE",
             Self::PriceListStart => "ERROR_REASON_PRICE_LIST_START",
+            Self::BillNotReady => "ERROR_REASON_BILL_NOT_READY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -3240,6 +3243,7 @@ impl ErrorReason {
             "ERROR_REASON_BANK_LINE_NOT_OPEN" => Some(Self::BankLineNotOpen),
             "ERROR_REASON_PRICE_PROPOSAL_STATE" => Some(Self::PriceProposalState),
             "ERROR_REASON_PRICE_LIST_START" => Some(Self::PriceListStart),
+            "ERROR_REASON_BILL_NOT_READY" => Some(Self::BillNotReady),
             _ => None,
         }
     }
@@ -5079,6 +5083,9 @@ pub struct PaymentChannel {
     /// What the payer scans or opens; empty before the provider answered.
     #[prost(string, tag = "3")]
     pub code_url: ::prost::alloc::string::String,
+    /// What a page inside WeChat hands to WeChat; only for PAYMENT_PROVIDER_WECHAT_JSAPI.
+    #[prost(message, optional, tag = "40")]
+    pub jsapi: ::core::option::Option<JsapiParameters>,
 }
 impl ::prost::Name for PaymentChannel {
     const NAME: &'static str = "PaymentChannel";
@@ -5088,6 +5095,60 @@ impl ::prost::Name for PaymentChannel {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.PaymentChannel".into()
+    }
+}
+/// JsapiParameters are the parameters of `WeixinJSBridge.invoke("getBrandWCPayRequest")` and
+/// `wx.requestPayment`, signed by the merchant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JsapiParameters {
+    /// `appId`.
+    #[prost(string, tag = "1")]
+    pub app_id: ::prost::alloc::string::String,
+    /// `timeStamp`: Unix seconds.
+    #[prost(string, tag = "2")]
+    pub time_stamp: ::prost::alloc::string::String,
+    /// `nonceStr`.
+    #[prost(string, tag = "3")]
+    pub nonce_str: ::prost::alloc::string::String,
+    /// `package`: "prepay_id=...".
+    #[prost(string, tag = "4")]
+    pub package: ::prost::alloc::string::String,
+    /// `signType`: "RSA".
+    #[prost(string, tag = "5")]
+    pub sign_type: ::prost::alloc::string::String,
+    /// `paySign`.
+    #[prost(string, tag = "6")]
+    pub pay_sign: ::prost::alloc::string::String,
+}
+impl ::prost::Name for JsapiParameters {
+    const NAME: &'static str = "JsapiParameters";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.JsapiParameters".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.JsapiParameters".into()
+    }
+}
+/// Payer is what a provider asks of the payer before it opens its page. It is handed on once and kept
+/// nowhere.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Payer {
+    /// The network address of the payer's phone: H5 needs it.
+    #[prost(string, tag = "1")]
+    pub client_ip: ::prost::alloc::string::String,
+    /// Who the payer is to the app inside WeChat (`openid`): JSAPI needs it.
+    #[prost(string, tag = "2")]
+    pub openid: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Payer {
+    const NAME: &'static str = "Payer";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Payer".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Payer".into()
     }
 }
 /// Order is a top-up order.
@@ -5175,6 +5236,9 @@ pub struct CreateTopUpOrderRequest {
     /// Who moves the money.
     #[prost(enumeration = "PaymentProvider", tag = "3")]
     pub provider: i32,
+    /// What the provider asks of the payer; another payer is the same request.
+    #[prost(message, optional, tag = "40")]
+    pub payer: ::core::option::Option<Payer>,
 }
 impl ::prost::Name for CreateTopUpOrderRequest {
     const NAME: &'static str = "CreateTopUpOrderRequest";
@@ -5212,6 +5276,9 @@ pub struct AddPaymentChannelRequest {
     /// Who moves the money.
     #[prost(enumeration = "PaymentProvider", tag = "2")]
     pub provider: i32,
+    /// What the provider asks of the payer.
+    #[prost(message, optional, tag = "40")]
+    pub payer: ::core::option::Option<Payer>,
 }
 impl ::prost::Name for AddPaymentChannelRequest {
     const NAME: &'static str = "AddPaymentChannelRequest";
@@ -5272,6 +5339,67 @@ impl ::prost::Name for CancelOrderResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.CancelOrderResponse".into()
+    }
+}
+/// PaymentShare says that something of an order went to a payment provider.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PaymentShare {
+    /// Who received it: "wechat" or "alipay".
+    #[prost(string, tag = "1")]
+    pub recipient: ::prost::alloc::string::String,
+    /// What for: "offer" or "refund".
+    #[prost(string, tag = "2")]
+    pub purpose: ::prost::alloc::string::String,
+    /// What it was: "order_number", "description", "amount", "expiry", "payer_address", "payer_openid",
+    /// "payment_number", "refund_number".
+    #[prost(string, repeated, tag = "3")]
+    pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When.
+    #[prost(message, optional, tag = "4")]
+    pub share_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for PaymentShare {
+    const NAME: &'static str = "PaymentShare";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PaymentShare".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PaymentShare".into()
+    }
+}
+/// ListPaymentSharesRequest names an order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPaymentSharesRequest {
+    /// The order (UUID text).
+    #[prost(string, tag = "1")]
+    pub order_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPaymentSharesRequest {
+    const NAME: &'static str = "ListPaymentSharesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPaymentSharesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPaymentSharesRequest".into()
+    }
+}
+/// ListPaymentSharesResponse lists at most the newest 100.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPaymentSharesResponse {
+    /// The records.
+    #[prost(message, repeated, tag = "1")]
+    pub shares: ::prost::alloc::vec::Vec<PaymentShare>,
+}
+impl ::prost::Name for ListPaymentSharesResponse {
+    const NAME: &'static str = "ListPaymentSharesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPaymentSharesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPaymentSharesResponse".into()
     }
 }
 /// GetOrderRequest names an order.
@@ -5356,6 +5484,10 @@ pub enum PaymentProvider {
     Unspecified = 0,
     /// WeChat Pay v3, native: the payer scans a code.
     WechatNative = 1,
+    /// WeChat Pay v3, H5: the browser of the payer's phone opens a page that opens WeChat.
+    WechatH5 = 2,
+    /// WeChat Pay v3, JSAPI: a page or mini program inside WeChat hands the channel's `jsapi` to WeChat.
+    WechatJsapi = 3,
     /// Alipay, precreate: the payer scans a code.
     AlipayPrecreate = 4,
     /// Alipay, page: the payer's browser opens a page of Alipay.
@@ -5370,6 +5502,8 @@ impl PaymentProvider {
         match self {
             Self::Unspecified => "PAYMENT_PROVIDER_UNSPECIFIED",
             Self::WechatNative => "PAYMENT_PROVIDER_WECHAT_NATIVE",
+            Self::WechatH5 => "PAYMENT_PROVIDER_WECHAT_H5",
+            Self::WechatJsapi => "PAYMENT_PROVIDER_WECHAT_JSAPI",
             Self::AlipayPrecreate => "PAYMENT_PROVIDER_ALIPAY_PRECREATE",
             Self::AlipayPage => "PAYMENT_PROVIDER_ALIPAY_PAGE",
         }
@@ -5379,6 +5513,8 @@ impl PaymentProvider {
         match value {
             "PAYMENT_PROVIDER_UNSPECIFIED" => Some(Self::Unspecified),
             "PAYMENT_PROVIDER_WECHAT_NATIVE" => Some(Self::WechatNative),
+            "PAYMENT_PROVIDER_WECHAT_H5" => Some(Self::WechatH5),
+            "PAYMENT_PROVIDER_WECHAT_JSAPI" => Some(Self::WechatJsapi),
             "PAYMENT_PROVIDER_ALIPAY_PRECREATE" => Some(Self::AlipayPrecreate),
             "PAYMENT_PROVIDER_ALIPAY_PAGE" => Some(Self::AlipayPage),
             _ => None,
@@ -5657,6 +5793,34 @@ pub mod order_service_client {
                 .insert(GrpcMethod::new("wanwu.billing.v1.OrderService", "CancelOrder"));
             self.inner.unary(req, path, codec).await
         }
+        /// ListPaymentShares lists what of an order of the caller went to payment providers, oldest first
+        /// (obligation T3.3.3b): every sending has a record. Errors: NOT_FOUND.
+        pub async fn list_payment_shares(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPaymentSharesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPaymentSharesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.OrderService/ListPaymentShares",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.OrderService", "ListPaymentShares"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// GetOrder reads an order of the caller. Errors: NOT_FOUND.
         pub async fn get_order(
             &mut self,
@@ -5751,6 +5915,15 @@ pub mod order_service_server {
             request: tonic::Request<super::CancelOrderRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CancelOrderResponse>,
+            tonic::Status,
+        >;
+        /// ListPaymentShares lists what of an order of the caller went to payment providers, oldest first
+        /// (obligation T3.3.3b): every sending has a record. Errors: NOT_FOUND.
+        async fn list_payment_shares(
+            &self,
+            request: tonic::Request<super::ListPaymentSharesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPaymentSharesResponse>,
             tonic::Status,
         >;
         /// GetOrder reads an order of the caller. Errors: NOT_FOUND.
@@ -5969,6 +6142,52 @@ pub mod order_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelOrderSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.OrderService/ListPaymentShares" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPaymentSharesSvc<T: OrderService>(pub Arc<T>);
+                    impl<
+                        T: OrderService,
+                    > tonic::server::UnaryService<super::ListPaymentSharesRequest>
+                    for ListPaymentSharesSvc<T> {
+                        type Response = super::ListPaymentSharesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPaymentSharesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as OrderService>::list_payment_shares(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPaymentSharesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -6683,6 +6902,124 @@ impl ::prost::Name for ImportProviderBillResponse {
         "/wanwu.billing.v1.ImportProviderBillResponse".into()
     }
 }
+/// FetchProviderBillRequest names a bill.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchProviderBillRequest {
+    /// "wechat" or "alipay".
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// "2026-11-23", in China; not in the future.
+    #[prost(string, tag = "2")]
+    pub day: ::prost::alloc::string::String,
+}
+impl ::prost::Name for FetchProviderBillRequest {
+    const NAME: &'static str = "FetchProviderBillRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.FetchProviderBillRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.FetchProviderBillRequest".into()
+    }
+}
+/// FetchProviderBillResponse says what was found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchProviderBillResponse {
+    /// Lines that agree.
+    #[prost(int64, tag = "1")]
+    pub agreed: i64,
+    /// Differences that were found; each has a case.
+    #[prost(int64, tag = "2")]
+    pub differences: i64,
+    /// Of these, cases that are new.
+    #[prost(int64, tag = "3")]
+    pub opened: i64,
+}
+impl ::prost::Name for FetchProviderBillResponse {
+    const NAME: &'static str = "FetchProviderBillResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.FetchProviderBillResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.FetchProviderBillResponse".into()
+    }
+}
+/// ProviderBill is the bill of one day and what came of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProviderBill {
+    /// "wechat" or "alipay".
+    #[prost(string, tag = "1")]
+    pub provider: ::prost::alloc::string::String,
+    /// "2026-11-23", in China.
+    #[prost(string, tag = "2")]
+    pub day: ::prost::alloc::string::String,
+    /// When it was compared; unset: it was not yet.
+    #[prost(message, optional, tag = "3")]
+    pub compare_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Payments in it.
+    #[prost(int64, tag = "4")]
+    pub lines: i64,
+    /// Of these, those that agree.
+    #[prost(int64, tag = "5")]
+    pub agreed: i64,
+    /// Differences that were found.
+    #[prost(int64, tag = "6")]
+    pub differences: i64,
+    /// How often the provider was asked.
+    #[prost(int32, tag = "7")]
+    pub tries: i32,
+}
+impl ::prost::Name for ProviderBill {
+    const NAME: &'static str = "ProviderBill";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ProviderBill".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ProviderBill".into()
+    }
+}
+/// ListProviderBillsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProviderBillsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListProviderBillsRequest {
+    const NAME: &'static str = "ListProviderBillsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListProviderBillsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListProviderBillsRequest".into()
+    }
+}
+/// ListProviderBillsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProviderBillsResponse {
+    /// The bills.
+    #[prost(message, repeated, tag = "1")]
+    pub bills: ::prost::alloc::vec::Vec<ProviderBill>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListProviderBillsResponse {
+    const NAME: &'static str = "ListProviderBillsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListProviderBillsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListProviderBillsResponse".into()
+    }
+}
 /// ReconciliationCase is one difference and what became of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReconciliationCase {
@@ -6977,6 +7314,68 @@ pub mod reconciliation_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// FetchProviderBill downloads a provider's bill of one day now and compares it. Every night's
+        /// bill is fetched without asking; this is for a day that was missed or is in doubt. Errors:
+        /// INVALID_ARGUMENT, BILL_NOT_READY (the provider has none, or none yet), PROVIDER_UNAVAILABLE.
+        pub async fn fetch_provider_bill(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchProviderBillRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchProviderBillResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.ReconciliationService/FetchProviderBill",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.ReconciliationService",
+                        "FetchProviderBill",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListProviderBills lists the days whose bills were or are to be compared, newest first.
+        pub async fn list_provider_bills(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProviderBillsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProviderBillsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.ReconciliationService/ListProviderBills",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.ReconciliationService",
+                        "ListProviderBills",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// ListReconciliationCases lists cases, newest first.
         pub async fn list_reconciliation_cases(
             &mut self,
@@ -7061,6 +7460,24 @@ pub mod reconciliation_service_server {
             request: tonic::Request<super::ImportProviderBillRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ImportProviderBillResponse>,
+            tonic::Status,
+        >;
+        /// FetchProviderBill downloads a provider's bill of one day now and compares it. Every night's
+        /// bill is fetched without asking; this is for a day that was missed or is in doubt. Errors:
+        /// INVALID_ARGUMENT, BILL_NOT_READY (the provider has none, or none yet), PROVIDER_UNAVAILABLE.
+        async fn fetch_provider_bill(
+            &self,
+            request: tonic::Request<super::FetchProviderBillRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchProviderBillResponse>,
+            tonic::Status,
+        >;
+        /// ListProviderBills lists the days whose bills were or are to be compared, newest first.
+        async fn list_provider_bills(
+            &self,
+            request: tonic::Request<super::ListProviderBillsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProviderBillsResponse>,
             tonic::Status,
         >;
         /// ListReconciliationCases lists cases, newest first.
@@ -7194,6 +7611,104 @@ pub mod reconciliation_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ImportProviderBillSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.ReconciliationService/FetchProviderBill" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchProviderBillSvc<T: ReconciliationService>(pub Arc<T>);
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::FetchProviderBillRequest>
+                    for FetchProviderBillSvc<T> {
+                        type Response = super::FetchProviderBillResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchProviderBillRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::fetch_provider_bill(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchProviderBillSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.ReconciliationService/ListProviderBills" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProviderBillsSvc<T: ReconciliationService>(pub Arc<T>);
+                    impl<
+                        T: ReconciliationService,
+                    > tonic::server::UnaryService<super::ListProviderBillsRequest>
+                    for ListProviderBillsSvc<T> {
+                        type Response = super::ListProviderBillsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProviderBillsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ReconciliationService>::list_provider_bills(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProviderBillsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -9,6 +9,7 @@ use crate::{
         payment_channel::{self, Method, next_query},
     },
     error::Error,
+    providers::Payer,
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
@@ -28,6 +29,8 @@ pub struct CreateTopUpOrder {
     pub amount_fen: i64,
     /// Where the order is offered first.
     pub method: Method,
+    /// What the provider asks of the payer.
+    pub payer: Payer,
 }
 
 impl App {
@@ -40,7 +43,8 @@ impl App {
         // Before anything is written: a provider that is not there never will answer.
         self.providers.get(command.method.provider())?;
         let order = self.make_order(&command).await?;
-        self.open_channel(&order, command.method).await?;
+        self.open_channel(&order, command.method, &command.payer)
+            .await?;
         self.order(command.account_id, order.order_id).await
     }
 

@@ -78,6 +78,7 @@ impl App {
         refund.queries += 1;
         refund.query_after = next_query(now, refund.queries);
         refunds::save(&mut tx, &refund).await?;
+        self.share_refund(&mut tx, &order, refund.provider).await?;
         tx.commit().await?;
         // Every payment of an order is the order's amount.
         Ok(Some((refund, order.amount_fen)))

@@ -98,6 +98,11 @@ impl World {
         Handlers(app(&self.pool, &self.clock, &self.ids, providers))
     }
 
+    /// What billing speaks to WeChat Pay with.
+    pub fn wechat_client(&self) -> Arc<billing::providers::wechat_pay::WechatPay> {
+        Arc::clone(&self.app().providers().wechat)
+    }
+
     pub fn account(&self) -> AccountId {
         self.ids.id()
     }
@@ -146,6 +151,7 @@ impl World {
                 nanos: i32::try_from(fen % 100 * 10_000_000).unwrap(),
             }),
             provider: PaymentProvider::WechatNative.into(),
+            payer: None,
         }
     }
 
@@ -180,6 +186,7 @@ impl World {
         let request = AddPaymentChannelRequest {
             order_id: order.order_id.clone(),
             provider: PaymentProvider::AlipayPrecreate.into(),
+            payer: None,
         };
         let answer = self
             .api
