@@ -147,8 +147,8 @@ async fn a_list_without_notice_or_before_another_is_not_published(pool: PgPool) 
     let start = in_eight_days(&world);
     let first = propose(&world, one, &request(&world, start)).await.unwrap();
     let same = propose(&world, one, &request(&world, start)).await.unwrap();
-    let late = propose(&world, one, &request(&world, start + Duration::days(1)));
-    let late = late.await.unwrap();
+    let late = request(&world, start + Duration::days(1));
+    let late = propose(&world, one, &late).await.unwrap();
     publish(&world, other, &first).await.unwrap();
     for proposal in [&same, &late] {
         // The one starts with another, the other without notice by now.
