@@ -14,4 +14,5 @@ pub mod request_body;
 pub mod retry_budget;
 pub mod route;
 pub mod screen;
+pub mod shape;
 pub mod usage;

@@ -22,6 +22,7 @@ use crate::{
         answer::{Spent, Wishes},
         placement::Ending,
         request_body::RequestBody,
+        shape::Shape,
         usage::{Outcome, Source, Tokens, estimated_input},
     },
     engine::{Answer, EngineError, at_work::AtWork, attempts, client::Question},
@@ -197,9 +198,10 @@ impl Call {
 
     /// What a model's engines are asked.
     pub(super) fn question(&self, model: &Model) -> Question {
-        let limit = Some(self.row.bound.output / self.body.answers());
+        let limit = Some(self.row.bound.output / self.body.answers_made());
         let config = &model.config;
         Question {
+            shape: self.body.shape(),
             call_id: self.row.call_id,
             traceparent: wanwu_events::traceparent(&Span::current()),
             body: self
@@ -214,6 +216,7 @@ impl Call {
         let config = &self.model().config;
         let renamed = config.engine_model() != config.name;
         Wishes {
+            shape: self.body.shape(),
             answers: self.body.answers(),
             usage: self.body.include_usage(),
             continuous_usage: self.body.continuous_usage(),
@@ -230,7 +233,8 @@ impl Call {
         violation: Option<String>,
     ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
         metrics::counter!("inference_routing_calls",
-            "outcome" => outcome.as_str(), "model" => self.row.model.clone())
+            "outcome" => outcome.as_str(), "model" => self.row.model.clone(),
+            "shape" => self.body.shape().name())
         .increment(1);
         let (tokens, source) = self.bill(outcome, spent);
         let engine_model = self.model().config.engine_model();
@@ -269,23 +273,30 @@ impl Call {
     /// Tokens with an estimate of the prompt's where the engine did not say.
     pub(super) fn with_input(&self, tokens: Tokens) -> Tokens {
         let input = match tokens.input {
-            0 => estimated_input(self.body.message_bytes()),
+            0 => self.estimated_input(),
             known => known,
         };
         Tokens { input, ..tokens }
     }
 
+    fn estimated_input(&self) -> u64 {
+        let images = self.body.image_tokens(self.model().config.image_tokens);
+        estimated_input(self.body.message_bytes()).saturating_add(images.unwrap_or_default())
+    }
+
     /// The error frame for an engine that broke off.
-    pub(super) fn engine_failed() -> Item {
+    pub(super) fn engine_failed(&self) -> Item {
         error_item(
+            self.body.shape(),
             "engine_failed",
             "the engine broke off; what was sent is billed",
         )
     }
 
     /// The error frame in place of a last frame that cannot be stood for.
-    pub(super) fn journal_failed() -> Item {
+    pub(super) fn journal_failed(&self) -> Item {
         error_item(
+            self.body.shape(),
             "journal_unavailable",
             "the end of the call could not be recorded in time",
         )
@@ -303,9 +314,15 @@ impl Got {
     }
 }
 
-fn error_item(code: &str, message: &str) -> Item {
-    let json = serde_json::json!({"error": {
+fn error_item(shape: Shape, code: &str, message: &str) -> Item {
+    let mut json = serde_json::json!({"error": {
         "message": message, "type": "server_error", "param": null, "code": code,
     }});
+    if shape.has_typed_events() {
+        // As its events have it; the official clients look at `error`.
+        json["type"] = "error".into();
+        json["code"] = code.into();
+        json["message"] = message.into();
+    }
     Item::Error(Bytes::from(json.to_string()))
 }

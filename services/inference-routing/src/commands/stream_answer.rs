@@ -83,7 +83,11 @@ impl Call {
         let mut event = first;
         loop {
             if event.as_ref() == b"[DONE]" {
-                return End::Completed;
+                // What has an event for its end has not ended without it.
+                return match self.body.shape().has_typed_events() {
+                    true => End::Cut(EngineError::Cut),
+                    false => End::Completed,
+                };
             }
             let frames = match answer.push(&event) {
                 Ok(frames) => frames,
@@ -95,6 +99,9 @@ impl Call {
                 if self.send(frame, meter, sent).await.is_err() {
                     return End::ClientGone;
                 }
+            }
+            if answer.is_over() {
+                return End::Completed;
             }
             event = match self.next_event(events, meter).await {
                 Ok(Ok(Some(event))) => event,
@@ -196,10 +203,10 @@ impl Call {
             End::Cut(error) => {
                 tracing::info!(call.id = %self.row.call_id, error = &error as &dyn std::error::Error, "an answer was cut");
                 let durable = self.finish(Outcome::EngineFailed, sent, None).await;
-                durable.map(|()| Some(Self::engine_failed()))
+                durable.map(|()| Some(self.engine_failed()))
             }
         };
-        if let Some(item) = last.unwrap_or_else(|_| Some(Self::journal_failed())) {
+        if let Some(item) = last.unwrap_or_else(|_| Some(self.journal_failed())) {
             let _ = self.client.send(item).await;
         }
     }

@@ -6,6 +6,7 @@ use crate::domain::{
     breaker::BreakerLimits,
     limits::Limits,
     placement::{PlacementLimits, Policy},
+    shape::Shape,
 };
 
 /// `[chat]`: who may run how much at the same time.
@@ -216,9 +217,12 @@ pub struct ScreenConfig {
 pub struct ModelConfig {
     /// The name that calls and the price list use.
     pub name: String,
-    /// What it is for: `chat`.
+    /// What it is for: `chat`, `embedding`.
     #[serde(default = "chat")]
     pub capability: String,
+    /// The kinds of requests that all of its engines know; none: `chat`, or `embeddings`.
+    #[serde(default)]
+    pub shapes: Option<Vec<Shape>>,
     /// The engines' name of it; none: the same.
     #[serde(default)]
     pub engine_model: Option<String>,
@@ -227,9 +231,13 @@ pub struct ModelConfig {
     /// Its context window, in tokens.
     pub context_tokens: u32,
     /// The limit of an answer where the client sets none, in tokens.
+    #[serde(default)]
     pub default_max_tokens: u64,
     /// What the engine's template adds to a prompt at most, in tokens.
     pub template_allowance_tokens: u64,
+    /// The most tokens that its engines make of one image; none: they are refused.
+    #[serde(default)]
+    pub image_tokens: Option<u64>,
     /// The engines understand `continuous_usage_stats`.
     #[serde(default)]
     pub continuous_usage: bool,
@@ -253,7 +261,7 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineAddress {
-    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` is put after it. Or
+    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` and the like are put after it. Or
     /// where more are: `dns:host:port`, `file:/path` (see [`crate::engine::discovery::Source`]).
     pub url: String,
     /// A file with the bearer token that it wants.

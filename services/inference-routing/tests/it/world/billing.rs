@@ -155,14 +155,16 @@ pub async fn events(pool: &PgPool) -> Vec<UsageRecorded> {
 }
 
 fn prices() -> PriceList {
-    let price = |unit: Unit, nanos_per_unit| Price {
-        model: "test".to_owned(),
+    let price = |model: &str, unit: Unit, nanos_per_unit| Price {
+        model: model.to_owned(),
         unit: unit.into(),
         nanos_per_unit,
     };
     let prices = vec![
-        price(Unit::InputToken, INPUT_PRICE),
-        price(Unit::OutputToken, OUTPUT_PRICE),
+        price("test", Unit::InputToken, INPUT_PRICE),
+        price("test", Unit::OutputToken, OUTPUT_PRICE),
+        price("vectors", Unit::InputToken, INPUT_PRICE),
+        price("vectors", Unit::OutputToken, 0),
     ];
     PriceList {
         version: 7,
