@@ -142,6 +142,8 @@ fn models(description: &Description) -> Vec<Value> {
         json!({
             "name": model.name,
             "engine_model": model.engine_name,
+            "capability": model.capability,
+            "shapes": model.shapes,
             "created_at": "2026-11-01T00:00:00Z",
             "context_tokens": model.context_tokens,
             "default_max_tokens": 512,

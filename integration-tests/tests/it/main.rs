@@ -16,4 +16,5 @@ mod operators;
 mod owners;
 mod peers;
 mod sessions;
+mod shapes;
 mod world;
