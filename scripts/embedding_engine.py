@@ -25,6 +25,8 @@ class Model:
     """The compiled model. It uses all processors for one call: calls take turns."""
 
     def __init__(self, library: str, weights: str) -> None:
+        # Threads that wait for each other in a loop take the processors that the others need.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.library = ctypes.CDLL(library)
         self.library.e5_load.restype = ctypes.c_void_p
         self.library.e5_load.argtypes = [ctypes.c_char_p]
