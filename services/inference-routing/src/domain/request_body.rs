@@ -561,10 +561,7 @@ mod tests {
     #[test]
     fn a_part_without_a_bound_is_refused() {
         let cases = [
-            (
-                r#"{"type":"image_url","image_url":{"url":"http://x"}}"#,
-                true,
-            ),
+            (r#"{"type":"image_url"}"#, true),
             (r#"{"type":"input_audio"}"#, true),
             (r#"{"type":"text","text":"ok"}"#, false),
         ];
@@ -578,6 +575,87 @@ mod tests {
             parse(template),
             Err(BodyError::UnboundedCost { .. })
         ));
+    }
+
+    #[test]
+    fn an_image_is_bounded_by_its_model_and_not_by_its_bytes() {
+        let with = |url: &str, more: &str| {
+            let part = format!(r#"{{"type":"image_url","image_url":{{"url":"{url}"}}}}"#);
+            parse(&format!(
+                r#"{{"model":"m","messages":[{{"content":[{part}]}}]{more}}}"#
+            ))
+        };
+        let body = with("data:image/png;base64,AAAAAAAA", "").unwrap();
+        assert!(matches!(
+            body.image_tokens(None),
+            Err(BodyError::UnboundedCost { .. })
+        ));
+        assert_eq!(body.image_tokens(Some(100)), Ok(100));
+        let none = with("data:,", "").unwrap();
+        assert_eq!(body.bytes(), none.bytes());
+        assert_eq!(body.message_bytes(), none.message_bytes());
+        let mut seen = Vec::new();
+        body.each_text(&mut |text| {
+            seen.push(text.to_owned());
+            true
+        })
+        .unwrap();
+        assert_eq!(seen, ["m", "image_url"], "an image is not read as text");
+
+        let larger = with("data:,", r#","mm_processor_kwargs":{"max_pixels":9}"#).unwrap();
+        assert!(larger.image_tokens(Some(100)).is_err());
+        let remote = with("https://example.com/a.png", "");
+        assert!(matches!(remote, Err(BodyError::RemoteImage { .. })));
+        let without = parse(r#"{"model":"m","messages":[{}],"mm_processor_kwargs":{}}"#).unwrap();
+        assert_eq!(without.image_tokens(None), Ok(0));
+    }
+
+    #[test]
+    fn other_shapes_have_their_own_prompt_and_limit() {
+        let parse = |shape: Shape, body: &str| {
+            RequestBody::parse(shape, Bytes::copy_from_slice(body.as_bytes()))
+        };
+        let sent = |body: &RequestBody| {
+            String::from_utf8(body.engine_body("m", Some(7), true).to_vec()).unwrap()
+        };
+        let body = r#"{"model":"m","prompt":["a","b"],"n":2,"best_of":3}"#;
+        let completion = parse(Shape::Completions, body).unwrap();
+        let counts = (
+            completion.prompts(),
+            completion.answers(),
+            completion.answers_made(),
+        );
+        assert_eq!(counts, (2, 4, 6));
+        assert_eq!(
+            sent(&completion),
+            body.replacen('{', r#"{"max_tokens":7,"#, 1)
+        );
+        let echo = r#"{"model":"m","prompt":"a","max_tokens":0,"echo":true}"#;
+        let echo = parse(Shape::Completions, echo).unwrap();
+        assert_eq!(echo.max_tokens(), Some(0));
+
+        let body = r#"{"model":"m","input":"a","stream":true}"#;
+        let response = parse(Shape::Responses, body).unwrap();
+        let inserted = r#"{"max_output_tokens":7,"store":false,"#;
+        assert_eq!(sent(&response), body.replacen('{', inserted, 1));
+        let body = r#"{"model":"m","input":"a","store":null,"max_output_tokens":null}"#;
+        let response = parse(Shape::Responses, body).unwrap();
+        let expected = r#"{"model":"m","input":"a","store":false,"max_output_tokens":7}"#;
+        assert_eq!(sent(&response), expected);
+
+        let body = r#"{"model":"m","input":[[1,2],[3]]}"#;
+        let embeddings = parse(Shape::Embeddings, body).unwrap();
+        assert_eq!(
+            (embeddings.prompts(), sent(&embeddings)),
+            (2, body.to_owned())
+        );
+        for (shape, body) in [
+            (Shape::Completions, r#"{"model":"m"}"#),
+            (Shape::Responses, r#"{"model":"m","messages":[{}]}"#),
+            (Shape::Embeddings, r#"{"model":"m","prompt":"a"}"#),
+        ] {
+            assert!(parse(shape, body).is_err(), "{body}");
+        }
     }
 
     #[test]
