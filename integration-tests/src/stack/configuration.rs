@@ -146,6 +146,8 @@ fn models(description: &Description) -> Vec<Value> {
         let mut section = json!({
             "name": model.name,
             "engine_model": model.engine_name,
+            "capability": model.capability,
+            "shapes": model.shapes,
             "created_at": "2026-11-01T00:00:00Z",
             "context_tokens": model.context_tokens,
             "default_max_tokens": 512,

@@ -16,5 +16,6 @@ pub mod request_body;
 pub mod retry_budget;
 pub mod route;
 pub mod screen;
+pub mod shape;
 pub mod told;
 pub mod usage;

@@ -86,7 +86,11 @@ impl Call {
         let mut event = first;
         loop {
             if event.as_ref() == b"[DONE]" {
-                return End::Completed;
+                // What has an event for its end has not ended without it.
+                return match self.body.shape().has_typed_events() {
+                    true => End::Cut(EngineError::Cut),
+                    false => End::Completed,
+                };
             }
             let frames = match answer.push(&event) {
                 Ok(frames) => frames,
@@ -98,6 +102,9 @@ impl Call {
                 if self.send(frame, meter, sent).await.is_err() {
                     return End::ClientGone;
                 }
+            }
+            if answer.is_over() {
+                return End::Completed;
             }
             event = match self.next_event(events, meter).await {
                 Ok(Ok(Some(event))) => event,
@@ -213,10 +220,10 @@ impl Call {
                 tracing::info!(call.id = %self.row.call_id, error = &error as &dyn std::error::Error, "an answer was cut");
                 let sent = self.counted(sent, answer.told()).await;
                 let durable = self.finish(Outcome::EngineFailed, sent, None).await;
-                durable.map(|()| Some(Self::engine_failed()))
+                durable.map(|()| Some(self.engine_failed()))
             }
         };
-        if let Some(item) = last.unwrap_or_else(|_| Some(Self::journal_failed())) {
+        if let Some(item) = last.unwrap_or_else(|_| Some(self.journal_failed())) {
             let _ = timeout(self.chat.config.stall_timeout, self.client.send(item)).await;
         }
     }

@@ -7,6 +7,7 @@ use crate::domain::{
     engine_report::Reports,
     limits::Limits,
     placement::{PlacementLimits, Policy},
+    shape::Shape,
 };
 
 /// `[chat]`: who may run how much at the same time.
@@ -223,9 +224,12 @@ pub struct ScreenConfig {
 pub struct ModelConfig {
     /// The name that calls and the price list use.
     pub name: String,
-    /// What it is for: `chat`.
+    /// What it is for: `chat`, `embedding`.
     #[serde(default = "chat")]
     pub capability: String,
+    /// The kinds of requests that all of its engines know; none: `chat`, or `embeddings`.
+    #[serde(default)]
+    pub shapes: Option<Vec<Shape>>,
     /// The engines' name of it; none: the same.
     #[serde(default)]
     pub engine_model: Option<String>,
@@ -234,12 +238,16 @@ pub struct ModelConfig {
     /// Its context window, in tokens.
     pub context_tokens: u32,
     /// The limit of an answer where the client sets none, in tokens.
+    #[serde(default)]
     pub default_max_tokens: u64,
     /// What the engine's template adds to a prompt at most, in tokens.
     pub template_allowance_tokens: u64,
     /// Its `tokenizer.json`, for calls whose engine does not say what they used; none: an estimate.
     #[serde(default)]
     pub tokenizer_file: Option<PathBuf>,
+    /// The most tokens that its engines make of one image; none: they are refused.
+    #[serde(default)]
+    pub image_tokens: Option<u64>,
     /// The engines understand `continuous_usage_stats`.
     #[serde(default)]
     pub continuous_usage: bool,
@@ -266,7 +274,7 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineAddress {
-    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` is put after it. Or
+    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` and the like are put after it. Or
     /// where more are: `dns:host:port`, `file:/path` (see [`crate::engine::discovery::Source`]).
     pub url: String,
     /// A file with the bearer token that it wants.

@@ -19,7 +19,10 @@ use super::{
     pool::{BUSY, Engine},
     sse::SseReader,
 };
-use crate::{config::EngineConfig, domain::chunk::Chunk};
+use crate::{
+    config::EngineConfig,
+    domain::{chunk::Chunk, shape::Shape},
+};
 
 /// The longest message of an engine that is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -30,9 +33,6 @@ const MAX_FRAMES_AFTER_END: usize = 4;
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to one engine that are kept for the next call.
 const IDLE_CONNECTIONS: usize = 256;
-/// Events that are read before the client gets the first: engines send one without a token first,
-/// and what follows may yet be nonsense or nothing.
-const LOOK_AHEAD: usize = 3;
 
 /// Speaks HTTP/1.1 with engines. A response that is dropped closes its connection: the engine
 /// sees that nobody listens.
@@ -45,6 +45,8 @@ pub struct EngineClient {
 /// What is asked of an engine.
 #[derive(Clone, Debug)]
 pub struct Question {
+    /// What kind of request it is.
+    pub shape: Shape,
     /// The call: `x-request-id`.
     pub call_id: CallId,
     /// The trace of the call.
@@ -125,7 +127,7 @@ impl EngineClient {
         let mut request = self.request(
             engine,
             Method::POST,
-            "/v1/chat/completions",
+            question.shape.path(),
             question.body.clone(),
         )?;
         let headers = request.headers_mut();
@@ -159,16 +161,16 @@ impl EngineClient {
             let body = Limited::new(response.into_body(), self.config.max_answer_bytes);
             let whole = body.collect().await.map_err(|_| EngineError::Cut)?;
             let whole = whole.to_bytes();
-            check(&whole)?;
+            check(question.shape, &whole)?;
             return Ok(Answer::Whole(whole));
         }
         let mut events = Events {
             body: response.into_body(),
             reader: SseReader::new(self.config.max_event_bytes),
             patience: self.config.token_timeout,
-            ahead: VecDeque::with_capacity(LOOK_AHEAD),
+            ahead: VecDeque::with_capacity(question.shape.look_ahead()),
         };
-        events.look_ahead().await?;
+        events.look_ahead(question.shape).await?;
         match events.ahead.pop_front() {
             Some(first) => Ok(Answer::Stream(first, events)),
             None => Err(EngineError::Cut),
@@ -223,10 +225,10 @@ impl Events {
     }
 
     /// Reads until the answer has really begun: until then another engine can be asked.
-    async fn look_ahead(&mut self) -> Result<(), EngineError> {
-        while self.ahead.len() < LOOK_AHEAD {
+    async fn look_ahead(&mut self, shape: Shape) -> Result<(), EngineError> {
+        while self.ahead.len() < shape.look_ahead() {
             let event = self.read().await?.ok_or(EngineError::Cut)?;
-            let begun = event.as_ref() == b"[DONE]" || check(&event)?;
+            let begun = event.as_ref() == b"[DONE]" || check(shape, &event)?;
             self.ahead.push_back(event);
             if begun {
                 break;
@@ -255,9 +257,9 @@ impl Events {
     }
 }
 
-/// Refuses what is no chat completion; answers whether it has something of an answer in it.
-fn check(json: &Bytes) -> Result<bool, EngineError> {
-    let chunk = Chunk::parse(json).map_err(|error| EngineError::Nonsense(error.into()))?;
+/// Refuses what is no answer; tells whether it has something of one in it.
+fn check(shape: Shape, json: &Bytes) -> Result<bool, EngineError> {
+    let chunk = Chunk::parse(shape, json).map_err(|error| EngineError::Nonsense(error.into()))?;
     if chunk.is_error {
         return Err(EngineError::Cut);
     }

@@ -163,7 +163,7 @@ impl Pool {
 
     /// The blocks of a prompt, where the pool's policy has a use for them.
     #[must_use]
-    pub fn prompt(&self, parts: [&[u8]; 2]) -> Prompt {
+    pub fn prompt(&self, parts: [&[u8]; 3]) -> Prompt {
         if self.policy == Policy::PrefixAware && self.state.lock().members.len() > 1 {
             Prompt::of(parts, &self.hasher)
         } else {

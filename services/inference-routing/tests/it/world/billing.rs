@@ -162,20 +162,26 @@ pub async fn events(pool: &PgPool) -> Vec<UsageRecorded> {
 }
 
 fn prices(others: &[(Unit, i64)]) -> PriceList {
-    let price = |unit: Unit, nanos_per_unit| Price {
-        model: "test".to_owned(),
+    let price = |model: &str, unit: Unit, nanos_per_unit| Price {
+        model: model.to_owned(),
         unit: unit.into(),
         nanos_per_unit,
     };
-    let tokens = [
-        (Unit::InputToken, INPUT_PRICE),
-        (Unit::OutputToken, OUTPUT_PRICE),
+    let mut prices = vec![
+        price("test", Unit::InputToken, INPUT_PRICE),
+        price("test", Unit::OutputToken, OUTPUT_PRICE),
+        price("vectors", Unit::InputToken, INPUT_PRICE),
+        price("vectors", Unit::OutputToken, 0),
     ];
-    let all = tokens.iter().chain(others);
+    prices.extend(
+        others
+            .iter()
+            .map(|(unit, nanos)| price("test", *unit, *nanos)),
+    );
     PriceList {
         version: 7,
         tier: 2,
-        prices: all.map(|(unit, nanos)| price(*unit, *nanos)).collect(),
+        prices,
         ..PriceList::default()
     }
 }

@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::ListenerExt,
@@ -40,6 +40,7 @@ type Truth = Arc<Mutex<HashMap<String, Seen>>>;
 /// What the engine knows of one call.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
+    pub path: String,
     pub body: Bytes,
     pub sent: u64,
     pub cancelled: bool,
@@ -62,6 +63,8 @@ struct Script {
     reasoning: Option<u64>,
     /// Sent a character at a time; in parts, so that the screen does not see it in the request.
     text: Option<Vec<String>>,
+    /// Sent as they are: the events of a stream, or the whole answer.
+    verbatim: Option<Vec<String>>,
 }
 
 /// What a prompt costs here.
@@ -78,6 +81,9 @@ impl FakeEngine {
         let router = Router::new()
             .route("/health", get(|| async { "ok" }))
             .route("/v1/chat/completions", post(complete))
+            .route("/v1/completions", post(complete))
+            .route("/v1/responses", post(complete))
+            .route("/v1/embeddings", post(complete))
             .with_state(truth.clone());
         let metrics = Arc::<Mutex<String>>::default();
         let said = metrics.clone();
@@ -146,7 +152,12 @@ impl Drop for Watch {
     }
 }
 
-async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -> Response {
+async fn complete(
+    State(truth): State<Truth>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let call = headers["x-request-id"].to_str().unwrap().to_owned();
     let request: Value = serde_json::from_slice(&body).unwrap();
     let script: Script =
@@ -154,6 +165,7 @@ async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -
     {
         let mut truth = truth.lock();
         let seen = truth.entry(call.clone()).or_default();
+        seen.path = uri.path().to_owned();
         seen.body = body;
         seen.times += 1;
     }
@@ -161,16 +173,36 @@ async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -
         let error = json!({"error": {"message": "the engine says no"}});
         return (StatusCode::from_u16(status).unwrap(), error.to_string()).into_response();
     }
-    let watch = Watch {
+    let mut watch = Watch {
         call,
         truth,
         done: false,
     };
+    if let Some(documents) = &script.verbatim {
+        watch.finish();
+        return verbatim(documents, request["stream"] == true);
+    }
     if request["stream"] == true {
         Body::from_stream(stream(request, script, watch)).into_response()
     } else {
         whole(script, watch).await.into_response()
     }
+}
+
+/// What is sent as it is; events with a type have a line with it, as the responses API has.
+fn verbatim(documents: &[String], stream: bool) -> Response {
+    if !stream {
+        return documents.concat().into_response();
+    }
+    let event = |json: &String| {
+        let parsed: Value = serde_json::from_str(json).unwrap_or_default();
+        match parsed["type"].as_str() {
+            Some(name) => format!("event: {name}\ndata: {json}\n\n"),
+            None => format!("data: {json}\n\n"),
+        }
+    };
+    let events: String = documents.iter().map(event).collect();
+    events.into_response()
 }
 
 async fn whole(script: Script, mut watch: Watch) -> String {
