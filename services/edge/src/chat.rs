@@ -16,7 +16,7 @@ mod sse;
 use frames::{Content, Frame, Frames};
 use sse::Events;
 
-use crate::{edge::Edge, messages::Messages, upstream::Call, visit::Visit};
+use crate::{beginning, edge::Edge, messages::Messages, upstream::Call, visit::Visit};
 
 const PATH: &str = "/wanwu.inference.v1.ChatService/CreateChatCompletion";
 /// The token of the end user's device.
@@ -59,6 +59,7 @@ pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, 
         principal: Some(principal),
         request_id: &visit.arrival.request_id,
         timeout: edge.limits.stream_timeout,
+        affinity: Some(beginning::affinity(&body)),
     };
     let answer = call
         .send(request::encode(body, &device, &idempotency_key))
