@@ -37,7 +37,7 @@ pub struct ProcessConfig {
     /// When the process ends at the latest, counted from the signal.
     #[serde(default = "hard_end", with = "humantime_serde")]
     pub hard_end: Duration,
-    /// Threads of the runtime, at least 2; 0: one a processor.
+    /// Threads of the runtime; 0: one a processor.
     #[serde(default)]
     pub workers: usize,
 }

@@ -17,7 +17,7 @@ pub use shape::Shape;
 use frames::{Content, Frame, Frames};
 use sse::Events;
 
-use crate::{edge::Edge, messages::Messages, upstream::Call, visit::Visit};
+use crate::{beginning, edge::Edge, messages::Messages, upstream::Call, visit::Visit};
 
 /// The token of the end user's device.
 const DEVICE: &str = "wanwu-device";
@@ -65,6 +65,7 @@ pub async fn complete(
         principal: Some(principal),
         request_id: &visit.arrival.request_id,
         timeout: edge.limits.stream_timeout,
+        affinity: Some(beginning::affinity(&body)),
     };
     let answer = call
         .send(request::encode(body, &device, &idempotency_key))

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod app;
+pub mod beginning;
 pub mod callback;
 pub mod chat;
 pub mod config;

@@ -13,6 +13,7 @@ use super::{
     client::Reply,
     gen_ai,
     run_call::{Call, Got},
+    waited::waited,
 };
 use crate::{
     catalogue::{Catalogue, Model},
@@ -125,11 +126,9 @@ impl Chat {
         }
         let images = body.image_tokens(model.config.image_tokens)?;
         let ask = self.ask(&body, &way, images);
-        let permit = self
-            .limiter
-            .admit(caller.ids(), highest_use(&body, &ask, images))
-            .instrument(info_span!("inference.limits"))
-            .await?;
+        let use_at_most = highest_use(&body, &ask, images);
+        let admitted = self.limiter.admit(caller.ids(), use_at_most);
+        let permit = waited(admitted, || info_span!("inference.limits")).await?;
         let arrived = Instant::now();
         let turn = Turn {
             account: caller.account_id,
@@ -137,18 +136,12 @@ impl Chat {
             account_priority: permit.account_priority,
             key_priority: permit.key_priority,
         };
-        let place = model
-            .admission
-            .enter(turn)
-            .instrument(info_span!("inference.queue"))
-            .await?;
+        let entered = model.admission.enter(turn);
+        let place = waited(entered, || info_span!("inference.queue")).await?;
         metrics::histogram!("inference_routing_queue_seconds", "model" => model.config.name.clone())
             .record(arrived.elapsed());
-        let hold = self
-            .credit
-            .hold(caller.account_id, &ask)
-            .instrument(info_span!("inference.hold"))
-            .await?;
+        let held = self.credit.hold(caller.account_id, &ask);
+        let hold = waited(held, || info_span!("inference.hold")).await?;
         let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
         let label = model.labeller.label(call_id);
         let (client, reply) = Reply::channel(call_id, label.clone(), body.stream(), way.notice);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 use wanwu_ids::{AccountId, AppId, CallId, EpochId, Ids, KeyId, LeaseId};
 use wanwu_tariff::Unit;
 
@@ -72,7 +72,8 @@ pub struct OpenCall {
     pub progress_parts: Option<ByUnit>,
 }
 
-/// Writes a batch of the journal of `epoch`.
+/// Writes a batch of the journal of `epoch`, in a transaction that it begins and ends: the fewer
+/// answers it waits for, the sooner calls go on. After an error the connection is good for nothing.
 ///
 /// The epoch's row is locked against its fencing first (`for key share`, which lets the renewal
 /// pass): recovery takes `for update` before it fences, so a batch commits before the fence or
@@ -83,13 +84,14 @@ pub async fn write(
     ids: &Ids,
     batch: &Batch,
 ) -> Result<Written, WriteError> {
-    let alive = sqlx::query(
-        "select 1 from router_epochs where epoch_id = $1 and fenced_at is null for key share",
-    )
-    .bind(epoch)
-    .fetch_optional(&mut *tx)
-    .await?;
-    if alive.is_none() {
+    let begin = format!(
+        "begin; select 1 from router_epochs where epoch_id = '{epoch}' and fenced_at is null for key share"
+    );
+    // The id is a UUID of ours: nothing in it needs a quotation.
+    let alive = sqlx::raw_sql(AssertSqlSafe(begin))
+        .fetch_all(&mut *tx)
+        .await?;
+    if alive.is_empty() {
         return Err(WriteError::Fenced);
     }
     let mut written = Written::default();
@@ -109,6 +111,7 @@ pub async fn write(
         written.finished = finish(tx, ids, batch).await?;
     }
     usage_events::publish_refusals(tx, ids, batch).await?;
+    sqlx::raw_sql("commit").execute(tx).await?;
     Ok(written)
 }
 
@@ -227,6 +230,9 @@ async fn finish(
     let unused = rows().filter(|row| row.outcome == Outcome::EngineFailed);
     let unused = unused.filter(|row| row.tokens == Tokens::default());
     idempotency_keys::release(tx, unused.map(|row| row.call.call_id).collect()).await?;
+    if closed.len() == batch.finals.len() {
+        return Ok(closed);
+    }
     // A row that an earlier try closed counts as closed: it was ours.
     let finished: Vec<CallId> =
         sqlx::query_scalar("select call_id from calls where call_id = any($1) and outcome <> 0")
