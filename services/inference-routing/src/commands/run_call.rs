@@ -279,13 +279,15 @@ impl Call {
         // The engine may have said this before it fell silent.
         let known = spent.tokens.input;
         let prompt = self.body.clone();
+        let counter = tokenizer.clone();
         let count = move || {
             let input = match known {
-                0 => tokenizer.count(&prompt.prompt_texts())?,
+                0 => counter.count(&prompt.prompt_texts())?,
                 known => known,
             };
-            Some(Tokens::of(input, tokenizer.count(&texts)?))
+            Some(Tokens::of(input, counter.count(&texts)?))
         };
+        let _turn = tokenizer.turn().await;
         let counting = spawn_blocking(count).instrument(info_span!("inference.tokenize"));
         let Ok(Some(tokens)) = counting.await else {
             return spent;
