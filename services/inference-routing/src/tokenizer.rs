@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 /// Counts tokens as the model does.
-pub struct Tokenizer(tokenizers::Tokenizer);
+pub struct Tokenizer {
+    vocabulary: tokenizers::Tokenizer,
+    turns: Semaphore,
+}
 
 /// The file is not a tokenizer.
 #[derive(Debug, thiserror::Error)]
@@ -14,17 +19,30 @@ pub struct NoTokenizer {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// Calls that are counted at the same time: whoever leaves long prompts behind does not take every
+/// processor with them.
+const TURNS: usize = 2;
+
 /// Texts are counted in pieces of at most this many bytes, cut at white space.
 const PIECE: usize = 64 * 1024;
 
 impl Tokenizer {
     /// Reads a `tokenizer.json` of Hugging Face's format.
     pub fn load(file: &Path) -> Result<Self, NoTokenizer> {
-        let tokenizer = tokenizers::Tokenizer::from_file(file).map_err(|source| NoTokenizer {
+        let read = tokenizers::Tokenizer::from_file(file);
+        let vocabulary = read.map_err(|source| NoTokenizer {
             file: file.to_owned(),
             source,
         })?;
-        Ok(Self(tokenizer))
+        Ok(Self {
+            vocabulary,
+            turns: Semaphore::new(TURNS),
+        })
+    }
+
+    /// Waits for a turn to count.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     /// How many tokens the texts are, each for itself and without what a template adds; `None`: the
@@ -35,7 +53,7 @@ impl Tokenizer {
         let pieces = texts.iter().flat_map(|text| pieces(text));
         let mut sum = 0;
         for piece in pieces {
-            let encoded = self.0.encode_fast(piece, false).ok()?;
+            let encoded = self.vocabulary.encode_fast(piece, false).ok()?;
             sum += encoded.len() as u64;
         }
         Some(sum)

@@ -105,7 +105,7 @@ async fn one_proposes_another_publishes_and_it_is_in_force_from_its_start(pool: 
 
     let refused = publish(&world, one, &proposal).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    assert_eq!(reason(&refused), "ERROR_REASON_SAME_OPERATOR");
+    assert_eq!(reason(&refused), "SAME_OPERATOR");
     let published = publish(&world, other, &proposal).await.unwrap();
     assert_eq!(published.state(), PriceProposalState::Published);
     assert_eq!(published.decided_by, other.to_string());
@@ -113,7 +113,7 @@ async fn one_proposes_another_publishes_and_it_is_in_force_from_its_start(pool: 
     assert_eq!(published.price_list.as_ref().unwrap().prices, list.prices);
     assert_eq!(publish(&world, other, &proposal).await.unwrap(), published);
     let refused = refuse(&world, one, &proposal).await.unwrap_err();
-    assert_eq!(reason(&refused), "ERROR_REASON_PRICE_PROPOSAL_STATE");
+    assert_eq!(reason(&refused), "PRICE_PROPOSAL_STATE");
 
     let lists = ListPriceListsRequest::default();
     let lists = world
@@ -154,7 +154,7 @@ async fn a_list_without_notice_or_before_another_is_not_published(pool: PgPool) 
         // The one starts with another, the other without notice by now.
         let refused = publish(&world, other, proposal).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
-        assert_eq!(reason(&refused), "ERROR_REASON_PRICE_LIST_START");
+        assert_eq!(reason(&refused), "PRICE_LIST_START");
         world
             .clock
             .advance(Duration::days(2) + Duration::seconds(1));
@@ -164,7 +164,7 @@ async fn a_list_without_notice_or_before_another_is_not_published(pool: PgPool) 
         one.to_string()
     );
     let refused = publish(&world, other, &late).await.unwrap_err();
-    assert_eq!(reason(&refused), "ERROR_REASON_PRICE_PROPOSAL_STATE");
+    assert_eq!(reason(&refused), "PRICE_PROPOSAL_STATE");
     let all = world.by_operator(other, ListPriceProposalsRequest::default());
     let all = world
         .api

@@ -284,15 +284,17 @@ impl Call {
         let known = spent.tokens.input;
         let prompt = self.body.clone();
         let images = self.image_tokens();
+        let counter = tokenizer.clone();
         let count = move || {
             let input = match known {
-                0 => tokenizer
+                0 => counter
                     .count(&prompt.prompt_texts())?
                     .saturating_add(images),
                 known => known,
             };
-            Some(Tokens::of(input, tokenizer.count(&texts)?))
+            Some(Tokens::of(input, counter.count(&texts)?))
         };
+        let _turn = tokenizer.turn().await;
         let counting = spawn_blocking(count).instrument(info_span!("inference.tokenize"));
         let Ok(Some(tokens)) = counting.await else {
             return spent;

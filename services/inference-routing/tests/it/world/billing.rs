@@ -232,7 +232,7 @@ impl LeaseService for Leases {
         assert!(books.leases.insert(ask.lease_id, lent).is_none());
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease),
-            price_list: Some(prices(&self.0.books.lock().prices)),
+            price_list: Some(prices(&books.prices)),
         }))
     }
 
