@@ -7,7 +7,7 @@ mod stream;
 mod summary;
 
 pub use cpu::{CpuMeter, pin};
-pub use memory::resident;
+pub use memory::{resident, resident_kib};
 pub use stream::{Event, Stream};
 pub use summary::{Summary, quantile};
 

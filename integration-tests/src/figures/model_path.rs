@@ -3,6 +3,7 @@
 
 mod clients;
 mod engine;
+mod open_loop;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -10,8 +11,9 @@ use anyhow::Context;
 use serde_json::json;
 use toml::{Table, Value};
 
-pub(super) use clients::{Counts, Load};
+pub(super) use clients::{Counts, Load, Seen};
 pub(super) use engine::ScriptedEngine;
+pub(super) use open_loop::{Shot, send_at};
 
 use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_private};
 
@@ -53,6 +55,15 @@ pub(super) struct Replica {
 impl ModelPath {
     /// Starts all and waits until all are ready.
     pub(super) async fn start(stack: &Stack, wanted: Wanted) -> anyhow::Result<Self> {
+        Self::start_with(stack, wanted, &Table::new()).await
+    }
+
+    /// As [`start`](Self::start), with these keys of the routers' sections in place of the stack's.
+    pub(super) async fn start_with(
+        stack: &Stack,
+        wanted: Wanted,
+        sections: &Table,
+    ) -> anyhow::Result<Self> {
         let folder = stack.description().dir.join("figures").join(wanted.figure);
         let layout = Layout::new(folder, stack.description().binaries.clone());
         let mut ports = Ports::keeping(BTreeMap::new());
@@ -65,6 +76,10 @@ impl ModelPath {
             let mut config = config_of(stack, "inference-routing")?;
             set_engines(&mut config, &engines)?;
             config.insert("engines".to_owned(), wanted.limits.clone().into());
+            for (section, keys) in sections {
+                let keys = keys.as_table().context("a section is a table")?;
+                table(&mut config, section).extend(keys.clone());
+            }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
             let name = format!("router-{n}");
