@@ -6,8 +6,11 @@
 mod bad_engine;
 mod cancel;
 mod customers;
+mod fairness;
 mod forger;
+mod fuzz;
 mod kill_each;
+mod limits;
 mod model_path;
 mod money_callbacks;
 mod money_foreign_signatures;
@@ -22,6 +25,7 @@ mod money_usage;
 mod one_trace;
 mod openai_clients;
 mod overhead;
+mod overload;
 mod planted_values;
 mod revocation;
 mod rig;
@@ -123,6 +127,10 @@ pub fn all() -> Vec<Figure> {
         routing_replicas::figure(),
         bad_engine::figure(),
         storm::figure(),
+        limits::figure(),
+        fairness::figure(),
+        overload::figure(),
+        fuzz::figure(),
     ]
 }
 

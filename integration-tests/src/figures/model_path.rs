@@ -3,6 +3,7 @@
 
 mod clients;
 mod engine;
+mod open_loop;
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +15,9 @@ use anyhow::Context;
 use serde_json::json;
 use toml::{Table, Value};
 
-pub(super) use clients::{Counts, Load};
+pub(super) use clients::{Counts, Load, Seen};
 pub(super) use engine::ScriptedEngine;
+pub(super) use open_loop::{Shot, send_at};
 
 use crate::load::on_processor;
 use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_private};
@@ -68,7 +70,16 @@ pub(super) struct Replica {
 impl ModelPath {
     /// Starts all and waits until all are ready.
     pub(super) async fn start(stack: &Stack, wanted: Wanted) -> anyhow::Result<Self> {
-        let path = Self::spawn(stack, wanted, None)?;
+        Self::start_with(stack, wanted, &Table::new()).await
+    }
+
+    /// As [`start`](Self::start), with these keys of the routers' sections in place of the stack's.
+    pub(super) async fn start_with(
+        stack: &Stack,
+        wanted: Wanted,
+        sections: &Table,
+    ) -> anyhow::Result<Self> {
+        let path = Self::spawn(stack, wanted, sections, None)?;
         path.ready().await?;
         Ok(path)
     }
@@ -87,12 +98,19 @@ impl ModelPath {
             limits: Table::new(),
         };
         // What is started has the processors of the thread that starts it, from its first moment on.
-        let path = on_processor(alone.processor, || Self::spawn(stack, wanted, Some(&alone)))?;
+        let path = on_processor(alone.processor, || {
+            Self::spawn(stack, wanted, &Table::new(), Some(&alone))
+        })?;
         path.ready().await?;
         Ok(path)
     }
 
-    fn spawn(stack: &Stack, wanted: Wanted, alone: Option<&Alone<'_>>) -> anyhow::Result<Self> {
+    fn spawn(
+        stack: &Stack,
+        wanted: Wanted,
+        sections: &Table,
+        alone: Option<&Alone<'_>>,
+    ) -> anyhow::Result<Self> {
         let binaries = alone.map_or(stack.description().binaries.as_path(), |it| it.binaries);
         let folder = stack.description().dir.join("figures").join(wanted.figure);
         let layout = Layout::new(folder, binaries.to_owned());
@@ -110,6 +128,10 @@ impl ModelPath {
             let mut config = config_of(stack, "inference-routing")?;
             set_engines(&mut config, &urls)?;
             config.insert("engines".to_owned(), wanted.limits.clone().into());
+            for (section, keys) in sections {
+                let keys = keys.as_table().context("a section is a table")?;
+                table(&mut config, section).extend(keys.clone());
+            }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
             let name = format!("router-{n}");

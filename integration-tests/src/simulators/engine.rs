@@ -224,6 +224,7 @@ async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) ->
         let prefixes = engine.prefixes.lock();
         shown["engine"] = json!({
             "came": engine.calls.load(Ordering::Relaxed),
+            "most_at_once": engine.truth.most_at_once(),
             "connections": engine.connections.taken.load(Ordering::Relaxed),
             "refused_connections": engine.connections.refused.load(Ordering::Relaxed),
             "blocks_found": prefixes.found,

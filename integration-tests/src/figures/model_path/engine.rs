@@ -21,6 +21,8 @@ pub(crate) struct ScriptedEngine {
 pub(crate) struct Counted {
     /// Calls that came.
     pub calls: u64,
+    /// The most calls that ran at once since it was asked last.
+    pub most_at_once: u64,
     /// Connections that it closed as soon as it had taken them.
     pub refused_connections: u64,
     /// Blocks of all prompts that were in its cache, and all.
@@ -63,6 +65,7 @@ impl ScriptedEngine {
         let count = |name: &str| truth["engine"][name].as_u64().unwrap_or_default();
         Ok(Counted {
             calls: count("came"),
+            most_at_once: count("most_at_once"),
             refused_connections: count("refused_connections"),
             blocks: [count("blocks_found"), count("blocks")],
         })
