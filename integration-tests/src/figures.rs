@@ -24,6 +24,7 @@ mod openai_clients;
 mod overhead;
 mod planted_values;
 mod revocation;
+mod rig;
 mod routing_hit;
 mod routing_model;
 mod routing_replicas;
