@@ -23,9 +23,8 @@ use crate::{
 const BATCH: i64 = 256;
 /// How often the outbox is looked at when nothing is heard.
 const POLL: Duration = Duration::from_millis(50);
-/// A publisher wakes us before it commits: this much later it has, and others have too. Each round asks
-/// the database twice, however few rows it has.
-const COMPANY: Duration = Duration::from_millis(20);
+/// A publisher wakes us before it commits: this much later it has.
+const COMMIT_GRACE: Duration = Duration::from_millis(5);
 /// How long a row rests that no queue took.
 const REST: Duration = Duration::from_secs(1);
 /// How often the backlog is measured.
@@ -114,12 +113,8 @@ impl Relay {
                 }
                 Ok(rows) => {
                     database.reset();
-                    let more = rows.len() as i64 == BATCH;
                     self.send(channel, &mut declared, rows).await?;
-                    if more {
-                        continue;
-                    }
-                    POLL
+                    continue;
                 }
                 Err(error) => {
                     tracing::warn!(error = chain(&error), "the relay cannot read the outbox");
@@ -259,7 +254,7 @@ fn queues(event: &str) -> impl Iterator<Item = String> {
 async fn idle(pause: Duration, stop: &CancellationToken) {
     let woken = async {
         if timeout(pause, WAKE.notified()).await.is_ok() {
-            sleep(COMPANY).await;
+            sleep(COMMIT_GRACE).await;
         }
     };
     let _ = stop.run_until_cancelled(woken).await;

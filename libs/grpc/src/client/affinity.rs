@@ -47,17 +47,19 @@ impl Affinity {
         let mean = (all + 1.0) / candidates.len() as f64;
         let oldest = candidates.iter().map(|candidate| candidate.joined).max()?;
         let rank = |n: &usize| mixed(self.0 ^ candidates[*n].name);
-        let free = |n: &usize| {
+        // How much of what it may have it would have.
+        let fill = |n: &usize| {
             let candidate = &candidates[*n];
             // All that joined together are equally new: then nobody is.
             let warm = match oldest.min(WARM_UP) {
                 Duration::ZERO => 1.0,
                 oldest => (candidate.joined.as_secs_f64() / oldest.as_secs_f64()).min(1.0),
             };
-            candidate.recent + 1.0 <= (BOUND * mean + SLACK) * warm
+            (candidate.recent + 1.0) / ((BOUND * mean + SLACK) * warm)
         };
-        let best = (0..candidates.len()).filter(free).max_by_key(rank);
-        best.or_else(|| (0..candidates.len()).max_by_key(rank))
+        let all = || 0..candidates.len();
+        let best = all().filter(|n| fill(n) <= 1.0).max_by_key(rank);
+        best.or_else(|| all().min_by(|a, b| fill(a).total_cmp(&fill(b))))
     }
 }
 
