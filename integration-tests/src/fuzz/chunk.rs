@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use inference_routing::domain::chunk::{Chunk, Edits};
+use inference_routing::domain::{
+    chunk::{Chunk, Edits},
+    shape::Shape,
+};
 use serde_json::value::RawValue;
 
 use super::{Target, about, way};
@@ -29,7 +32,7 @@ type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 fn check(input: &[u8]) -> Result<u64, String> {
     let raw = Bytes::copy_from_slice(input);
-    let Ok(chunk) = Chunk::parse(&raw) else {
+    let Ok(chunk) = Chunk::parse(Shape::Chat, &raw) else {
         return Ok(way("nonsense"));
     };
     if chunk.edited(Edits::default()) != raw {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use inference_routing::domain::request_body::{BodyError, RequestBody};
+use inference_routing::domain::{
+    request_body::{BodyError, RequestBody},
+    shape::Shape,
+};
 use serde_json::value::RawValue;
 
 use super::{Target, about, way};
@@ -35,7 +38,7 @@ type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 fn check(input: &[u8]) -> Result<u64, String> {
     let raw = Bytes::copy_from_slice(input);
-    let body = match RequestBody::parse(raw.clone()) {
+    let body = match RequestBody::parse(Shape::Chat, raw.clone()) {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Ok(way("large")),
         Err(BodyError::UnboundedCost { .. }) => return Ok(way("unbounded")),
@@ -74,7 +77,7 @@ fn check(input: &[u8]) -> Result<u64, String> {
             return Err(format!("{name} was not there"));
         }
         as_wanted(&body, &theirs, &ours)?;
-        RequestBody::parse(sent.clone())
+        RequestBody::parse(Shape::Chat, sent.clone())
             .map_err(|error| format!("it cannot be read again: {error}"))?;
     }
     if !body.stream()

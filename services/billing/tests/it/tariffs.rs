@@ -337,7 +337,8 @@ async fn the_published_list_shows_every_tier(pool: PgPool) {
 async fn what_cannot_be_quoted_says_why(pool: PgPool) {
     let world = world(pool).await;
     use Unit::{AudioSecond, CachedInputToken, InputToken};
-    let cases: [(&str, &[(Unit, i64)], Code); 6] = [
+    type Case = (&'static str, &'static [(Unit, i64)], Code);
+    let cases: [Case; 6] = [
         ("unheard-of", &[], Code::NotFound),
         ("m", &[(AudioSecond, 1)], Code::InvalidArgument),
         ("m", &[(InputToken, -1)], Code::InvalidArgument),

@@ -560,17 +560,8 @@ mod tests {
         assert_eq!(labels(&frames), [true, false, false, false, false, true]);
         assert_eq!(frames[1].data, events[1]);
         assert!(String::from_utf8_lossy(&frames[0].data).contains(r#""model":"m""#));
-        let tokens = Tokens {
-            input: 7,
-            output: 2,
-        };
-        assert_eq!(
-            frames[5].spent,
-            Spent {
-                tokens,
-                by_engine: true
-            }
-        );
+        assert_eq!(frames[5].spent.tokens, Tokens::of(7, 2));
+        assert_eq!(frames[5].spent.source, Source::Engine);
     }
 
     #[test]

@@ -488,13 +488,7 @@ mod tests {
             (chunk.finished(), chunk.texts()),
             (1, vec!["ab".to_owned()])
         );
-        assert_eq!(
-            chunk.usage(),
-            Some(Tokens {
-                input: 3,
-                output: 4
-            })
-        );
+        assert_eq!(chunk.usage(), Some(Tokens::of(3, 4)));
         let edits = Edits {
             model: Some("\"m\""),
             label: Some("{}"),

@@ -211,7 +211,7 @@ async fn embeddings_cost_their_input_and_have_no_label(pool: PgPool) {
     let answer = json!({"object": "list", "model": "engine-test",
         "data": [{"object": "embedding", "index": 0, "embedding": "AACAPw=="}],
         "usage": {"prompt_tokens": 6, "total_tokens": 6}});
-    let script = verbatim(&[answer.clone()]);
+    let script = verbatim(std::slice::from_ref(&answer));
     let inputs = [
         json!("你好"),
         json!(["你好", "world"]),
