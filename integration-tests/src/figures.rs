@@ -10,6 +10,7 @@ mod forger;
 mod kill_each;
 mod model_path;
 mod money_callbacks;
+mod money_cut_streams;
 mod money_foreign_signatures;
 mod money_forgery;
 mod money_idempotency;
@@ -22,6 +23,7 @@ mod money_usage;
 mod one_trace;
 mod openai_clients;
 mod overhead;
+mod paid_streams;
 mod planted_values;
 mod revocation;
 mod routing_hit;
@@ -101,6 +103,7 @@ pub fn all() -> Vec<Figure> {
     vec![
         cancel::figure(),
         kill_each::figure(),
+        money_cut_streams::figure(),
         money_idempotency::figure(),
         money_reconciliation::figure(),
         money_simulation::sensitivity(),
