@@ -13,6 +13,7 @@ mod kill_each;
 mod limits;
 mod model_path;
 mod money_callbacks;
+mod money_cut_streams;
 mod money_foreign_signatures;
 mod money_forgery;
 mod money_idempotency;
@@ -26,6 +27,7 @@ mod one_trace;
 mod openai_clients;
 mod overhead;
 mod overload;
+mod paid_streams;
 mod planted_values;
 mod revocation;
 mod rig;
@@ -106,6 +108,7 @@ pub fn all() -> Vec<Figure> {
     vec![
         cancel::figure(),
         kill_each::figure(),
+        money_cut_streams::figure(),
         money_idempotency::figure(),
         money_reconciliation::figure(),
         money_simulation::sensitivity(),

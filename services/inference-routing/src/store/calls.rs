@@ -111,7 +111,22 @@ pub async fn write(
         written.finished = finish(tx, ids, batch).await?;
     }
     usage_events::publish_refusals(tx, ids, batch).await?;
+    if !batch.dispatches.is_empty() {
+        wanwu_crash::point("dispatch.before_commit");
+    }
+    if !batch.finals.is_empty() {
+        wanwu_crash::point("final.before_commit");
+    }
     sqlx::raw_sql("commit").execute(tx).await?;
+    if !batch.dispatches.is_empty() {
+        wanwu_crash::point("dispatch.committed");
+    }
+    if !batch.progress.is_empty() {
+        wanwu_crash::point("progress.committed");
+    }
+    if !batch.finals.is_empty() {
+        wanwu_crash::point("final.committed");
+    }
     Ok(written)
 }
 
