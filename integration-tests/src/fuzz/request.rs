@@ -42,6 +42,8 @@ fn check(input: &[u8]) -> Result<u64, String> {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Ok(way("large")),
         Err(BodyError::UnboundedCost { .. }) => return Ok(way("unbounded")),
+        Err(BodyError::RemoteImage { .. }) => return Ok(way("remote image")),
+        Err(BodyError::StateNotKept { .. }) => return Ok(way("state")),
         Err(BodyError::Invalid { field, problem }) => {
             // Without the place in the text: it would make every refusal another one.
             let kind: String = problem
