@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
 use parking_lot::RwLock;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
@@ -70,6 +70,8 @@ pub struct App {
     pub(crate) products: RwLock<Vec<Product>>,
     /// Published lists by version; they never change.
     pub(crate) price_lists: RwLock<HashMap<i32, Arc<PriceList>>>,
+    /// How long before its start a price list is published at the latest.
+    pub(crate) price_notice: Duration,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -94,8 +96,22 @@ impl App {
             recalls: broadcast::channel(RECALLS).0,
             products: RwLock::default(),
             price_lists: RwLock::default(),
+            price_notice: Duration::days(7),
             stopping,
         }
+    }
+
+    /// With another notice of price lists than seven days.
+    #[must_use]
+    pub const fn with_price_notice(mut self, notice: Duration) -> Self {
+        self.price_notice = notice;
+        self
+    }
+
+    /// Where payments are made.
+    #[must_use]
+    pub const fn providers(&self) -> &Providers {
+        &self.providers
     }
 
     /// The time, as the database keeps it: what is answered at once equals what is read later.
@@ -127,14 +143,16 @@ impl App {
             true => Some(Alipay::new(config.alipay.clone(), clock.clone())?),
             false => None,
         };
-        let app = Arc::new(Self::new(
+        let app = Self::new(
             pool.clone(),
             clock.clone(),
             Ids::system(),
             BodyKey::new(&keys.secret("billing.requests")[..]),
             Providers { wechat, alipay },
             shell.stopping(),
-        ));
+        );
+        let notice = Duration::from_std(config.prices.notice)?;
+        let app = Arc::new(app.with_price_notice(notice));
         app.publish_price_lists(&config.prices.folder).await?;
         app.publish_packages(&config.packages.file).await?;
 

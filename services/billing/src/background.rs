@@ -1,5 +1,5 @@
-//! What billing does unasked: it looks at unpaid orders, sends refunds, passes recalls of other replicas on, and
-//! measures.
+//! What billing does unasked: it looks at unpaid orders, sends refunds, fetches bills and certificates, passes
+//! recalls of other replicas on, and measures.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,6 +23,10 @@ const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
 const LOOK_AT_PACKAGES: Duration = Duration::from_secs(60);
 /// How often balances are compared with what accounts want to be told of.
 const LOOK_AT_BALANCES: Duration = Duration::from_secs(10);
+/// How often it is looked whether a bill is due.
+const LOOK_AT_BILLS: Duration = Duration::from_secs(60);
+/// How often WeChat Pay is asked for its certificates: it wants twelve hours at most.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(10 * 3600);
 /// How often recalls of other replicas are looked at.
 const LOOK_AT_RECALLS: Duration = Duration::from_millis(50);
 /// How often what the alerts look at is measured.
@@ -50,6 +54,15 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
     shell.spawn_infallible("low balances", async move {
         let tell = || this.tell_low_balances();
         every(LOOK_AT_BALANCES, &stop, "low balances", tell).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("bills", async move {
+        every(LOOK_AT_BILLS, &stop, "bills", || this.fetch_bills()).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("certificates", async move {
+        let refresh = || async { Ok(this.providers.wechat.refresh_platform().await?) };
+        every(LOOK_AT_CERTIFICATES, &stop, "certificates", refresh).await;
     });
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("recalls", async move { this.pass_recalls_on(stop).await });
@@ -101,6 +114,8 @@ impl App {
         metrics::gauge!("wanwu_bank_unmatched_oldest_seconds").set(age);
         let cases = reconciliation::count_open(&mut connection).await?;
         metrics::gauge!("wanwu_reconciliation_cases_open").set(cases as f64);
+        let overdue = self.bills_overdue().await?;
+        metrics::gauge!("wanwu_provider_bills_overdue").set(overdue as f64);
         for (state, orders) in orders::count_unpaid(&mut connection).await? {
             metrics::gauge!("wanwu_orders", "state" => state.as_str()).set(orders as f64);
         }

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
@@ -59,6 +59,9 @@ pub struct KeysConfig {
 pub struct PricesConfig {
     /// The folder with the price lists.
     pub folder: PathBuf,
+    /// How long before its start operators publish a list at the latest.
+    #[serde(with = "humantime_serde")]
+    pub notice: Duration,
 }
 
 /// Section `[packages]`.
@@ -95,6 +98,8 @@ pub struct WechatPayConfig {
     pub platform_public_key_file: PathBuf,
     /// Its id (`PUB_KEY_ID_...`), as signatures name it; empty: not in public-key mode.
     pub platform_public_key_id: String,
+    /// Certificates of the platform are asked for, so that new ones are known before they are used.
+    pub download_certificates: bool,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
 }
@@ -148,6 +153,13 @@ impl AlipayConfig {
 }
 
 impl WechatPayConfig {
+    /// Certificates are asked for: not of a platform that has only its public key for us.
+    #[must_use]
+    pub const fn downloads_certificates(&self) -> bool {
+        let only_key = self.platform_serial.is_empty() && !self.platform_public_key_id.is_empty();
+        self.download_certificates && !only_key
+    }
+
     /// The APIv3 key.
     ///
     /// # Errors
@@ -191,9 +203,12 @@ impl Configuration for Config {
         if environment == Environment::Production && pay.base_url.host_str() != Some(WECHAT_HOST) {
             problems.push(format!("wechat_pay.base_url must be https://{WECHAT_HOST}"));
         }
-        if pay.platform_serial.is_empty() && pay.platform_public_key_id.is_empty() {
+        let unproved = pay.platform_serial.is_empty() && pay.platform_public_key_id.is_empty();
+        if unproved && !pay.downloads_certificates() {
             problems.push(
-                "wechat_pay.platform_serial or platform_public_key_id must be set".to_owned(),
+                "wechat_pay.platform_serial or platform_public_key_id must be set, or \
+                 download_certificates"
+                    .to_owned(),
             );
         }
         for (key, value) in [

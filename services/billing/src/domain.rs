@@ -19,5 +19,6 @@ pub mod package_booking;
 pub mod payment;
 pub mod payment_channel;
 pub mod price;
+pub mod provider_bill;
 pub mod reconciliation;
 pub mod refund;

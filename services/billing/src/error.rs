@@ -56,6 +56,12 @@ pub enum Error {
     /// More than what was paid and not given back.
     #[error("more than what was paid and not given back")]
     RefundTooLarge,
+    /// The proposal of a price list was decided otherwise.
+    #[error("the proposal was decided otherwise")]
+    PriceProposalState,
+    /// A price list would start too early.
+    #[error("the list starts before customers had notice, or before another list")]
+    PriceListStart,
     /// The same request_id came with another body.
     #[error("the request_id was used with another body")]
     RequestIdReused,
@@ -68,6 +74,9 @@ pub enum Error {
     /// Nothing is left of the bank line.
     #[error("nothing is left of the bank line")]
     BankLineNotOpen,
+    /// The provider has no bill of that day, or none yet.
+    #[error("the provider has no bill of that day, or none yet")]
+    BillNotReady,
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -129,10 +138,14 @@ impl Failure for Error {
             | Self::OrderNotPayable
             | Self::RefundState
             | Self::RefundTooLarge
+            | Self::PriceProposalState
+            | Self::PriceListStart
             | Self::BankLineConflict
-            | Self::BankLineNotOpen => Code::FailedPrecondition,
+            | Self::BankLineNotOpen
+            | Self::BillNotReady => Code::FailedPrecondition,
             Self::SameOperator => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
+            Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
             Self::Provider(_) => Code::Unavailable,
             Self::RequestIdReused => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
@@ -149,14 +162,18 @@ impl Failure for Error {
             Self::BudgetExhausted { .. } => ErrorReason::BudgetExhausted.as_str_name(),
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
+            Self::Provider(ProviderError::Payer) => Platform::InvalidArgument.as_str_name(),
             Self::Provider(_) => ErrorReason::ProviderUnavailable.as_str_name(),
             Self::BankLineConflict => ErrorReason::BankLineConflict.as_str_name(),
             Self::BankLineNotOpen => ErrorReason::BankLineNotOpen.as_str_name(),
+            Self::BillNotReady => ErrorReason::BillNotReady.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
             Self::SameOperator => ErrorReason::SameOperator.as_str_name(),
             Self::RefundTooLarge => ErrorReason::RefundTooLarge.as_str_name(),
+            Self::PriceProposalState => ErrorReason::PriceProposalState.as_str_name(),
+            Self::PriceListStart => ErrorReason::PriceListStart.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
             Self::NoPrices | Self::Personal(_) | Self::Database(_) => {
@@ -167,6 +184,7 @@ impl Failure for Error {
 
     fn domain(&self) -> &'static str {
         match self {
+            Self::Provider(ProviderError::Payer) => wanwu_grpc::DOMAIN,
             Self::InsufficientBalance
             | Self::BudgetExhausted { .. }
             | Self::EpochFenced
@@ -177,8 +195,11 @@ impl Failure for Error {
             | Self::RefundState
             | Self::SameOperator
             | Self::RefundTooLarge
+            | Self::PriceProposalState
+            | Self::PriceListStart
             | Self::BankLineConflict
-            | Self::BankLineNotOpen => "billing.wanwu",
+            | Self::BankLineNotOpen
+            | Self::BillNotReady => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

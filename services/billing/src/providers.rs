@@ -5,23 +5,60 @@ pub mod alipay;
 pub mod rsa;
 pub mod wechat_pay;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
+use chrono::{DateTime, NaiveDate, Utc};
 use wanwu_ids::{OrderId, RefundId};
 
 use crate::{
     domain::{
         payment::{PaymentMismatch, ProvedPayment, Provider},
         payment_channel::Method,
+        reconciliation::Payment,
     },
     error::Error,
     store::{orders::Order, refunds::Refund},
 };
 use {alipay::Alipay, wechat_pay::WechatPay};
 
-/// What the payer reads at the provider; no more of the order goes there than this, its number
-/// and its amount (obligation T3.3.3b).
+/// What the payer of a top-up reads at the provider.
 const SUBJECT: &str = "万物账户充值";
+
+/// All that a provider is told of an order: its number, a description, its amount, and until when
+/// it can be paid (obligations T3.3.3b, P2.1.1e.3). Adapters see nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Our number of the order.
+    pub number: String,
+    /// What the payer reads.
+    pub description: String,
+    /// In fen.
+    pub amount_fen: i64,
+    /// Until when it can be paid.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Offer {
+    /// What is told of an order.
+    #[must_use]
+    pub fn of(order: &Order) -> Self {
+        Self {
+            number: out_trade_no(order.order_id),
+            description: SUBJECT.to_owned(),
+            amount_fen: order.amount_fen,
+            expires_at: order.expires_at,
+        }
+    }
+}
+
+/// What a provider asks of the payer before it opens its page: handed on once, kept nowhere.
+#[derive(Clone, Default)]
+pub struct Payer {
+    /// The network address of the payer's phone.
+    pub client_ip: Option<IpAddr>,
+    /// Who the payer is to the app inside WeChat.
+    pub openid: Option<String>,
+}
 
 /// What a provider says about an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +126,9 @@ pub enum ProviderError {
     /// The provider is not configured.
     #[error("the provider is not configured")]
     Absent,
+    /// The method needs something of the payer that was not said.
+    #[error("the provider asks for something of the payer")]
+    Payer,
 }
 
 impl ProviderError {
@@ -112,7 +152,12 @@ impl ProviderError {
 #[tonic::async_trait]
 pub trait PaymentProvider: Send + Sync {
     /// Asks for what the payer scans or opens.
-    async fn offer(&self, order: &Order, method: Method) -> Result<String, ProviderError>;
+    async fn offer(
+        &self,
+        offer: &Offer,
+        method: Method,
+        payer: &Payer,
+    ) -> Result<String, ProviderError>;
     /// What the provider says about an order.
     async fn query(&self, id: OrderId) -> Result<Trade, ProviderError>;
     /// Closes an order, where it can be closed; whether it is, a query tells.
@@ -121,6 +166,9 @@ pub trait PaymentProvider: Send + Sync {
     async fn refund(&self, refund: &Refund, paid_fen: i64) -> Result<RefundReply, ProviderError>;
     /// What the provider says about a refund.
     async fn query_refund(&self, refund: &Refund) -> Result<RefundReply, ProviderError>;
+    /// The payments of a day in China, as the provider bills them; `None`: it has no such bill, or
+    /// none yet.
+    async fn bill(&self, day: NaiveDate) -> Result<Option<Vec<Payment>>, ProviderError>;
 }
 
 /// The providers of this service.
@@ -132,6 +180,14 @@ pub struct Providers {
 }
 
 impl Providers {
+    /// Those that are configured.
+    #[must_use]
+    pub fn configured(&self) -> Vec<Provider> {
+        let mut all = vec![Provider::Wechat];
+        all.extend(self.alipay.as_ref().map(|_| Provider::Alipay));
+        all
+    }
+
     /// The provider; an error when it is not configured.
     pub fn get(&self, provider: Provider) -> Result<&dyn PaymentProvider, Error> {
         match (provider, &self.alipay) {
@@ -175,4 +231,22 @@ pub fn refund_of(number: &str) -> Option<(RefundId, u32)> {
     let (id, attempt) = number.split_once('R')?;
     let uuid = uuid::Uuid::try_parse(id).ok()?;
     Some((RefundId::from_uuid(uuid), attempt.parse().ok()?))
+}
+
+/// The longest bill that is read: about a hundred thousand payments.
+const MAX_BILL: usize = 32 << 20;
+/// How long a bill may take.
+const BILL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The body of an answer, at most `max` bytes.
+async fn read(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>, ProviderError> {
+    let silent = |error: reqwest::Error| ProviderError::Silent(error.without_url());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(silent)? {
+        if body.len() + chunk.len() > max {
+            return Err(ProviderError::Unreadable);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }

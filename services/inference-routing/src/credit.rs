@@ -35,6 +35,8 @@ pub struct Credit {
     prices: ArcSwapOption<PriceTable>,
     /// Leases on their way back to billing.
     returning: Mutex<Vec<Returning>>,
+    /// What leases are still worth of which a part is on its way back.
+    reducing: Mutex<HashMap<LeaseId, i64>>,
     wake: Notify,
 }
 
@@ -121,6 +123,7 @@ impl Credit {
             ids,
             prices: ArcSwapOption::empty(),
             returning: Mutex::default(),
+            reducing: Mutex::default(),
             wake: Notify::new(),
         })
     }
@@ -218,7 +221,8 @@ impl Credit {
             let known = entry.purse.scopes().of(&ask.class).is_some();
             (entry.forgotten, known)
         };
-        if known && self.take_returnable(account, true) {
+        let idle = known && self.take_returnable(account, true);
+        if (known && self.take_unheld(account)) || idle {
             self.return_leases().await;
         }
         let want = need

@@ -9,7 +9,7 @@ use wanwu_proto::{inference::v1::ErrorReason, operations::v1::ErrorReason as Pla
 use crate::{
     admission,
     credit::CreditError,
-    domain::{allowance::Reached, request_body::BodyError},
+    domain::{allowance::Reached, request_body::BodyError, shape::Shape},
     engine::EngineError,
     journal::NotDispatched,
     limiter::LimitError,
@@ -26,6 +26,16 @@ pub enum Error {
     ModelRetired {
         /// Its name.
         model: String,
+    },
+    /// The model's engines do not know this kind of request.
+    #[error("the model {model} does not answer {}: it answers {}", .shape.name(), names(.served))]
+    ShapeNotServed {
+        /// Its name.
+        model: String,
+        /// What was asked for.
+        shape: Shape,
+        /// What they know.
+        served: Vec<Shape>,
     },
     /// Somebody else changed the route.
     #[error("the route was changed meanwhile")]
@@ -99,7 +109,10 @@ pub enum Error {
 impl Failure for Error {
     fn code(&self) -> Code {
         match self {
-            Self::ModelNotFound | Self::ModelRetired { .. } | Self::NotFound => Code::NotFound,
+            Self::ModelNotFound
+            | Self::ModelRetired { .. }
+            | Self::ShapeNotServed { .. }
+            | Self::NotFound => Code::NotFound,
             Self::RouteChanged => Code::Aborted,
             Self::InsufficientBalance
             | Self::BudgetExhausted { .. }
@@ -124,12 +137,16 @@ impl Failure for Error {
         match self {
             Self::ModelNotFound => ErrorReason::ModelNotFound.as_str_name(),
             Self::ModelRetired { .. } => ErrorReason::ModelRetired.as_str_name(),
+            Self::ShapeNotServed { .. } => ErrorReason::ShapeNotServed.as_str_name(),
             Self::RouteChanged => ErrorReason::RouteChanged.as_str_name(),
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
             Self::BudgetExhausted { .. } => ErrorReason::BudgetExhausted.as_str_name(),
             Self::ContentRefused { .. } => ErrorReason::ContentRefused.as_str_name(),
             Self::DeviceLicenceRequired => ErrorReason::DeviceLicenceRequired.as_str_name(),
-            Self::Body(BodyError::UnboundedCost { .. }) => ErrorReason::UnboundedCost.as_str_name(),
+            Self::Body(BodyError::UnboundedCost { .. } | BodyError::RemoteImage { .. }) => {
+                ErrorReason::UnboundedCost.as_str_name()
+            }
+            Self::Body(BodyError::StateNotKept { .. }) => ErrorReason::StateNotKept.as_str_name(),
             Self::Body(BodyError::Invalid { .. }) => ErrorReason::InvalidBody.as_str_name(),
             Self::Body(BodyError::TooLarge) => PlatformReason::TooLarge.as_str_name(),
             Self::Busy { .. } => ErrorReason::Busy.as_str_name(),
@@ -165,9 +182,11 @@ impl Failure for Error {
             Self::Body(BodyError::Invalid { field, problem }) => {
                 violation(format!("body.{field}"), problem.clone())
             }
-            Self::Body(error @ BodyError::UnboundedCost { field }) => {
-                violation(format!("body.{field}"), error.to_string())
-            }
+            Self::Body(
+                error @ (BodyError::UnboundedCost { field }
+                | BodyError::RemoteImage { field }
+                | BodyError::StateNotKept { field }),
+            ) => violation(format!("body.{field}"), error.to_string()),
             Self::InvalidArgument { field, problem } => {
                 violation((*field).to_owned(), problem.clone())
             }
@@ -181,6 +200,15 @@ impl Failure for Error {
             Self::EngineRefused { status, .. } => vec![("engineStatus", status.to_string())],
             Self::ModelRetired { model } => vec![("model", model.clone())],
             Self::BudgetExhausted { subject } => vec![("subject", subject.clone())],
+            Self::ShapeNotServed {
+                model,
+                shape,
+                served,
+            } => vec![
+                ("model", model.clone()),
+                ("shape", shape.name().to_owned()),
+                ("served", names(served)),
+            ],
             Self::LimitReached(Reached { bound, .. }) => vec![
                 ("subject", bound.subject.level.as_str().to_owned()),
                 ("limit", bound.quantity.as_str().to_owned()),
@@ -198,6 +226,12 @@ impl Failure for Error {
             _ => None,
         }
     }
+}
+
+/// Shapes for a reader.
+fn names(shapes: &[Shape]) -> String {
+    let names: Vec<_> = shapes.iter().map(|shape| shape.name()).collect();
+    names.join(", ")
 }
 
 impl From<EngineError> for Error {

@@ -154,11 +154,14 @@ impl App {
             .as_ref()
             .filter(|_| is_narrow)
             .map(|call| vec![call.model.clone()]);
+        let list = self.price_list_version(&mut tx, price_version).await?;
+        let price_tier = self.price_tier(&mut tx, &list, command.account_id).await?;
         let lease = StoredLease {
             lease_id: command.lease_id,
             account_id,
             epoch_id: command.epoch_id,
             price_version,
+            price_tier,
             scope,
             package_nanos: funding.of_packages(),
             lease: Lease::open(amount),
@@ -167,7 +170,9 @@ impl App {
         let postings = self.fund(&mut tx, &lease, &funding).await?;
         ledger::book(&mut tx, &self.ids, &postings, now).await?;
         let acquired = self.acquired(&mut tx, lease).await?;
+        wanwu_crash::point("lease.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("lease.committed");
         Ok(acquired)
     }
 

@@ -7,6 +7,7 @@ use crate::{
         payment_channel::{Method, Said, State, next_query},
     },
     error::Error,
+    providers::{Offer, Payer},
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
@@ -21,6 +22,7 @@ impl App {
         account_id: AccountId,
         id: OrderId,
         method: Method,
+        payer: &Payer,
     ) -> Result<(Order, Vec<Channel>), Error> {
         self.providers.get(method.provider())?;
         let now = self.now();
@@ -49,13 +51,18 @@ impl App {
             payment_channels::insert(&mut tx, &channel).await?;
             tx.commit().await?;
         }
-        self.open_channel(&order, method).await?;
+        self.open_channel(&order, method, payer).await?;
         self.order(account_id, id).await
     }
 
     /// Asks the provider for what the payer scans or opens, unless it answered before or the
     /// order is over.
-    pub(super) async fn open_channel(&self, order: &Order, method: Method) -> Result<(), Error> {
+    pub(super) async fn open_channel(
+        &self,
+        order: &Order,
+        method: Method,
+        payer: &Payer,
+    ) -> Result<(), Error> {
         let Some((order, channel)) = self.channel(order.order_id, method).await? else {
             return Ok(());
         };
@@ -63,7 +70,13 @@ impl App {
             return Ok(());
         }
         let provider = self.providers.get(method.provider())?;
-        let code_url = provider.offer(&order, channel.method).await?;
+        let mut connection = self.pool.acquire().await?;
+        self.share_offer(&mut connection, &order, channel.method)
+            .await?;
+        drop(connection);
+        let offer = Offer::of(&order);
+        let code_url = provider.offer(&offer, channel.method, payer).await?;
+        wanwu_crash::point("channel.offered");
         let mut tx = self.pool.begin().await?;
         let mut order = orders::lock(&mut tx, order.order_id)
             .await?
@@ -80,7 +93,9 @@ impl App {
         }
         order.state = order.state.after(Event::ChannelOpened).0;
         orders::save(&mut tx, &order).await?;
+        wanwu_crash::point("channel.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("channel.committed");
         Ok(())
     }
 

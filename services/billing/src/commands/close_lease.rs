@@ -33,7 +33,9 @@ impl App {
             let postings = self.free_lease(&mut tx, &stored, now).await?;
             ledger::book(&mut tx, &self.ids, &postings, now).await?;
         }
+        wanwu_crash::point("lease_close.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("lease_close.committed");
         let freed = stored.lease.state == State::Freed;
         if freed {
             self.freed.notify_waiters();

@@ -9,9 +9,11 @@ use crate::{
         payment_channel::{self, Method, next_query},
     },
     error::Error,
+    providers::Payer,
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
+        prices,
     },
 };
 
@@ -29,6 +31,8 @@ pub struct CreateTopUpOrder {
     pub method: Method,
     /// The package that is bought; `None`: credit.
     pub package_product: Option<String>,
+    /// What the provider asks of the payer.
+    pub payer: Payer,
 }
 
 impl App {
@@ -41,12 +45,16 @@ impl App {
         // Before anything is written: a provider that is not there never will answer.
         self.providers.get(command.method.provider())?;
         let order = self.make_order(&command).await?;
-        self.open_channel(&order, command.method).await?;
-        self.order(command.account_id, order.order_id).await
+        self.open_channel(&order, command.method, &command.payer)
+            .await?;
+        let made = self.order(command.account_id, order.order_id).await;
+        wanwu_crash::point("order.before_answer");
+        made
     }
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
         let now = self.now();
+        let mut tx = self.pool.begin().await?;
         let order = Order {
             order_id: self.ids.id(),
             account_id: command.account_id,
@@ -57,8 +65,9 @@ impl App {
             expires_at: now + LIFETIME,
             paid_at: None,
             package_product: command.package_product.clone(),
+            price_version: prices::in_force(&mut tx, now).await?,
+            payment: None,
         };
-        let mut tx = self.pool.begin().await?;
         let caller = format!("account:{}", command.account_id);
         let key = RequestKey {
             method: "wanwu.billing.v1.OrderService/CreateTopUpOrder",
@@ -84,7 +93,9 @@ impl App {
             created_at: now,
         };
         payment_channels::insert(&mut tx, &channel).await?;
+        wanwu_crash::point("order.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("order.committed");
         Ok(order)
     }
 }

@@ -81,7 +81,7 @@ impl App {
 
     async fn apply_wechat_notice(&self, signed: Signed<'_>) -> Result<&'static str, NoticeRefused> {
         let wechat = &self.providers.wechat;
-        wechat.verify(signed)?;
+        wechat.verify_notice(signed).await?;
         match Notice::parse(signed.body)?.open(wechat.api_v3_key())? {
             Content::Payment(transaction) => {
                 let payment = transaction.prove(wechat).map_err(PaymentRefused::from)?;

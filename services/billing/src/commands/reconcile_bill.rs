@@ -36,8 +36,19 @@ impl App {
     /// same bill again opens nothing.
     pub async fn reconcile_bill(&self, command: &ReconcileBill) -> Result<Reconciled, Error> {
         let mut tx = self.pool.begin().await?;
+        let reconciled = self.reconcile_in(&mut tx, command).await?;
+        tx.commit().await?;
+        Ok(reconciled)
+    }
+
+    /// As `reconcile_bill`, in the caller's transaction.
+    pub(super) async fn reconcile_in(
+        &self,
+        tx: &mut sqlx::PgConnection,
+        command: &ReconcileBill,
+    ) -> Result<Reconciled, Error> {
         let bounds = day_bounds(command.day);
-        let booked = reconciliation::booked(&mut tx, &command.provider, bounds).await?;
+        let booked = reconciliation::booked(tx, &command.provider, bounds).await?;
         let found = compare(&command.lines, &booked);
         let cases: Vec<(Uuid, Difference)> = found
             .differences
@@ -45,8 +56,7 @@ impl App {
             .map(|difference| (self.ids.id::<()>().uuid(), difference))
             .collect();
         let (provider, day) = (&command.provider, command.day);
-        let opened = reconciliation::open(&mut tx, provider, day, &cases, self.now()).await?;
-        tx.commit().await?;
+        let opened = reconciliation::open(tx, provider, day, &cases, self.now()).await?;
         Ok(Reconciled {
             agreed: found.agreed,
             differences: cases.len(),

@@ -10,6 +10,10 @@ use super::payment::Provider;
 pub enum Method {
     /// WeChat Pay: the payer scans a code.
     WechatNative,
+    /// WeChat Pay: the browser of the payer's phone opens a page.
+    WechatH5,
+    /// WeChat Pay: a page inside WeChat hands signed parameters to WeChat.
+    WechatJsapi,
     /// Alipay: the payer scans a code.
     AlipayPrecreate,
     /// Alipay: the payer's browser opens a page.
@@ -18,13 +22,19 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 3] = [Self::WechatNative, Self::AlipayPrecreate, Self::AlipayPage];
+    pub const ALL: [Self; 5] = [
+        Self::WechatNative,
+        Self::WechatH5,
+        Self::WechatJsapi,
+        Self::AlipayPrecreate,
+        Self::AlipayPage,
+    ];
 
     /// Whose it is.
     #[must_use]
     pub const fn provider(self) -> Provider {
         match self {
-            Self::WechatNative => Provider::Wechat,
+            Self::WechatNative | Self::WechatH5 | Self::WechatJsapi => Provider::Wechat,
             Self::AlipayPrecreate | Self::AlipayPage => Provider::Alipay,
         }
     }
@@ -34,6 +44,8 @@ impl Method {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::WechatNative => "wechat_native",
+            Self::WechatH5 => "wechat_h5",
+            Self::WechatJsapi => "wechat_jsapi",
             Self::AlipayPrecreate => "alipay_precreate",
             Self::AlipayPage => "alipay_page",
         }
@@ -51,6 +63,8 @@ impl Method {
         match provider {
             PaymentProvider::Unspecified => None,
             PaymentProvider::WechatNative => Some(Self::WechatNative),
+            PaymentProvider::WechatH5 => Some(Self::WechatH5),
+            PaymentProvider::WechatJsapi => Some(Self::WechatJsapi),
             PaymentProvider::AlipayPrecreate => Some(Self::AlipayPrecreate),
             PaymentProvider::AlipayPage => Some(Self::AlipayPage),
         }
@@ -61,6 +75,8 @@ impl From<Method> for PaymentProvider {
     fn from(method: Method) -> Self {
         match method {
             Method::WechatNative => Self::WechatNative,
+            Method::WechatH5 => Self::WechatH5,
+            Method::WechatJsapi => Self::WechatJsapi,
             Method::AlipayPrecreate => Self::AlipayPrecreate,
             Method::AlipayPage => Self::AlipayPage,
         }

@@ -8,6 +8,7 @@ use wanwu_proto::billing::v1::{
 
 use super::{Handlers, id, page};
 use crate::{
+    convert::{call_bill, statement_line},
     domain::money::{alert_nanos, to_wire},
     error::Error,
 };
@@ -51,7 +52,7 @@ impl BalanceService for Handlers {
         let page = page(request.page_size, &request.page_token)?;
         let page = self.0.statement(account_id, &page).await?;
         Ok(Response::new(ListStatementLinesResponse {
-            lines: page.items.into_iter().map(Into::into).collect(),
+            lines: page.items.into_iter().map(statement_line).collect(),
             next_page_token: page.next_page_token,
         }))
     }
@@ -62,9 +63,9 @@ impl BalanceService for Handlers {
     ) -> Result<Response<GetCallBillResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
         let call_id = id("call_id", &request.get_ref().call_id)?;
-        let bill = self.0.call_bill(account_id, call_id).await?;
+        let (call, charges) = self.0.call_bill(account_id, call_id).await?;
         Ok(Response::new(GetCallBillResponse {
-            bill: Some(bill.into()),
+            bill: Some(call_bill(call, &charges)),
         }))
     }
 

@@ -3,14 +3,15 @@ use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
 use tonic::{Request, Response, Status};
 use wanwu_proto::billing::v1::{
     AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
-    FenceEpochRequest, FenceEpochResponse, WatchRecallsRequest, WatchRecallsResponse,
-    lease_service_server::LeaseService,
+    FenceEpochRequest, FenceEpochResponse, ReduceLeaseRequest, ReduceLeaseResponse,
+    WatchRecallsRequest, WatchRecallsResponse, lease_service_server::LeaseService,
 };
 use wanwu_watch::HEARTBEAT;
 
 use super::{Handlers, id};
 use crate::{
-    commands::{AcquireLease, CloseLease, Wanting},
+    commands::{AcquireLease, CloseLease, ReduceLease, Wanting},
+    convert::price_snapshot,
     domain::lease::Tally,
     error::Error,
 };
@@ -69,8 +70,8 @@ impl LeaseService for Handlers {
         let acquired = self.0.acquire_lease(command).await?;
         let list = self.0.prices_of(&acquired.lease).await?;
         Ok(Response::new(AcquireLeaseResponse {
+            price_list: Some(price_snapshot(&list, acquired.lease.price_tier)),
             lease: Some(acquired.lease.into()),
-            price_list: Some(list.as_ref().clone().into()),
             account_wide: acquired.account_wide,
         }))
     }
@@ -91,6 +92,20 @@ impl LeaseService for Handlers {
         };
         let freed = self.0.close_lease(command).await?;
         Ok(Response::new(CloseLeaseResponse { freed }))
+    }
+
+    async fn reduce_lease(
+        &self,
+        request: Request<ReduceLeaseRequest>,
+    ) -> Result<Response<ReduceLeaseResponse>, Status> {
+        let request = request.into_inner();
+        let command = ReduceLease {
+            lease_id: id("lease_id", &request.lease_id)?,
+            epoch_id: id("epoch_id", &request.epoch_id)?,
+            amount_nanos: amount("amount_nanos", request.amount_nanos)?,
+        };
+        self.0.reduce_lease(command).await?;
+        Ok(Response::new(ReduceLeaseResponse {}))
     }
 
     async fn fence_epoch(

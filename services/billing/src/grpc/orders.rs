@@ -1,9 +1,10 @@
 use tonic::{Request, Response, Status};
 use wanwu_access::caller;
 use wanwu_proto::billing::v1::{
-    AddPaymentChannelRequest, AddPaymentChannelResponse, CancelOrderRequest, CancelOrderResponse,
-    CreateTopUpOrderRequest, CreateTopUpOrderResponse, GetOrderRequest, GetOrderResponse,
-    ListOrdersRequest, ListOrdersResponse, PaymentProvider, order_service_server::OrderService,
+    self as pb, AddPaymentChannelRequest, AddPaymentChannelResponse, CancelOrderRequest,
+    CancelOrderResponse, CreateTopUpOrderRequest, CreateTopUpOrderResponse, GetOrderRequest,
+    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, ListPaymentSharesRequest,
+    ListPaymentSharesResponse, PaymentProvider, order_service_server::OrderService,
 };
 
 use super::{Handlers, id, page};
@@ -12,6 +13,7 @@ use crate::{
     convert::order,
     domain::{money::top_up_fen, package::Offer, payment_channel::Method},
     error::Error,
+    providers::Payer,
 };
 
 impl Handlers {
@@ -36,6 +38,30 @@ fn method(provider: PaymentProvider) -> Result<Method, Error> {
     Method::from_wire(provider).ok_or_else(|| Error::invalid("provider", "is not known"))
 }
 
+/// What the method asks of the payer, and nothing more. The texts of errors do not show it.
+fn payer(method: Method, payer: Option<pb::Payer>) -> Result<Payer, Error> {
+    let said = payer.unwrap_or_default();
+    let mut payer = Payer::default();
+    match method {
+        Method::WechatH5 => {
+            let address = said.client_ip.parse();
+            let address =
+                address.map_err(|_| Error::invalid("payer.client_ip", "is not an address"))?;
+            payer.client_ip = Some(address);
+        }
+        Method::WechatJsapi => {
+            let sound = (1..=128).contains(&said.openid.len())
+                && said.openid.chars().all(|c| c.is_ascii_graphic());
+            if !sound {
+                return Err(Error::invalid("payer.openid", "is not an openid"));
+            }
+            payer.openid = Some(said.openid);
+        }
+        Method::WechatNative | Method::AlipayPrecreate | Method::AlipayPage => {}
+    }
+    Ok(payer)
+}
+
 #[tonic::async_trait]
 impl OrderService for Handlers {
     async fn create_top_up_order(
@@ -43,7 +69,10 @@ impl OrderService for Handlers {
         request: Request<CreateTopUpOrderRequest>,
     ) -> Result<Response<CreateTopUpOrderResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let method = method(request.provider())?;
+        // Not part of what is ordered: a phone changes its network between two tries.
+        let payer = payer(method, request.payer.take())?;
         let amount = request.amount.clone().unwrap_or_default();
         let amount_fen =
             top_up_fen(&amount).map_err(|error| Error::invalid("amount", error.to_string()))?;
@@ -54,7 +83,8 @@ impl OrderService for Handlers {
                 request_id: id("request_id", &request.request_id)?,
                 body: self.0.body_key.mac(&request),
                 amount_fen,
-                method: method(request.provider())?,
+                method,
+                payer,
                 package_product: self.bought(&request.package_product, amount_fen)?,
             })
             .await?;
@@ -71,9 +101,10 @@ impl OrderService for Handlers {
         let request = request.into_inner();
         let method = method(request.provider())?;
         let order_id = id("order_id", &request.order_id)?;
+        let payer = payer(method, request.payer)?;
         let offered = self
             .0
-            .add_payment_channel(account_id, order_id, method)
+            .add_payment_channel(account_id, order_id, method, &payer)
             .await?;
         Ok(Response::new(AddPaymentChannelResponse {
             order: Some(order(offered)),
@@ -89,6 +120,18 @@ impl OrderService for Handlers {
         let cancelled = self.0.cancel_order(account_id, order_id).await?;
         Ok(Response::new(CancelOrderResponse {
             order: Some(order(cancelled)),
+        }))
+    }
+
+    async fn list_payment_shares(
+        &self,
+        request: Request<ListPaymentSharesRequest>,
+    ) -> Result<Response<ListPaymentSharesResponse>, Status> {
+        let account_id = caller(&request)?.account_id()?;
+        let order_id = id("order_id", &request.get_ref().order_id)?;
+        let shares = self.0.payment_shares(account_id, order_id).await?;
+        Ok(Response::new(ListPaymentSharesResponse {
+            shares: shares.into_iter().map(Into::into).collect(),
         }))
     }
 

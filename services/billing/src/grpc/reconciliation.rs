@@ -1,8 +1,10 @@
+use chrono::NaiveDate;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use wanwu_access::caller;
 use wanwu_proto::billing::v1::{
-    self as pb, ImportProviderBillRequest, ImportProviderBillResponse,
+    self as pb, FetchProviderBillRequest, FetchProviderBillResponse, ImportProviderBillRequest,
+    ImportProviderBillResponse, ListProviderBillsRequest, ListProviderBillsResponse,
     ListReconciliationCasesRequest, ListReconciliationCasesResponse, ProviderBillLine,
     ReconciliationCase, ReconciliationDifference, ResolveReconciliationCaseRequest,
     ResolveReconciliationCaseResponse, reconciliation_service_server::ReconciliationService,
@@ -12,9 +14,13 @@ use super::{Handlers, id, page};
 use crate::{
     commands::ReconcileBill,
     convert::timestamp,
-    domain::reconciliation::{Kind, Payment},
+    domain::{
+        payment::Provider,
+        provider_bill::china_date,
+        reconciliation::{Kind, Payment},
+    },
     error::Error,
-    store::reconciliation::Case,
+    store::{provider_bills::ProviderBill, reconciliation::Case},
 };
 
 /// Most lines of one bill.
@@ -34,6 +40,38 @@ impl ReconciliationService for Handlers {
             agreed: i64::try_from(reconciled.agreed).unwrap_or(i64::MAX),
             differences: i64::try_from(reconciled.differences).unwrap_or(i64::MAX),
             opened: i64::try_from(reconciled.opened).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn fetch_provider_bill(
+        &self,
+        request: Request<FetchProviderBillRequest>,
+    ) -> Result<Response<FetchProviderBillResponse>, Status> {
+        let request = request.into_inner();
+        let provider = Provider::from_stored(&request.provider);
+        let provider = provider.ok_or_else(|| Error::invalid("provider", "is not known"))?;
+        let day = day(&request.day)?;
+        if day > china_date(self.0.now()) {
+            return Err(Error::invalid("day", "is in the future").into());
+        }
+        let reconciled = self.0.fetch_bill(provider, day).await?;
+        Ok(Response::new(FetchProviderBillResponse {
+            agreed: i64::try_from(reconciled.agreed).unwrap_or(i64::MAX),
+            differences: i64::try_from(reconciled.differences).unwrap_or(i64::MAX),
+            opened: i64::try_from(reconciled.opened).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn list_provider_bills(
+        &self,
+        request: Request<ListProviderBillsRequest>,
+    ) -> Result<Response<ListProviderBillsResponse>, Status> {
+        let request = request.into_inner();
+        let page = page(request.page_size, &request.page_token)?;
+        let page = self.0.provider_bills(&page).await?;
+        Ok(Response::new(ListProviderBillsResponse {
+            bills: page.items.into_iter().map(Into::into).collect(),
+            next_page_token: page.next_page_token,
         }))
     }
 
@@ -81,14 +119,18 @@ fn parse(request: ImportProviderBillRequest) -> Result<ReconcileBill, Error> {
     if request.lines.len() > MAX_LINES {
         return Err(Error::invalid("lines", "are more than 20000"));
     }
-    let day = request.day.parse();
-    let day = day.map_err(|_| Error::invalid("day", "is not a day as 2026-11-23"))?;
+    let day = day(&request.day)?;
     let lines = request.lines.into_iter().map(line);
     Ok(ReconcileBill {
         provider: request.provider,
         day,
         lines: lines.collect::<Result<_, _>>()?,
     })
+}
+
+fn day(text: &str) -> Result<NaiveDate, Error> {
+    text.parse()
+        .map_err(|_| Error::invalid("day", "is not a day as 2026-11-23"))
 }
 
 fn line(line: ProviderBillLine) -> Result<Payment, Error> {
@@ -104,6 +146,20 @@ fn line(line: ProviderBillLine) -> Result<Payment, Error> {
         order: Uuid::try_parse(&line.order_number).ok(),
         fen: line.amount_fen,
     })
+}
+
+impl From<ProviderBill> for pb::ProviderBill {
+    fn from(bill: ProviderBill) -> Self {
+        Self {
+            provider: bill.provider.as_str().to_owned(),
+            day: bill.day.to_string(),
+            compare_time: bill.compared_at.map(timestamp),
+            lines: bill.lines,
+            agreed: bill.agreed,
+            differences: bill.differences,
+            tries: bill.tries,
+        }
+    }
 }
 
 impl From<Case> for ReconciliationCase {

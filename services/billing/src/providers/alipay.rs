@@ -5,6 +5,7 @@
 //! text of its node, a notice with one over its sorted fields.
 
 mod amount;
+mod bill;
 mod client;
 mod notice;
 mod payments;

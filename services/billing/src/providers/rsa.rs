@@ -1,6 +1,6 @@
 //! RSA with SHA-256, PKCS #1 v1.5, Base64: what both providers sign with.
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -44,25 +44,36 @@ impl PrivateKey {
     }
 }
 
+/// A provider's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its serial number in capital hexadecimal digits.
+    pub serial: String,
+    /// From when on and until when it proves anything.
+    pub valid: RangeInclusive<i64>,
+}
+
+impl Certificate {
+    /// Reads a certificate in PEM.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
+        let der = CertificateDer::from_pem_slice(pem).map_err(|_| InvalidKey)?;
+        let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| InvalidKey)?;
+        let validity = certificate.validity();
+        Ok(Self {
+            key: PublicKey(certificate.public_key().subject_public_key.data.to_vec()),
+            serial: hex::encode_upper(certificate.raw_serial()),
+            valid: validity.not_before.timestamp()..=validity.not_after.timestamp(),
+        })
+    }
+}
+
 /// A provider's key, which proves what we receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey(Vec<u8>);
 
 impl PublicKey {
-    /// Reads the key of a certificate in PEM.
-    pub fn from_certificate_file(path: &Path) -> Result<Self, InvalidKey> {
-        let der = CertificateDer::from_pem_file(path).map_err(|_| InvalidKey)?;
-        Self::from_certificate(&der)
-    }
-
-    /// Reads the key of a certificate.
-    pub fn from_certificate(der: &[u8]) -> Result<Self, InvalidKey> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| InvalidKey)?;
-        Ok(Self(
-            certificate.public_key().subject_public_key.data.to_vec(),
-        ))
-    }
-
     /// Reads a bare public key in PEM.
     pub fn from_file(path: &Path) -> Result<Self, InvalidKey> {
         let der = SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|_| InvalidKey)?;

@@ -18,7 +18,7 @@ use axum::{
     extract::{OriginalUri, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use billing::config::AlipayConfig;
@@ -59,6 +59,10 @@ pub struct Gateway {
     pub loses: AtomicBool,
     pub unsigned: AtomicUsize,
     pub refunded: AtomicUsize,
+    /// The bill of every day, a ZIP; none: `isp.bill_not_exist`.
+    pub bill: Mutex<Option<Vec<u8>>>,
+    /// Business contents as they came, with their methods.
+    pub contents: Mutex<Vec<(String, Value)>>,
     files: TempDir,
     address: String,
 }
@@ -88,11 +92,14 @@ impl Alipay {
             loses: AtomicBool::new(false),
             unsigned: AtomicUsize::new(0),
             refunded: AtomicUsize::new(0),
+            bill: Mutex::default(),
+            contents: Mutex::default(),
             address: format!("http://{}/gateway.do", listener.local_addr().unwrap()),
             files,
         }));
         let routes = Router::new()
             .route("/gateway.do", post(answer))
+            .route("/bill.zip", get(download))
             .with_state(gateway.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         gateway
@@ -199,6 +206,19 @@ async fn answer(State(alipay): State<Alipay>, uri: OriginalUri, body: Bytes) -> 
 impl Gateway {
     fn act(&self, method: &str, business: &Value) -> Value {
         let text = |name: &str| business[name].as_str().unwrap_or_default().to_owned();
+        self.contents
+            .lock()
+            .push((method.to_owned(), business.clone()));
+        if method == "alipay.data.dataservice.bill.downloadurl.query" {
+            assert_eq!(business["bill_type"], "trade");
+            return match &*self.bill.lock() {
+                Some(_) => {
+                    let address = self.address.replace("gateway.do", "bill.zip");
+                    json!({"bill_download_url": address})
+                }
+                None => json!({"code": "40004", "sub_code": "isp.bill_not_exist"}),
+            };
+        }
         let mut trades = self.trades.lock();
         let unknown = json!({"code": "40004", "sub_code": "ACQ.TRADE_NOT_EXIST"});
         if method == "alipay.trade.precreate" {
@@ -250,5 +270,44 @@ impl Gateway {
             }
             _ => json!({"code": "40004", "sub_code": "ACQ.TRADE_STATUS_ERROR"}),
         }
+    }
+}
+
+async fn download(State(alipay): State<Alipay>) -> Response {
+    let bill = alipay.bill.lock().clone();
+    bill.unwrap().into_response()
+}
+
+impl Gateway {
+    /// Writes the bill of everything that was paid: a ZIP with GBK inside, names and all.
+    pub fn write_bill(&self) {
+        let trades = self.trades.lock();
+        let paid = trades
+            .iter()
+            .filter(|(_, trade)| trade.status == "TRADE_SUCCESS");
+        let lines: Vec<String> = paid
+            .map(|(number, trade)| {
+                let (id, total) = (&trade.trade_no, &trade.total);
+                format!("{id}\t,{number}\t,交易\t,万物账户充值\t,2026-11-23 12:00:03,王*(138****0000)\t,{total}\r\n")
+            })
+            .collect();
+        let list = format!(
+            "#支付宝业务明细查询\r\n#账号：[{SELLER_ID}0156]\r\n#-----业务明细列表-----\r\n\
+             支付宝交易号,商户订单号,业务类型,商品名称,完成时间,对方账户,订单金额（元）\r\n\
+             {}#-----业务明细列表结束-----\r\n#交易合计：{}笔，商家实收共0.00元\r\n",
+            lines.concat(),
+            lines.len(),
+        );
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, text) in [
+            ("sums.csv", "#支付宝业务汇总查询\r\n"),
+            ("list.csv", list.as_str()),
+        ] {
+            let options = zip::write::SimpleFileOptions::default();
+            archive.start_file(name, options).unwrap();
+            let (bytes, _, _) = encoding_rs::GBK.encode(text);
+            std::io::Write::write_all(&mut archive, &bytes).unwrap();
+        }
+        *self.bill.lock() = Some(archive.finish().unwrap().into_inner());
     }
 }

@@ -215,6 +215,7 @@ async fn both_keys_of_a_merchant_that_moves_to_public_key_mode_are_believed(pool
     assert!(believed(&both, ID) && believed(&both, crate::wechat_pay::SERIAL));
     assert!(believed(&only, ID) && !believed(&only, crate::wechat_pay::SERIAL));
     config.platform_public_key_id.clear();
+    config.download_certificates = false;
     assert!(
         platform(&config).is_err(),
         "without a key nothing is believed"

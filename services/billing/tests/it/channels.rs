@@ -257,6 +257,7 @@ async fn an_order_that_is_over_is_not_offered_any_more(pool: PgPool) {
     let request = |order: &Order| AddPaymentChannelRequest {
         order_id: order.order_id.clone(),
         provider: PaymentProvider::AlipayPage.into(),
+        payer: None,
     };
     let stranger = world.by(world.account(), request(&order));
     let refused = world.api.add_payment_channel(stranger).await.unwrap_err();

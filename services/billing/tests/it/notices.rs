@@ -66,9 +66,14 @@ impl Draft {
 }
 
 fn seal(api_v3_key: &str, transaction: &Value) -> Value {
+    seal_text(api_v3_key, "transaction", &transaction.to_string())
+}
+
+/// Encrypts as the provider does.
+pub fn seal_text(api_v3_key: &str, associated: &str, text: &str) -> Value {
     let key = UnboundKey::new(&AES_256_GCM, api_v3_key.as_bytes()).unwrap();
-    let (nonce, associated) = (b"fdasflkja484", "transaction");
-    let mut sealed = transaction.to_string().into_bytes();
+    let nonce = b"fdasflkja484";
+    let mut sealed = text.as_bytes().to_vec();
     LessSafeKey::new(key)
         .seal_in_place_append_tag(
             Nonce::assume_unique_for_key(*nonce),

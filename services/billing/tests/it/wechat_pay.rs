@@ -1,5 +1,8 @@
 //! The other side of WeChat Pay v3: it verifies what the merchant signs and signs what it answers.
 
+mod bills;
+mod certificates;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -53,7 +56,7 @@ pub struct WechatPay(Arc<Provider>);
 pub struct Provider {
     clock: TestClock,
     pub platform: KeyPair,
-    merchant: Vec<u8>,
+    pub merchant: Vec<u8>,
     pub orders: Mutex<BTreeMap<String, Known>>,
     /// Every answer's signature is wrong.
     pub lies: AtomicBool,
@@ -70,6 +73,18 @@ pub struct Provider {
     pub refund_state: Mutex<&'static str>,
     /// Refusals are signed.
     pub signs_refusals: AtomicBool,
+    /// The bill of every day; none: `NO_STATEMENT_EXIST`.
+    pub bill: Mutex<Option<String>>,
+    /// How often a bill was downloaded.
+    pub downloads: AtomicUsize,
+    /// The bill that is downloaded is not the one whose hash was told.
+    pub swaps_bill: AtomicBool,
+    /// Certificates that it offers: serial and PEM.
+    pub certificates: Mutex<Vec<(String, String)>>,
+    /// Signs answers in the place of `platform`.
+    pub signer: Mutex<Option<(String, Arc<KeyPair>)>>,
+    /// Bodies of prepays and refunds as they came, with their paths.
+    pub bodies: Mutex<Vec<(String, Value)>>,
     files: TempDir,
     base_url: String,
 }
@@ -129,11 +144,22 @@ impl WechatPay {
             refunds: Mutex::default(),
             refund_state: Mutex::new("SUCCESS"),
             signs_refusals: AtomicBool::new(false),
+            bill: Mutex::default(),
+            downloads: AtomicUsize::new(0),
+            swaps_bill: AtomicBool::new(false),
+            certificates: Mutex::default(),
+            signer: Mutex::default(),
+            bodies: Mutex::default(),
             base_url: format!("http://{}", listener.local_addr().unwrap()),
             files,
         }));
         let routes = Router::new()
             .route("/v3/pay/transactions/native", post(prepay))
+            .route("/v3/pay/transactions/h5", post(prepay))
+            .route("/v3/pay/transactions/jsapi", post(prepay))
+            .route("/v3/bill/tradebill", get(bills::place))
+            .route("/v3/billdownload/file", get(bills::download))
+            .route("/v3/certificates", get(certificates::list))
             .route("/v3/pay/transactions/out-trade-no/{number}", get(query))
             .route(
                 "/v3/pay/transactions/out-trade-no/{number}/close",
@@ -160,6 +186,7 @@ impl WechatPay {
             platform_serial: SERIAL.to_owned(),
             platform_public_key_file: self.files.path().join("public.pem"),
             platform_public_key_id: String::new(),
+            download_certificates: true,
             notify_url: "http://edge.test/payments/wechat/callback".to_owned(),
         }
     }
@@ -193,15 +220,17 @@ impl Provider {
     fn answer(&self, status: StatusCode, body: Option<&Value>) -> Response {
         let body = body.map(Value::to_string).unwrap_or_default();
         let timestamp = self.clock.now().timestamp().to_string();
-        let mut signature = sign(
-            &self.platform,
-            format!("{timestamp}\nnonce\n{body}\n").as_bytes(),
-        );
+        let message = format!("{timestamp}\nnonce\n{body}\n");
+        let signer = self.signer.lock().clone();
+        let (serial, mut signature) = match &signer {
+            Some((serial, key)) => (serial.clone(), sign(key, message.as_bytes())),
+            None => (SERIAL.to_owned(), sign(&self.platform, message.as_bytes())),
+        };
         if self.lies.load(Ordering::SeqCst) {
             signature = sign(&self.platform, b"something else");
         }
         let headers = [
-            ("wechatpay-serial", SERIAL.to_owned()),
+            ("wechatpay-serial", serial),
             ("wechatpay-timestamp", timestamp),
             ("wechatpay-nonce", "nonce".to_owned()),
             ("wechatpay-signature", signature),
@@ -280,6 +309,9 @@ async fn prepay(
     pay.enter(&method, &uri, &headers, &body)?;
     pay.prepays.fetch_add(1, Ordering::SeqCst);
     let asked: Value = serde_json::from_slice(&body).unwrap();
+    pay.bodies
+        .lock()
+        .push((uri.path().to_owned(), asked.clone()));
     assert_eq!(
         (asked["mchid"].as_str(), asked["appid"].as_str()),
         (Some(MCHID), Some(APPID))
@@ -297,8 +329,19 @@ async fn prepay(
     if before.total != known.total || before.time_expire != known.time_expire {
         return Err(Provider::refuse(StatusCode::FORBIDDEN, "OUT_TRADE_NO_USED"));
     }
-    let code_url = format!("weixin://wxpay/bizpayurl?pr={number}");
-    Ok(pay.answer(StatusCode::OK, Some(&json!({"code_url": code_url}))))
+    let given = match uri.path().rsplit('/').next().unwrap() {
+        "h5" => {
+            let address = asked["scene_info"]["payer_client_ip"].as_str().unwrap();
+            address.parse::<std::net::IpAddr>().unwrap();
+            json!({"h5_url": format!("https://wx.tenpay.com/checkmweb?prepay_id=wx{number}")})
+        }
+        "jsapi" => {
+            assert!(asked["payer"]["openid"].is_string());
+            json!({"prepay_id": format!("wx{number}")})
+        }
+        _ => json!({"code_url": format!("weixin://wxpay/bizpayurl?pr={number}")}),
+    };
+    Ok(pay.answer(StatusCode::OK, Some(&given)))
 }
 
 async fn query(
@@ -354,6 +397,9 @@ async fn refund(
 ) -> Result<Response, Response> {
     pay.enter(&method, &uri, &headers, &body)?;
     let asked: Value = serde_json::from_slice(&body).unwrap();
+    pay.bodies
+        .lock()
+        .push((uri.path().to_owned(), asked.clone()));
     let text = |name: &str| asked[name].as_str().unwrap().to_owned();
     let amount = asked["amount"]["refund"].as_i64().unwrap();
     let (number, transaction) = (text("out_refund_no"), text("transaction_id"));

@@ -6,9 +6,11 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 use wanwu_ids::{AccountId, EpochId, Id, LeaseId};
 use wanwu_proto::billing::v1::{
-    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, Lease, PriceList, Unit,
-    WatchRecallsRequest, WatchRecallsResponse, lease_service_client::LeaseServiceClient,
+    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, Lease, PriceList,
+    ReduceLeaseRequest, WatchRecallsRequest, WatchRecallsResponse,
+    lease_service_client::LeaseServiceClient,
 };
+use wanwu_tariff::Unit;
 
 use crate::{
     domain::{
@@ -153,6 +155,33 @@ impl Lender {
         }
     }
 
+    /// Gives back what is above `amount` of a lease that calls use. Where billing does not know the
+    /// lease, or not yet how, the rest goes back with the lease.
+    pub async fn reduce(
+        &self,
+        epoch: EpochId,
+        lease: LeaseId,
+        amount: i64,
+    ) -> Result<(), LendError> {
+        let request = ReduceLeaseRequest {
+            lease_id: lease.to_string(),
+            epoch_id: epoch.to_string(),
+            amount_nanos: amount,
+        };
+        match self
+            .client
+            .clone()
+            .reduce_lease(self.request(request))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(status) => match status.code() {
+                Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => Ok(()),
+                _ => Err(status.into()),
+            },
+        }
+    }
+
     /// Ends an epoch; answers its open leases.
     pub async fn fence(&self, epoch: EpochId) -> Result<Vec<LeaseId>, LendError> {
         let request = FenceEpochRequest {
@@ -230,19 +259,19 @@ fn scope(lease: Lease) -> Result<Scope, LendError> {
 fn table(list: &PriceList) -> PriceTable {
     let mut models: HashMap<String, Prices> = HashMap::new();
     for price in &list.prices {
+        // A unit that is not known here is never counted here.
+        let Some(unit) = Unit::from_number(price.unit) else {
+            continue;
+        };
         let prices = models.entry(price.model.clone()).or_insert(Prices {
             version: list.version,
-            input: i64::MAX,
-            output: i64::MAX,
+            tier: list.tier,
+            units: wanwu_tariff::Prices::NONE,
         });
-        match price.unit() {
-            Unit::InputToken => prices.input = price.nanos_per_unit,
-            Unit::OutputToken => prices.output = price.nanos_per_unit,
-            Unit::Unspecified => {}
-        }
+        prices.units = prices.units.with(unit, price.nanos_per_unit);
     }
     // A model with half a price has none.
-    models.retain(|_, prices| prices.input != i64::MAX && prices.output != i64::MAX);
+    models.retain(|_, prices| prices.units.is_whole());
     PriceTable {
         version: list.version,
         models,
@@ -259,25 +288,32 @@ mod tests {
     fn a_model_needs_both_prices() {
         let price = |model: &str, unit: Unit, nanos_per_unit| Price {
             model: model.to_owned(),
-            unit: unit.into(),
+            unit: unit.number(),
             nanos_per_unit,
+        };
+        let unheard_of = Price {
+            unit: 99,
+            ..price("m", Unit::Call, 9)
         };
         let list = PriceList {
             version: 3,
-            effective_time: None,
+            tier: 2,
             prices: vec![
                 price("m", Unit::InputToken, 5),
                 price("m", Unit::OutputToken, 7),
+                price("m", Unit::CachedInputToken, 1),
                 price("half", Unit::InputToken, 5),
+                unheard_of,
             ],
+            ..PriceList::default()
         };
         let table = table(&list);
         assert_eq!(
             table.models["m"],
             Prices {
                 version: 3,
-                input: 5,
-                output: 7
+                tier: 2,
+                units: wanwu_tariff::Prices::tokens(5, 7).with(Unit::CachedInputToken, 1),
             }
         );
         assert_eq!(table.models.len(), 1);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use wanwu_ids::LeaseId;
+use wanwu_tariff::Unit;
 
 use super::{
     lease_scope::{Class, Scope, Scopes},
@@ -102,14 +103,11 @@ impl Ask {
     /// What it costs at most, with answers of `output` tokens.
     #[must_use]
     pub fn cost(&self, prices: Prices, output: u64) -> i64 {
-        prices.cost(self.tokens(output))
+        prices.bound(self.tokens(output))
     }
 
     fn tokens(&self, output: u64) -> Tokens {
-        Tokens {
-            input: self.input,
-            output: output.saturating_mul(self.answers),
-        }
+        Tokens::of(self.input, output.saturating_mul(self.answers))
     }
 }
 
@@ -180,7 +178,7 @@ impl LeasePurse {
             })
             .max_by_key(|lease| lease.left())?;
         let prices = lease.prices.models.get(&ask.class.model).copied()?;
-        let each = i128::from(prices.output) * i128::from(ask.answers);
+        let each = i128::from(prices.units.highest(Unit::OutputToken)) * i128::from(ask.answers);
         let left = i128::from(lease.left()) - i128::from(ask.cost(prices, 0));
         let covered = match u64::try_from(left) {
             Err(_) => return None,
@@ -206,8 +204,21 @@ impl LeasePurse {
         lease.calls == 0 && lease.recalled
     }
 
+    /// Takes out of the leases that calls use what no call holds or spent; answers what each is
+    /// still worth.
+    pub fn take_unheld(&mut self) -> Vec<(LeaseId, i64)> {
+        let used = self.leases.iter_mut().filter(|lease| lease.calls > 0);
+        used.filter_map(|lease| {
+            // A lease is worth something, even where its calls cost nothing.
+            let worth = (lease.held + lease.spent).max(1);
+            let any = worth < lease.granted;
+            lease.granted = lease.granted.min(worth);
+            any.then_some((lease.id, worth))
+        })
+        .collect()
+    }
+
     /// Billing wants this account's idle credit back: leases go as soon as no call uses them.
-    /// Until then they are spent, for what is left in them is of use nowhere else.
     pub fn recall(&mut self) {
         self.leases
             .iter_mut()
@@ -268,11 +279,7 @@ mod tests {
     };
 
     fn table() -> Arc<PriceTable> {
-        let prices = Prices {
-            version: 1,
-            input: 2,
-            output: 10,
-        };
+        let prices = Prices::tokens(1, 2, 10);
         Arc::new(PriceTable {
             version: 1,
             models: [("m".to_owned(), prices)].into(),
@@ -314,7 +321,7 @@ mod tests {
             let mut spent = 0;
             for step in 0..200_u128 {
                 now += Duration::from_millis(chance.random_range(0..2_000));
-                match chance.random_range(0..5) {
+                match chance.random_range(0..6) {
                     0 => {
                         let amount = chance.random_range(0..5_000);
                         granted += amount;
@@ -330,6 +337,14 @@ mod tests {
                         let amount = chance.random_range(0..=held.nanos);
                         spent += amount;
                         purse.settle(held.lease, held.nanos, amount, now);
+                    }
+                    4 => {
+                        let all = |purse: &LeasePurse| -> i64 {
+                            purse.leases.iter().map(|lease| lease.granted).sum()
+                        };
+                        let before = all(&purse);
+                        purse.take_unheld();
+                        granted -= before - all(&purse);
                     }
                     _ => drop(purse.take_returnable(TERMS, now, false)),
                 }
@@ -352,6 +367,49 @@ mod tests {
         let held = purse.hold_less(&long, TERMS, now).unwrap();
         assert_eq!((held.max_tokens, held.nanos), (80, 1_000));
         assert_eq!(purse.hold_less(&long, TERMS, now), None);
+    }
+
+    #[test]
+    fn what_is_held_covers_the_dearest_kind_of_token_and_the_call() {
+        let now = Instant::now();
+        let mut prices = Prices::tokens(1, 2, 10);
+        prices.units = prices
+            .units
+            .with(Unit::CachedInputToken, 1)
+            .with(Unit::AudioInputToken, 5)
+            .with(Unit::ReasoningToken, 20)
+            .with(Unit::Call, 100);
+        let table = PriceTable {
+            version: 1,
+            models: [("m".to_owned(), prices)].into(),
+        };
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, Arc::new(table), Scope::default(), now);
+        let held = purse.hold(&ask(10, 7, 1), TERMS, now).unwrap();
+        assert_eq!(held.nanos, 10 * 5 + 7 * 20 + 100);
+        let rest = 1_000 - held.nanos;
+        let held = purse.hold_less(&ask(10, 500, 1), TERMS, now).unwrap();
+        assert_eq!(held.max_tokens, ((rest - 150) / 20) as u64);
+        assert!(held.nanos <= rest);
+    }
+
+    #[test]
+    fn what_no_call_holds_of_a_used_lease_can_go_back() {
+        let now = Instant::now();
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, table(), Scope::default(), now);
+        purse.put(lease(2), 500, table(), Scope::default(), now);
+        let ended = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
+        let running = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
+        purse.settle(lease(1), ended.nanos, 20, now);
+        // The idle one goes back whole, by another way.
+        assert_eq!(purse.take_unheld(), [(lease(1), 20 + running.nanos)]);
+        assert_eq!(purse.take_unheld(), []);
+        assert_eq!(purse.take_returnable(TERMS, now, true), [lease(2)]);
+        let shortage = purse.hold(&ask(1, 0, 0), TERMS, now);
+        assert_eq!(shortage, Err(Shortage::Credit(2)));
+        purse.settle(lease(1), running.nanos, running.nanos, now);
+        assert_eq!(purse.take_returnable(TERMS, now, true), [lease(1)]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::{
 };
 
 use chrono::{DateTime, FixedOffset, Utc};
-use reqwest::Response;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use url::Url;
@@ -15,7 +14,7 @@ use super::content;
 use crate::{
     config::AlipayConfig,
     providers::{
-        ProviderError,
+        BILL_TIMEOUT, MAX_BILL, ProviderError, read,
         rsa::{InvalidKey, PrivateKey, PublicKey},
     },
 };
@@ -156,8 +155,38 @@ impl Alipay {
             .await
             .map_err(|error| ProviderError::Silent(error.without_url()))?;
         let status = response.status().as_u16();
-        let text = read(response).await?;
+        let text = read(response, MAX_ANSWER).await?;
         self.answer(method, status, &text)
+    }
+
+    /// Downloads what Alipay's signed answer named: from the gateway's host or one of Alipay's own.
+    pub(super) async fn download(&self, address: &str) -> Result<Vec<u8>, ProviderError> {
+        let mut address = Url::parse(address).map_err(|_| ProviderError::Unreadable)?;
+        let gateway = &self.config.gateway_url;
+        if gateway.scheme() == "https" && address.scheme() == "http" {
+            // As Alipay writes it; the host answers both.
+            let changed = address.set_scheme("https");
+            changed.map_err(|()| ProviderError::Unreadable)?;
+        }
+        let theirs = address.host_str() == gateway.host_str()
+            || address
+                .host_str()
+                .is_some_and(|host| host.ends_with(".alipay.com"));
+        if !theirs || address.scheme() != gateway.scheme() {
+            return Err(ProviderError::Unreadable);
+        }
+        let response = self
+            .http
+            .get(address)
+            .timeout(BILL_TIMEOUT)
+            .send()
+            .await
+            .map_err(|error| ProviderError::Silent(error.without_url()))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), "", false));
+        }
+        read(response, MAX_BILL).await
     }
 
     /// Reads an answer: the signature is over the raw text of the node, not over what a parser
@@ -211,16 +240,4 @@ fn refused(status: u16, code: &str, proved: bool) -> ProviderError {
         code: code.chars().take(64).collect(),
         proved,
     }
-}
-
-async fn read(mut response: Response) -> Result<Vec<u8>, ProviderError> {
-    let silent = |error: reqwest::Error| ProviderError::Silent(error.without_url());
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(silent)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(ProviderError::Unreadable);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }

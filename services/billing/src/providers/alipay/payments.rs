@@ -1,10 +1,10 @@
-use chrono::SubsecRound;
+use chrono::{NaiveDate, SubsecRound};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wanwu_ids::OrderId;
 
 use super::{
-    Alipay,
+    Alipay, bill,
     client::{beijing, from_beijing},
     fen, refunds, yuan,
 };
@@ -12,9 +12,10 @@ use crate::{
     domain::{
         payment::{PaymentMismatch, ProvedPayment, Provider},
         payment_channel::Method,
+        reconciliation::Payment,
     },
-    providers::{PaymentProvider, ProviderError, RefundReply, SUBJECT, Trade, out_trade_no},
-    store::{orders::Order, refunds::Refund},
+    providers::{Offer, Payer, PaymentProvider, ProviderError, RefundReply, Trade, out_trade_no},
+    store::refunds::Refund,
 };
 
 /// What the provider says about an order, after its signature was verified.
@@ -34,14 +35,19 @@ struct Answer {
 
 #[tonic::async_trait]
 impl PaymentProvider for Alipay {
-    async fn offer(&self, order: &Order, method: Method) -> Result<String, ProviderError> {
+    async fn offer(
+        &self,
+        offer: &Offer,
+        method: Method,
+        _: &Payer,
+    ) -> Result<String, ProviderError> {
         let mut business = json!({
-            "out_trade_no": out_trade_no(order.order_id),
-            "total_amount": yuan(order.amount_fen),
-            "subject": SUBJECT,
+            "out_trade_no": offer.number,
+            "total_amount": yuan(offer.amount_fen),
+            "subject": offer.description,
             // The code of precreate makes the trade only when it is scanned: it ends with the
             // order, not some time after the scan.
-            "time_expire": beijing(order.expires_at.trunc_subsecs(0)),
+            "time_expire": beijing(offer.expires_at.trunc_subsecs(0)),
         });
         let notify = [("notify_url", self.config.notify_url.as_str())];
         match method {
@@ -50,7 +56,7 @@ impl PaymentProvider for Alipay {
                     .call("alipay.trade.precreate", &business, &notify)
                     .await?;
                 let number = answer.get("out_trade_no").and_then(Value::as_str);
-                if number != Some(&out_trade_no(order.order_id)) {
+                if number != Some(&offer.number) {
                     return Err(ProviderError::Unreadable);
                 }
                 let code = answer.get("qr_code").and_then(Value::as_str);
@@ -61,7 +67,9 @@ impl PaymentProvider for Alipay {
                 let parameters = self.signed("alipay.trade.page.pay", &business, &notify)?;
                 Ok(self.address(&parameters).to_string())
             }
-            Method::WechatNative => Err(ProviderError::Absent),
+            Method::WechatNative | Method::WechatH5 | Method::WechatJsapi => {
+                Err(ProviderError::Absent)
+            }
         }
     }
 
@@ -125,5 +133,9 @@ impl PaymentProvider for Alipay {
 
     async fn query_refund(&self, refund: &Refund) -> Result<RefundReply, ProviderError> {
         refunds::query(self, refund).await
+    }
+
+    async fn bill(&self, day: NaiveDate) -> Result<Option<Vec<Payment>>, ProviderError> {
+        bill::fetch(self, day).await
     }
 }

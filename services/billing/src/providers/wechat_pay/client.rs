@@ -1,30 +1,33 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use reqwest::{Method, Response, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 use wanwu_clock::{SharedClock, SharedEntropy};
 
 use super::{Platform, SignatureError, Signed};
 use crate::{
     config::WechatPayConfig,
-    providers::{ProviderError, rsa::PrivateKey},
+    providers::{BILL_TIMEOUT, MAX_BILL, ProviderError, read, rsa::PrivateKey},
 };
 
 /// The longest answer that is read.
-const MAX_ANSWER: usize = 64 << 10;
+pub(super) const MAX_ANSWER: usize = 64 << 10;
 
 /// The provider, as one merchant sees it.
 pub struct WechatPay {
     http: reqwest::Client,
     pub(super) config: WechatPayConfig,
     key: PrivateKey,
-    platform: Platform,
+    pub(super) platform: Platform,
     api_v3_key: SecretString,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     entropy: SharedEntropy,
+    /// When a notice last made us ask for certificates.
+    pub(super) asked_for_certificates: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl From<SignatureError> for ProviderError {
@@ -59,6 +62,7 @@ impl WechatPay {
             api_v3_key,
             clock,
             entropy,
+            asked_for_certificates: Mutex::default(),
         }))
     }
 
@@ -92,6 +96,17 @@ impl WechatPay {
         body: Option<&Value>,
     ) -> Result<Value, ProviderError> {
         let body = body.map(Value::to_string).unwrap_or_default();
+        let response = self.send(method, path, body).await?;
+        self.answer(response).await
+    }
+
+    /// Asks for what the answer holds, and for nothing to be believed yet.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<Response, ProviderError> {
         let address = self.address(path)?;
         let authorization = self.authorization(&method, path, &body, self.clock.now())?;
         let mut request = self.http.request(method, address);
@@ -99,7 +114,7 @@ impl WechatPay {
             // Asks for answers that are signed with this key.
             request = request.header("wechatpay-serial", &self.config.platform_public_key_id);
         }
-        let response = request
+        request
             .header("authorization", authorization)
             .header("accept", "application/json")
             .header("content-type", "application/json")
@@ -107,8 +122,60 @@ impl WechatPay {
             .body(body)
             .send()
             .await
+            .map_err(|error| ProviderError::Silent(error.without_url()))
+    }
+
+    /// Downloads a file that a signed answer named. Files are not signed: whoever asks compares the
+    /// hash. Our signature goes to the provider's own host and nowhere else.
+    pub(super) async fn download(&self, address: &str) -> Result<Vec<u8>, ProviderError> {
+        let address = Url::parse(address).map_err(|_| ProviderError::Unreadable)?;
+        if address.origin() != self.config.base_url.origin() {
+            return Err(ProviderError::Unreadable);
+        }
+        let path = match address.query() {
+            Some(query) => format!("{}?{query}", address.path()),
+            None => address.path().to_owned(),
+        };
+        let authorization = self.authorization(&Method::GET, &path, "", self.clock.now())?;
+        let response = self
+            .http
+            .get(address)
+            .timeout(BILL_TIMEOUT)
+            .header("authorization", authorization)
+            .header("user-agent", "wanwu-billing")
+            .send()
+            .await
             .map_err(|error| ProviderError::Silent(error.without_url()))?;
-        self.answer(response).await
+        let status = response.status();
+        if !status.is_success() {
+            return Err(refused(status.as_u16(), b"", false));
+        }
+        read(response, MAX_BILL).await
+    }
+
+    /// What a page inside WeChat hands to WeChat, signed, as JSON.
+    pub(super) fn jsapi(&self, prepay_id: &str) -> Result<String, ProviderError> {
+        let (nonce, timestamp) = (self.nonce(), self.clock.now().timestamp());
+        let (appid, package) = (&self.config.appid, format!("prepay_id={prepay_id}"));
+        let signature = self
+            .key
+            .sign(&format!("{appid}\n{timestamp}\n{nonce}\n{package}\n"))
+            .map_err(SignatureError::MerchantKey)?;
+        let parameters = json!({
+            "appId": appid,
+            "timeStamp": timestamp.to_string(),
+            "nonceStr": nonce,
+            "package": package,
+            "signType": "RSA",
+            "paySign": signature,
+        });
+        Ok(parameters.to_string())
+    }
+
+    fn nonce(&self) -> String {
+        let mut chance = [0; 16];
+        self.entropy.fill(&mut chance);
+        hex::encode_upper(chance)
     }
 
     fn address(&self, path: &str) -> Result<Url, ProviderError> {
@@ -125,9 +192,7 @@ impl WechatPay {
         body: &str,
         now: DateTime<Utc>,
     ) -> Result<String, ProviderError> {
-        let mut chance = [0; 16];
-        self.entropy.fill(&mut chance);
-        let (nonce, timestamp) = (hex::encode_upper(chance), now.timestamp());
+        let (nonce, timestamp) = (self.nonce(), now.timestamp());
         let signature = self
             .key
             .sign(&format!("{method}\n{path}\n{timestamp}\n{nonce}\n{body}\n"))
@@ -141,22 +206,13 @@ impl WechatPay {
 
     async fn answer(&self, response: Response) -> Result<Value, ProviderError> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = read(response).await?;
+        let body = read(response, MAX_ANSWER).await?;
         let verified = self
             .platform
             .verify(signed(&headers, &body), self.clock.now());
         if !status.is_success() {
             // Refusals come signed and not: who decides something by one looks at that.
-            let refusal: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let code = refusal
-                .get("code")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            return Err(ProviderError::Refused {
-                status: status.as_u16(),
-                code: code.chars().take(64).collect(),
-                proved: verified.is_ok(),
-            });
+            return Err(refused(status.as_u16(), &body, verified.is_ok()));
         }
         verified?;
         if body.is_empty() {
@@ -166,19 +222,17 @@ impl WechatPay {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, ProviderError> {
-    let silent = |error: reqwest::Error| ProviderError::Silent(error.without_url());
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(silent)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(ProviderError::Unreadable);
-        }
-        body.extend_from_slice(&chunk);
+pub(super) fn refused(status: u16, body: &[u8], proved: bool) -> ProviderError {
+    let refusal: Value = serde_json::from_slice(body).unwrap_or_default();
+    let code = refusal.get("code").and_then(Value::as_str);
+    ProviderError::Refused {
+        status,
+        code: code.unwrap_or_default().chars().take(64).collect(),
+        proved,
     }
-    Ok(body)
 }
 
-fn signed<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Signed<'a> {
+pub(super) fn signed<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Signed<'a> {
     let header = |name| {
         headers
             .get(name)

@@ -12,8 +12,9 @@ pub struct Notice {
     resource: Resource,
 }
 
+/// Something that the provider encrypted with the APIv3 key.
 #[derive(Debug, Deserialize)]
-struct Resource {
+pub(super) struct Resource {
     algorithm: String,
     nonce: String,
     #[serde(default)]
@@ -69,19 +70,29 @@ impl Notice {
     }
 
     fn decrypt<T: DeserializeOwned>(&self, api_v3_key: &[u8]) -> Result<T, NoticeError> {
-        if self.resource.algorithm != "AEAD_AES_256_GCM" {
+        let opened = self.resource.open(api_v3_key)?;
+        serde_json::from_slice(&opened).map_err(|_| NoticeError::Content)
+    }
+}
+
+impl Resource {
+    /// What was encrypted.
+    pub(super) fn open(&self, api_v3_key: &[u8]) -> Result<Vec<u8>, NoticeError> {
+        if self.algorithm != "AEAD_AES_256_GCM" {
             return Err(NoticeError::Algorithm);
         }
         let key = UnboundKey::new(&AES_256_GCM, api_v3_key).map_err(|_| NoticeError::Ciphertext)?;
-        let nonce = Nonce::try_assume_unique_for_key(self.resource.nonce.as_bytes())
+        let nonce = Nonce::try_assume_unique_for_key(self.nonce.as_bytes())
             .map_err(|_| NoticeError::Ciphertext)?;
         let mut sealed = STANDARD
-            .decode(&self.resource.ciphertext)
+            .decode(&self.ciphertext)
             .map_err(|_| NoticeError::Ciphertext)?;
-        let aad = Aad::from(self.resource.associated_data.as_bytes());
+        let aad = Aad::from(self.associated_data.as_bytes());
         let opened = LessSafeKey::new(key)
             .open_in_place(nonce, aad, &mut sealed)
             .map_err(|_| NoticeError::Ciphertext)?;
-        serde_json::from_slice(opened).map_err(|_| NoticeError::Content)
+        let length = opened.len();
+        sealed.truncate(length);
+        Ok(sealed)
     }
 }

@@ -1,34 +1,56 @@
-use chrono::SecondsFormat;
+use chrono::{NaiveDate, SecondsFormat};
 use reqwest::Method as Http;
 use serde_json::{Value, json};
 use wanwu_ids::OrderId;
 
-use super::{Transaction, WechatPay, refunds};
+use super::{Transaction, WechatPay, bill, refunds};
 use crate::{
-    domain::payment_channel::Method,
-    providers::{PaymentProvider, ProviderError, RefundReply, SUBJECT, Trade, out_trade_no},
-    store::{orders::Order, refunds::Refund},
+    domain::{payment_channel::Method, reconciliation::Payment},
+    providers::{Offer, Payer, PaymentProvider, ProviderError, RefundReply, Trade, out_trade_no},
+    store::refunds::Refund,
 };
 
 #[tonic::async_trait]
 impl PaymentProvider for WechatPay {
-    async fn offer(&self, order: &Order, method: Method) -> Result<String, ProviderError> {
-        let (path, answers) = match method {
-            Method::WechatNative => ("/v3/pay/transactions/native", "code_url"),
-            Method::AlipayPrecreate | Method::AlipayPage => return Err(ProviderError::Absent),
-        };
-        let body = json!({
+    async fn offer(
+        &self,
+        offer: &Offer,
+        method: Method,
+        payer: &Payer,
+    ) -> Result<String, ProviderError> {
+        let mut body = json!({
             "appid": self.config.appid,
             "mchid": self.config.mchid,
-            "description": SUBJECT,
-            "out_trade_no": out_trade_no(order.order_id),
-            "time_expire": order.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            "description": offer.description,
+            "out_trade_no": offer.number,
+            "time_expire": offer.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true),
             "notify_url": self.config.notify_url,
-            "amount": {"total": order.amount_fen, "currency": "CNY"},
+            "amount": {"total": offer.amount_fen, "currency": "CNY"},
         });
+        let (path, answers) = match method {
+            Method::WechatNative => ("/v3/pay/transactions/native", "code_url"),
+            Method::WechatH5 => {
+                let address = payer.client_ip.ok_or(ProviderError::Payer)?;
+                body["scene_info"] = json!({
+                    "payer_client_ip": address,
+                    "h5_info": {"type": "Wap"},
+                });
+                ("/v3/pay/transactions/h5", "h5_url")
+            }
+            Method::WechatJsapi => {
+                let openid = payer.openid.as_ref().ok_or(ProviderError::Payer)?;
+                body["payer"] = json!({"openid": openid});
+                ("/v3/pay/transactions/jsapi", "prepay_id")
+            }
+            Method::AlipayPrecreate | Method::AlipayPage => return Err(ProviderError::Absent),
+        };
         let answer = self.call(Http::POST, path, Some(&body)).await?;
-        let code_url = answer.get(answers).and_then(Value::as_str);
-        code_url.map(str::to_owned).ok_or(ProviderError::Unreadable)
+        let given = answer.get(answers).and_then(Value::as_str);
+        let given = given.ok_or(ProviderError::Unreadable)?;
+        match method {
+            Method::WechatJsapi => self.jsapi(given),
+            _ => Ok(given.to_owned()),
+        }
     }
 
     async fn query(&self, id: OrderId) -> Result<Trade, ProviderError> {
@@ -78,6 +100,10 @@ impl PaymentProvider for WechatPay {
 
     async fn query_refund(&self, refund: &Refund) -> Result<RefundReply, ProviderError> {
         refunds::query(self, refund).await
+    }
+
+    async fn bill(&self, day: NaiveDate) -> Result<Option<Vec<Payment>>, ProviderError> {
+        bill::fetch(self, day).await
     }
 }
 

@@ -19,8 +19,8 @@ use wanwu_ids::{AccountId, KeyId};
 use wanwu_proto::{
     billing::v1::{
         AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
-        FenceEpochRequest, FenceEpochResponse, Lease, Price, PriceList, Unit, WatchRecallsRequest,
-        WatchRecallsResponse,
+        FenceEpochRequest, FenceEpochResponse, Lease, Price, PriceList, ReduceLeaseRequest,
+        ReduceLeaseResponse, Unit, WatchRecallsRequest, WatchRecallsResponse,
         lease_service_server::{LeaseService, LeaseServiceServer},
     },
     inference::v1::UsageRecorded,
@@ -46,6 +46,8 @@ struct Books {
     /// What a key may spend in all.
     budgets: HashMap<String, i64>,
     asked: usize,
+    /// Prices of other units than tokens of prompt and answer.
+    prices: Vec<(Unit, i64)>,
     /// Does not answer.
     down: bool,
 }
@@ -138,6 +140,11 @@ impl FakeBilling {
         self.books.lock().down = down;
     }
 
+    /// Has a price for another unit too, in the lists of leases from now on; and a tier.
+    pub fn price(&self, unit: Unit, nanos: i64) {
+        self.books.lock().prices.push((unit, nanos));
+    }
+
     pub fn recall(&self, account: AccountId) {
         self.tell(account, false);
     }
@@ -189,20 +196,28 @@ pub async fn events(pool: &PgPool) -> Vec<UsageRecorded> {
         .collect()
 }
 
-fn prices() -> PriceList {
-    let price = |unit: Unit, nanos_per_unit| Price {
-        model: "test".to_owned(),
+fn prices(others: &[(Unit, i64)]) -> PriceList {
+    let price = |model: &str, unit: Unit, nanos_per_unit| Price {
+        model: model.to_owned(),
         unit: unit.into(),
         nanos_per_unit,
     };
-    let prices = vec![
-        price(Unit::InputToken, INPUT_PRICE),
-        price(Unit::OutputToken, OUTPUT_PRICE),
+    let mut prices = vec![
+        price("test", Unit::InputToken, INPUT_PRICE),
+        price("test", Unit::OutputToken, OUTPUT_PRICE),
+        price("vectors", Unit::InputToken, INPUT_PRICE),
+        price("vectors", Unit::OutputToken, 0),
     ];
+    prices.extend(
+        others
+            .iter()
+            .map(|(unit, nanos)| price("test", *unit, *nanos)),
+    );
     PriceList {
         version: 7,
-        effective_time: None,
+        tier: 2,
         prices,
+        ..PriceList::default()
     }
 }
 
@@ -267,7 +282,7 @@ impl LeaseService for Leases {
         assert!(books.leases.insert(ask.lease_id, lent).is_none());
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease),
-            price_list: Some(prices()),
+            price_list: Some(prices(&books.prices)),
             account_wide: books.budgets.is_empty(),
         }))
     }
@@ -298,6 +313,27 @@ impl LeaseService for Leases {
         self.0.settle(account).await;
         let freed = self.0.books.lock().leases[&close.lease_id].freed;
         Ok(Response::new(CloseLeaseResponse { freed }))
+    }
+
+    async fn reduce_lease(
+        &self,
+        request: Request<ReduceLeaseRequest>,
+    ) -> Result<Response<ReduceLeaseResponse>, Status> {
+        let reduce = request.into_inner();
+        let mut books = self.0.books.lock();
+        if books.down {
+            return Err(Status::unavailable("down"));
+        }
+        let Books { free, leases, .. } = &mut *books;
+        let lent = leases.get_mut(&reduce.lease_id);
+        let lent = lent.ok_or_else(|| Status::not_found("no such lease"))?;
+        let worth = reduce.amount_nanos;
+        if lent.closed.is_none() && worth < lent.lease.amount_nanos {
+            let rest = lent.lease.amount_nanos - worth;
+            lent.lease.amount_nanos = worth;
+            *free.get_mut(&lent.lease.account_id).unwrap() += rest;
+        }
+        Ok(Response::new(ReduceLeaseResponse {}))
     }
 
     async fn fence_epoch(
