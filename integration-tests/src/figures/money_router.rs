@@ -32,7 +32,6 @@ pub(super) struct Router {
     pub billing: PgPool,
     epoch: String,
     prices: (i64, i64),
-    price_version: i32,
     chance: StdRng,
 }
 
@@ -60,15 +59,12 @@ impl Router {
             let url = url.context("the stack has no such database")?;
             anyhow::Ok(PgPoolOptions::new().max_connections(4).connect_lazy(url)?)
         };
-        let version = journey.price_list().await?["version"].as_i64();
-        let version = version.and_then(|version| i32::try_from(version).ok());
         Ok(Self {
             leases: LeaseServiceClient::new(channel),
             outbox: pool("inference-routing")?,
             billing: pool("billing")?,
             epoch: Uuid::now_v7().to_string(),
             prices: journey.price(MODEL).await?,
-            price_version: version.context("the price list has no version")?,
             chance: StdRng::seed_from_u64(seed),
         })
     }

@@ -48,7 +48,7 @@ pub const YUAN: i64 = 1_000_000_000;
 pub const PRICES: (i64, i64) = (700, 1300);
 
 pub fn price_lists() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/price-lists"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/price-lists"))
 }
 
 /// `NAME` of the error.
