@@ -37,13 +37,13 @@ begin
     return null;
 end $$;
 
--- Nobody settles between the sums and the trigger.
-lock table calls in share row exclusive mode;
+-- The trigger first: making it holds up whoever settles until this migration commits, so that no call
+-- is counted twice or not at all. (The service's role may not lock the table by itself.)
+create trigger calls_count after insert on calls referencing new table as fresh
+    for each statement execute function count_calls();
 insert into usage_days (account_id, day, app_id, key_id, model, calls, input_tokens, output_tokens,
                         amount_nanos)
 select account_id, (booked_at at time zone 'Asia/Shanghai')::date, app_id, key_id, model,
        count(*), sum(input_tokens), sum(output_tokens), sum(amount_nanos)
 from calls
 group by 1, 2, 3, 4, 5;
-create trigger calls_count after insert on calls referencing new table as fresh
-    for each statement execute function count_calls();
