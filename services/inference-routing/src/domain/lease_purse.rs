@@ -383,7 +383,7 @@ mod tests {
             version: 1,
             models: [("m".to_owned(), prices)].into(),
         };
-        let mut purse = LeasePurse::default();
+        let mut purse = purse();
         purse.put(lease(1), 1_000, Arc::new(table), Scope::default(), now);
         let held = purse.hold(&ask(10, 7, 1), TERMS, now).unwrap();
         assert_eq!(held.nanos, 10 * 5 + 7 * 20 + 100);
@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn what_no_call_holds_of_a_used_lease_can_go_back() {
         let now = Instant::now();
-        let mut purse = LeasePurse::default();
+        let mut purse = purse();
         purse.put(lease(1), 1_000, table(), Scope::default(), now);
         purse.put(lease(2), 500, table(), Scope::default(), now);
         let ended = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
