@@ -91,7 +91,10 @@ fn called_by(service: &str) -> &'static [&'static str] {
 fn own(layout: &Layout, source: &Path, description: &Description, service: &str) -> Value {
     match service {
         "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
-        "billing" => json!({"prices": {"folder": source.join("services/billing/price-lists")}}),
+        "billing" => json!({
+            "prices": {"folder": source.join("services/billing/price-lists")},
+            "products": {"folder": source.join("services/billing/products")},
+        }),
         "inference-routing" => {
             json!({
                 "models": models(description),

@@ -37,6 +37,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Section `[prices]`.
     pub prices: PricesConfig,
+    /// Section `[products]`.
+    pub products: ProductsConfig,
     /// Section `[wechat_pay]`.
     pub wechat_pay: WechatPayConfig,
     /// Section `[alipay]`.
@@ -56,6 +58,14 @@ pub struct KeysConfig {
 #[serde(deny_unknown_fields)]
 pub struct PricesConfig {
     /// The folder with the price lists.
+    pub folder: PathBuf,
+}
+
+/// Section `[products]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductsConfig {
+    /// The folder with the catalogues; empty: nothing is sold but credit.
     pub folder: PathBuf,
 }
 
@@ -89,6 +99,8 @@ pub struct WechatPayConfig {
     pub download_certificates: bool,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
+    /// Where its user agreement and privacy policy are: shown before somebody pays.
+    pub legal_urls: Vec<String>,
 }
 
 /// Section `[alipay]`: an app of the merchant at Alipay's open platform.
@@ -107,6 +119,8 @@ pub struct AlipayConfig {
     pub alipay_public_key_file: PathBuf,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
+    /// Where its user agreement and privacy policy are: shown before somebody pays.
+    pub legal_urls: Vec<String>,
 }
 
 impl AlipayConfig {

@@ -1,20 +1,29 @@
 //! The services of the contract: parse, command, reply.
 
+mod after_sales;
 mod balance;
 mod bank_transfers;
 mod callbacks;
+mod invoices;
 mod leases;
+mod money;
 mod orders;
 mod prices;
+mod products;
 mod reconciliation;
 mod refunds;
+mod terminations;
 
 use std::{str::FromStr, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use wanwu_postgres::page::PageRequest;
 
+pub use after_sales::AfterSalesHandlers;
 pub use bank_transfers::BankHandlers;
+pub use invoices::InvoiceHandlers;
+pub use products::ProductHandlers;
+use refunds::case_id;
 
 use crate::{app::App, error::Error};
 

@@ -16,7 +16,7 @@ use crate::{
         epochs,
         leases::{self, StoredLease},
         ledger::{self, Posting},
-        prices, recalls,
+        prices, recalls, terminations,
     },
 };
 
@@ -105,6 +105,9 @@ impl App {
         if let Some(made) = leases::find(&mut tx, command.lease_id).await? {
             return command.repeated(made);
         }
+        // Asked with the account's lock held: whoever ends the contract waits for what is lent here.
+        let over = terminations::is_over(&mut tx, command.account_id).await?;
+        let available = if over { 0 } else { available };
         let amount = command.grant(available).ok_or(Error::InsufficientBalance)?;
         let price_version = prices::in_force(&mut tx, now)
             .await?

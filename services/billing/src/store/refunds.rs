@@ -181,6 +181,18 @@ pub async fn sum_of_payment(
     .await
 }
 
+/// What goes back of an order's credited payment by what was decided, in fen.
+pub async fn decided_of_order(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select coalesce(sum(r.amount_fen), 0)::bigint
+         from refunds r join payments p using (provider, provider_transaction_id)
+         where p.order_id = $1 and not p.surplus and r.state not in ('requested', 'refused')",
+    )
+    .bind(id)
+    .fetch_one(tx)
+    .await
+}
+
 /// Refunds that the provider is to be told or asked about now, oldest first.
 pub async fn due(
     tx: &mut PgConnection,

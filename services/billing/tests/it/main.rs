@@ -7,6 +7,7 @@
     reason = "an HTTP answer is the error of a handler"
 )]
 
+mod after_sales;
 mod alipay;
 mod audits;
 mod bank_transfers;
@@ -18,17 +19,22 @@ mod certificates;
 mod channels;
 mod configuration;
 mod epochs;
+mod invoices;
 mod leases;
 mod ledger;
+mod money_questions;
 mod notices;
 mod orders;
 mod pages;
 mod prices;
+mod products;
 mod queries;
 mod recalls;
 mod reconciliation;
 mod refunds;
+mod retention;
 mod statements;
+mod terminations;
 mod usages;
 mod wechat_pay;
 mod world;
