@@ -78,7 +78,10 @@ impl App {
         refund.queries += 1;
         refund.query_after = next_query(now, refund.queries);
         refunds::save(&mut tx, &refund).await?;
-        self.share_refund(&mut tx, &order, refund.provider).await?;
+        if refund.state == State::Approved {
+            // Later questions tell the provider nothing new.
+            self.share_refund(&mut tx, &order, refund.provider).await?;
+        }
         tx.commit().await?;
         // Every payment of an order is the order's amount.
         Ok(Some((refund, order.amount_fen)))

@@ -12,6 +12,8 @@ use wanwu_proto::billing::v1::{
 
 use crate::world::{World, reason};
 
+type Change = fn(&mut InvoiceBuyer);
+
 const USCC: &str = "91110000600037341L";
 
 struct Office {
@@ -182,7 +184,7 @@ async fn each_kind_asks_for_what_it_needs_and_codes_are_checked(pool: PgPool) {
         InvoiceKind::GeneralEnterprise,
         InvoiceKind::Special,
     );
-    let cases: [(InvoiceKind, fn(&mut InvoiceBuyer)); 11] = [
+    let cases: [(InvoiceKind, Change); 11] = [
         (person, |b| b.title.clear()),
         (person, |b| b.uscc = USCC.to_owned()),
         (person, |b| b.email = "nowhere".to_owned()),
