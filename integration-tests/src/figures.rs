@@ -6,10 +6,14 @@
 mod bad_engine;
 mod cancel;
 mod customers;
+mod fairness;
 mod forger;
+mod fuzz;
 mod kill_each;
+mod limits;
 mod model_path;
 mod money_callbacks;
+mod money_cut_streams;
 mod money_foreign_signatures;
 mod money_forgery;
 mod money_idempotency;
@@ -22,8 +26,11 @@ mod money_usage;
 mod one_trace;
 mod openai_clients;
 mod overhead;
+mod overload;
+mod paid_streams;
 mod planted_values;
 mod revocation;
+mod rig;
 mod routing_hit;
 mod routing_model;
 mod routing_replicas;
@@ -101,6 +108,7 @@ pub fn all() -> Vec<Figure> {
     vec![
         cancel::figure(),
         kill_each::figure(),
+        money_cut_streams::figure(),
         money_idempotency::figure(),
         money_reconciliation::figure(),
         money_simulation::sensitivity(),
@@ -122,6 +130,10 @@ pub fn all() -> Vec<Figure> {
         routing_replicas::figure(),
         bad_engine::figure(),
         storm::figure(),
+        limits::figure(),
+        fairness::figure(),
+        overload::figure(),
+        fuzz::figure(),
     ]
 }
 

@@ -6,6 +6,7 @@
 )]
 
 pub mod figures;
+pub mod fuzz;
 pub mod journey;
 pub mod load;
 pub mod simulators;

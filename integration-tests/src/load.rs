@@ -2,12 +2,14 @@
 //! time on each, every answer read to its end and timed.
 
 mod cpu;
+mod lean;
 mod memory;
 mod stream;
 mod summary;
 
-pub use cpu::{CpuMeter, pin};
-pub use memory::resident;
+pub use cpu::{CpuMeter, family, on_processor, pin};
+pub use lean::{Lean, lean};
+pub use memory::{resident, resident_kib};
 pub use stream::{Event, Stream};
 pub use summary::{Summary, quantile};
 
@@ -36,6 +38,8 @@ pub struct Target {
     pub bearer: Option<String>,
     /// The JSON of the request.
     pub body: Bytes,
+    /// Headers beside the usual ones.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// One request and its answer.
@@ -72,6 +76,7 @@ impl Target {
             path: url.path().to_owned(),
             bearer: bearer.map(str::to_owned),
             body,
+            headers: Vec::new(),
         })
     }
 
@@ -82,6 +87,9 @@ impl Target {
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(bearer) = &self.bearer {
             request = request.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
         }
         Ok(request.body(Full::new(self.body.clone()))?)
     }

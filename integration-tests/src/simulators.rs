@@ -6,7 +6,9 @@
 
 pub mod agency;
 pub mod alipay;
+pub mod bare;
 pub mod engine;
+pub mod fast_engine;
 pub mod faults;
 pub mod sms;
 pub mod wechat_pay;

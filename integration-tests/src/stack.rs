@@ -27,7 +27,7 @@ pub use description::{
     Broker, Database, Description, Model, ServiceAddresses, Stack, StackError, Traces,
 };
 pub use down::{down, wipe};
-pub use engine::Engine;
+pub use engine::{Embedding, Engine};
 pub(crate) use files::{create_private_folder, write_private};
 pub use layout::Layout;
 pub(crate) use ports::Ports;

@@ -100,12 +100,98 @@ def a_failing_engine_is_a_server_error():
     expect(openai.InternalServerError, None, call)
 
 
+@case
+def a_completion_in_one_piece_and_as_it_comes():
+    answer = client.completions.create(model="scripted", prompt="从前", max_tokens=5, extra_body=script(tokens=9))
+    assert len(answer.choices[0].text) == 5 and answer.choices[0].finish_reason == "length"
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (2, 5)
+    assert answer.model_extra["aigc"]["Label"] == "1"
+    stream = client.completions.create(
+        model="scripted", prompt=["一", "二"], stream=True, stream_options={"include_usage": True},
+        extra_body=script(tokens=6),
+    )
+    text, usage = "", None
+    for chunk in stream:
+        usage = chunk.usage or usage
+        text += chunk.choices[0].text if chunk.choices else ""
+    assert len(text) == 6 and usage.completion_tokens == 6, (text, usage)
+
+
+@case
+def a_response_in_one_piece():
+    answer = client.responses.create(model="scripted", input="你好", instructions="短", extra_body=script(tokens=7))
+    assert len(answer.output_text) == 7 and answer.status == "completed"
+    assert answer.usage.output_tokens == 7
+    assert answer.model_extra["aigc"]["Label"] == "1"
+    arrived = engine_body(answer.model_extra["aigc"]["ProduceID"])
+    assert arrived["store"] is False, arrived
+
+
+@case
+def a_response_as_it_comes():
+    stream = client.responses.create(model="scripted", input="你好", stream=True, extra_body=script(tokens=8))
+    kinds, text, last = [], "", None
+    for event in stream:
+        kinds.append(event.type)
+        text += event.delta if event.type == "response.output_text.delta" else ""
+        last = event
+    assert len(text) == 8, text
+    assert kinds[0] == "response.created" and kinds[-1] == "response.completed", kinds
+    assert last.response.usage.output_tokens == 8 and last.response.output_text == text
+
+
+@case
+def a_response_that_is_to_be_kept_is_refused():
+    call = lambda: client.responses.create(model="scripted", input="你好", store=True)
+    expect(openai.BadRequestError, "state_not_kept", call)
+    call = lambda: client.responses.create(model="scripted", input="你好", previous_response_id="resp_1")
+    expect(openai.BadRequestError, "state_not_kept", call)
+    call = lambda: client.responses.create(model="scripted", input="你好", tools=[{"type": "web_search"}])
+    expect(openai.BadRequestError, "unbounded_cost", call)
+
+
+@case
+def embeddings_in_both_formats():
+    # The package asks for base64 by itself and decodes it.
+    texts = client.embeddings.create(model="scripted", input=["你好", "世界"])
+    assert [item.index for item in texts.data] == [0, 1]
+    assert (texts.usage.prompt_tokens, texts.usage.total_tokens) == (4, 4)
+    floats = client.embeddings.create(model="scripted", input="你好", encoding_format="float")
+    assert floats.data[0].embedding == texts.data[0].embedding
+    assert "aigc" not in (floats.model_extra or {})
+    tokens = client.embeddings.create(model="scripted", input=[[1, 2, 3], [4]])
+    assert len(tokens.data) == 2 and tokens.usage.prompt_tokens == 4
+
+
+@case
+def embeddings_need_their_own_scope():
+    poor = openai.OpenAI(base_url=base, api_key=os.environ["WANWU_POOR_KEY"], max_retries=0)
+    call = lambda: poor.embeddings.create(model="scripted", input="x")
+    expect(openai.PermissionDeniedError, "scope_missing", call)
+
+
+@case
+def an_image_without_a_bound_is_refused():
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    call = lambda: client.chat.completions.create(model="scripted", messages=[{"role": "user", "content": [image]}])
+    expect(openai.BadRequestError, "unbounded_cost", call)
+
+
 FIELDS = {
+    "logprobs": True, "top_logprobs": 3, "parallel_tool_calls": False, "tool_choice": "auto", "n": 2,
+    "service_tier": "auto", "verbosity": "low", "prediction": {"type": "content", "content": "x"},
+    "safety_identifier": "u", "prompt_cache_key": "k", "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.1,
+    "guided_json": {"type": "object"}, "chat_template_kwargs": {"enable_thinking": False}, "ignore_eos": True,
     "temperature": 0.25, "top_p": 0.5, "seed": 7, "stop": ["x"], "presence_penalty": 0.5,
     "frequency_penalty": 0.5, "logit_bias": {"1": -1}, "user": "u", "reasoning_effort": "low",
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
-    "response_format": {"type": "json_object"}, "metadata": {"k": "v"},
+    "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}}, "metadata": {"k": "v"},
 }
+
+
+def engine_body(call):
+    with urllib.request.urlopen(f"{os.environ['WANWU_ENGINE']}/_truth?call={call}") as truth:
+        return json.loads(json.load(truth)["body"])
 
 
 def field_case(name, value):
@@ -113,9 +199,7 @@ def field_case(name, value):
         answer = client.chat.completions.with_raw_response.create(
             model="scripted", messages=QUESTION, extra_body={**script(tokens=1), name: value},
         )
-        call = json.loads(answer.text)["aigc"]["ProduceID"]
-        with urllib.request.urlopen(f"{os.environ['WANWU_ENGINE']}/_truth?call={call}") as truth:
-            arrived = json.loads(json.load(truth)["body"])
+        arrived = engine_body(json.loads(answer.text)["aigc"]["ProduceID"])
         assert arrived[name] == value, arrived.get(name)
 
     reaches.__name__ = f"field_{name}_reaches_the_engine"

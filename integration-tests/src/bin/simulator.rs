@@ -1,11 +1,14 @@
-//! A provider's other side: `simulator sms|wechat-pay|alipay|agency|engine --listen ADDRESS [--config FILE]
+//! A provider's other side: `simulator sms|wechat-pay|alipay|agency|engine|fast-engine|
+//! bare-edge|bare-router --listen ADDRESS [--config FILE]
 //! [--control ADDRESS]`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use integration_tests::simulators::{agency, alipay, engine, serve, sms, wechat_pay};
+use integration_tests::simulators::{
+    agency, alipay, bare, engine, fast_engine, serve, sms, wechat_pay,
+};
 use serde::de::DeserializeOwned;
 
 #[derive(Parser)]
@@ -30,6 +33,9 @@ enum Kind {
     Alipay,
     Agency,
     Engine,
+    FastEngine,
+    BareEdge,
+    BareRouter,
 }
 
 impl Arguments {
@@ -52,6 +58,9 @@ async fn main() -> anyhow::Result<()> {
         Kind::WechatPay => wechat_pay::routes(arguments.config()?)?,
         Kind::Alipay => alipay::routes(arguments.config()?)?,
         Kind::Agency => agency::routes(arguments.config()?),
+        Kind::BareEdge => return bare::edge(arguments.listen, arguments.config()?).await,
+        Kind::BareRouter => return bare::router(arguments.listen, arguments.config()?).await,
+        Kind::FastEngine => return fast_engine::serve(arguments.listen).await,
         Kind::Engine => return engine::serve(arguments.listen, arguments.control).await,
     };
     serve(arguments.listen, routes).await

@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use integration_tests::{
     journey::demonstrate,
-    stack::{Engine, Plan, Progress, Stack, absolute, down, up, wipe},
+    stack::{Embedding, Engine, Plan, Progress, Stack, absolute, down, up, wipe},
     trace::Receiver,
 };
 
@@ -106,6 +106,18 @@ struct UpArguments {
     /// An OpenAI-compatible server to be used instead.
     #[arg(long)]
     engine_url: Option<String>,
+    /// The compiled embedding model, to be served here.
+    #[arg(long, requires_all = ["embedding_file", "embedding_python"], conflicts_with = "embedding_url")]
+    embedding_library: Option<PathBuf>,
+    /// Its weights.
+    #[arg(long)]
+    embedding_file: Option<PathBuf>,
+    /// A Python that serves it.
+    #[arg(long)]
+    embedding_python: Option<PathBuf>,
+    /// A server of that model to be used instead.
+    #[arg(long)]
+    embedding_url: Option<String>,
 }
 
 #[tokio::main]
@@ -170,6 +182,21 @@ async fn start(arguments: UpArguments, progress: &Progress) -> anyhow::Result<()
         (None, Some(url)) => Some(Engine::Remote { url }),
         (None, None) => None,
     };
+    let embedding = match (arguments.embedding_library, arguments.embedding_url) {
+        (Some(library), _) => Some(Embedding::Local {
+            python: arguments
+                .embedding_python
+                .context("--embedding-python is missing")?,
+            library: absolute(&library),
+            file: absolute(
+                &arguments
+                    .embedding_file
+                    .context("--embedding-file is missing")?,
+            ),
+        }),
+        (None, Some(url)) => Some(Embedding::Remote { url }),
+        (None, None) => None,
+    };
     let binaries = std::env::current_exe()?;
     let binaries = binaries.parent().context("a program lies in a folder")?;
     let plan = Plan {
@@ -177,6 +204,7 @@ async fn start(arguments: UpArguments, progress: &Progress) -> anyhow::Result<()
         binaries: binaries.to_owned(),
         source: absolute(&arguments.source),
         engine,
+        embedding,
         scripted_engine: arguments.scripted_engine,
     };
     let stack = up(&plan, progress).await?;

@@ -3,16 +3,23 @@
 
 mod clients;
 mod engine;
+mod open_loop;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use serde_json::json;
 use toml::{Table, Value};
 
-pub(super) use clients::{Counts, Load};
+pub(super) use clients::{Counts, Load, Seen};
 pub(super) use engine::ScriptedEngine;
+pub(super) use open_loop::{Shot, send_at};
 
+use crate::load::on_processor;
 use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_private};
 
 /// How long one of its processes may take to be ready.
@@ -30,6 +37,16 @@ pub(super) struct Wanted {
     pub routers: usize,
     /// Keys of inference-routing's `[engines]`, in place of the defaults.
     pub limits: Table,
+}
+
+/// What a figure of speed has otherwise.
+pub(super) struct Alone<'a> {
+    /// The programs that it measures.
+    pub binaries: &'a Path,
+    /// The engine, which the figure started.
+    pub engine: &'a str,
+    /// The processor that edge and routers share.
+    pub processor: usize,
 }
 
 /// The way of a call from an edge over routers to engines.
@@ -53,18 +70,68 @@ pub(super) struct Replica {
 impl ModelPath {
     /// Starts all and waits until all are ready.
     pub(super) async fn start(stack: &Stack, wanted: Wanted) -> anyhow::Result<Self> {
+        Self::start_with(stack, wanted, &Table::new()).await
+    }
+
+    /// As [`start`](Self::start), with these keys of the routers' sections in place of the stack's.
+    pub(super) async fn start_with(
+        stack: &Stack,
+        wanted: Wanted,
+        sections: &Table,
+    ) -> anyhow::Result<Self> {
+        let path = Self::spawn(stack, wanted, sections, None)?;
+        path.ready().await?;
+        Ok(path)
+    }
+
+    /// Starts one router and an edge that have a processor to themselves, and waits until both are
+    /// ready.
+    pub(super) async fn start_alone(
+        stack: &Stack,
+        figure: &'static str,
+        alone: Alone<'_>,
+    ) -> anyhow::Result<Self> {
+        let wanted = Wanted {
+            figure,
+            engines: 0,
+            routers: 1,
+            limits: Table::new(),
+        };
+        // What is started has the processors of the thread that starts it, from its first moment on.
+        let path = on_processor(alone.processor, || {
+            Self::spawn(stack, wanted, &Table::new(), Some(&alone))
+        })?;
+        path.ready().await?;
+        Ok(path)
+    }
+
+    fn spawn(
+        stack: &Stack,
+        wanted: Wanted,
+        sections: &Table,
+        alone: Option<&Alone<'_>>,
+    ) -> anyhow::Result<Self> {
+        let binaries = alone.map_or(stack.description().binaries.as_path(), |it| it.binaries);
         let folder = stack.description().dir.join("figures").join(wanted.figure);
-        let layout = Layout::new(folder, stack.description().binaries.clone());
+        let layout = Layout::new(folder, binaries.to_owned());
         let mut ports = Ports::keeping(BTreeMap::new());
         let mut engines = Vec::new();
         for n in 0..wanted.engines {
             engines.push(ScriptedEngine::start(&layout, &mut ports, n)?);
         }
+        let urls: Vec<&str> = match alone {
+            Some(alone) => vec![alone.engine],
+            None => engines.iter().map(|engine| engine.url.as_str()).collect(),
+        };
         let mut routers = Vec::new();
         for n in 0..wanted.routers {
             let mut config = config_of(stack, "inference-routing")?;
-            set_engines(&mut config, &engines)?;
+            set_engines(&mut config, &urls)?;
             config.insert("engines".to_owned(), wanted.limits.clone().into());
+            for (section, keys) in sections {
+                let keys = keys.as_table().context("a section is a table")?;
+                table(&mut config, section).extend(keys.clone());
+            }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
             let name = format!("router-{n}");
@@ -84,18 +151,21 @@ impl ModelPath {
         let places = places.collect::<Vec<_>>().join(",");
         table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
         let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
-        let path = Self {
+        Ok(Self {
             engines,
             routers,
             edge,
-        };
-        for engine in &path.engines {
+        })
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        for engine in &self.engines {
             engine.process.wait_ready(READY).await?;
         }
-        for replica in path.routers.iter().chain([&path.edge]) {
+        for replica in self.routers.iter().chain([&self.edge]) {
             replica.process.wait_ready(READY).await?;
         }
-        Ok(path)
+        Ok(())
     }
 
     /// Where clients call: `http://host:port`.
@@ -162,6 +232,10 @@ fn read_metric(text: &str, name: &str, with: &str, by: &str) -> BTreeMap<String,
 
 /// A client of the figure's own, for what is no load.
 fn http() -> reqwest::Client {
+    // reqwest is built without a provider; whoever comes first installs ours.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
     reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(10))
@@ -183,17 +257,14 @@ fn table<'a>(config: &'a mut Table, section: &str) -> &'a mut Table {
     section.as_table_mut().expect("sections are tables")
 }
 
-fn set_engines(config: &mut Table, engines: &[ScriptedEngine]) -> anyhow::Result<()> {
+fn set_engines(config: &mut Table, engines: &[&str]) -> anyhow::Result<()> {
     let models = config.get_mut("models").and_then(Value::as_array_mut);
     let models = models.context("the stack has no models")?;
     models.retain(|model| model["name"].as_str() == Some(MODEL));
     let model = models
         .first_mut()
         .context("the stack runs no scripted engine")?;
-    let urls: Vec<_> = engines
-        .iter()
-        .map(|engine| json!({"url": engine.url}))
-        .collect();
+    let urls: Vec<_> = engines.iter().map(|url| json!({"url": url})).collect();
     let model = model.as_table_mut().context("a model is a table")?;
     model.insert("engines".to_owned(), Value::try_from(urls)?);
     Ok(())

@@ -69,8 +69,8 @@ impl Router {
         })
     }
 
-    /// Takes a lease of exactly so much.
-    pub(super) async fn acquire(&self, account: &str, nanos: i64) -> anyhow::Result<String> {
+    /// Takes a lease of exactly so much; answers it and the price list that its calls are billed at.
+    pub(super) async fn acquire(&self, account: &str, nanos: i64) -> anyhow::Result<(String, i32)> {
         let lease_id = Uuid::now_v7().to_string();
         let request = AcquireLeaseRequest {
             lease_id: lease_id.clone(),
@@ -78,9 +78,11 @@ impl Router {
             epoch_id: self.epoch.clone(),
             min_nanos: nanos,
             want_nanos: nanos,
+            ..AcquireLeaseRequest::default()
         };
-        self.leases.clone().acquire_lease(request).await?;
-        Ok(lease_id)
+        let lease = self.leases.clone().acquire_lease(request).await?;
+        let list = lease.into_inner().price_list.unwrap_or_default();
+        Ok((lease_id, list.version))
     }
 
     /// Gives a lease back.
@@ -111,10 +113,10 @@ impl Router {
         for begin in (0..calls).step_by(each_lease) {
             let calls = each_lease.min(calls - begin);
             let most = 40 * (self.prices.0 + self.prices.1);
-            let lease = self.acquire(account, most * calls as i64).await?;
+            let (lease, price_version) = self.acquire(account, most * calls as i64).await?;
             let first = usages.len();
             for _ in 0..calls {
-                usages.push(self.usage(account, &lease));
+                usages.push(self.usage(account, &lease, price_version));
             }
             leases.push(Spent {
                 lease,
@@ -125,7 +127,7 @@ impl Router {
         Ok((leases, usages))
     }
 
-    fn usage(&mut self, account: &str, lease: &str) -> UsageRecorded {
+    fn usage(&mut self, account: &str, lease: &str, price_version: i32) -> UsageRecorded {
         let (input, output) = (
             self.chance.random_range(0..40),
             self.chance.random_range(0..40),
@@ -139,10 +141,10 @@ impl Router {
             model: MODEL.to_owned(),
             input_tokens: input,
             output_tokens: output,
-            price_version: 1,
+            price_version,
             amount_nanos: input * self.prices.0 + output * self.prices.1,
             usage_source: "engine".to_owned(),
-            finish_time: None,
+            ..UsageRecorded::default()
         }
     }
 

@@ -99,7 +99,7 @@ async fn lend_and_return(
             let mut times = Vec::new();
             while begin.elapsed() < Duration::from_secs(seconds) {
                 let asked = Instant::now();
-                let lease = router.acquire(account, LEASE).await?;
+                let (lease, _) = router.acquire(account, LEASE).await?;
                 times.push(asked.elapsed());
                 let spent = Spent {
                     lease,

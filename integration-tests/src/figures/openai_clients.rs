@@ -14,14 +14,15 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 pub(super) fn figure() -> Figure {
     Figure {
         name: "openai-clients",
-        claim: "the official openai packages of Python and npm stream, list models and get typed errors; grpcurl lists and calls",
+        claim: "the official openai packages of Python and npm chat, complete, respond and embed, stream, list models and get typed errors; grpcurl lists and calls",
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }
 }
 
 async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
-    let rich = Journey::ready_to_call(&stack, 1000).await?;
+    let mut rich = Journey::ready_to_call(&stack, 1000).await?;
+    rich.key_for(&["chat", "embedding"]).await?;
     let mut poor = Journey::new(&stack);
     poor.register().await?;
     poor.verify_real_name().await?;
@@ -52,6 +53,6 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
         figure: format!("{passed} of {}", passed + failed),
         unit: "cases".to_owned(),
         goal: "all".to_owned(),
-        holds: output.status.success() && failed == 0 && passed >= 8,
+        holds: output.status.success() && failed == 0 && passed >= 40,
     })
 }

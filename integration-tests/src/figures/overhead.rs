@@ -1,6 +1,10 @@
 //! What edge and inference-routing together add to a call, with and without the waits for the
 //! journal's commits.
 
+mod bare;
+mod peers;
+mod side_by_side;
+
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
@@ -40,24 +44,13 @@ struct Extent {
     calls: usize,
 }
 
-impl Extent {
-    const fn of(tier: Tier) -> Self {
-        match tier {
-            Tier::Quick => Self {
-                connections: &[1, 16, 64],
-                engine_delays_ms: &[0],
-                rounds: 2,
-                calls: 128,
-            },
-            Tier::Full => Self {
-                connections: &[1, 16, 64, 256],
-                engine_delays_ms: &[0, 20],
-                rounds: 5,
-                calls: 1024,
-            },
-        }
-    }
-}
+/// The quick measurement: on the tests' programs, and beside whatever else the machine does.
+const QUICK: Extent = Extent {
+    connections: &[1, 16, 64],
+    engine_delays_ms: &[0],
+    rounds: 2,
+    calls: 128,
+};
 
 /// One row of the table.
 struct Row {
@@ -70,7 +63,10 @@ struct Row {
 }
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
-    let extent = Extent::of(tier);
+    if tier == Tier::Full {
+        return side_by_side::measure(&stack).await;
+    }
+    let extent = QUICK;
     let journey = Journey::ready_to_call(&stack, 1_000_000).await?;
     let mut rows = Vec::new();
     for &delay_ms in extent.engine_delays_ms {

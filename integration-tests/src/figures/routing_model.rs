@@ -11,7 +11,6 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    hash::{DefaultHasher, Hash, Hasher},
     time::{Duration, Instant},
 };
 
@@ -22,6 +21,7 @@ use inference_routing::domain::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Deserialize;
+use wanwu_grpc::{Affinity, Candidate, Recent, stable_hash};
 
 const ENGINES: usize = 8;
 const BLOCK_TOKENS: u64 = 512;
@@ -42,17 +42,15 @@ const LIMITS: PlacementLimits = PlacementLimits {
 
 /// Blocks that say where a prompt goes: its first 1,024 tokens.
 const BEGINNING: usize = 2;
-/// The most that a router gets of the mean.
-const BOUND: f64 = 1.25;
-/// How fast a router's calls are forgotten, in seconds.
-const RECENT: f64 = 60.0;
+/// All routers were there long before.
+const JOINED: Duration = Duration::from_secs(3600);
 
 /// How calls come to routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// Each router in turn.
     InTurn,
-    /// What begins alike goes to the same router, by rendezvous hashing with bounded load.
+    /// What begins alike goes to the same router, by the rule of the edge's channel.
     ByBeginning,
 }
 
@@ -73,6 +71,8 @@ pub(super) struct Replay {
     pub first_token: [Duration; 2],
     /// The calls of the busiest engine in comparison with the mean.
     pub spread: f64,
+    /// The calls of the busiest router in comparison with the mean.
+    pub busiest: f64,
     /// What one choice took.
     pub choice: Duration,
 }
@@ -139,7 +139,8 @@ struct Happening(Duration, usize, bool);
 struct Router {
     placement: Placement,
     ids: Vec<SlotId>,
-    recent: f64,
+    name: u64,
+    recent: Recent,
 }
 
 /// Plays the requests through so many routers to the engines, each with a cache of `blocks`.
@@ -159,8 +160,9 @@ pub(super) fn replay(
     let mut engines: Vec<Engine> = (0..ENGINES).map(|_| Engine::new(blocks)).collect();
     let mut running: Vec<(Choice, usize, usize)> = Vec::new();
     let mut coming: BinaryHeap<Reverse<Happening>> = BinaryHeap::new();
+    let mut got = vec![0_u32; routers.len()];
     let (mut hit, mut all, mut waits) = (0, 0, Vec::new());
-    let (mut choosing, mut before) = (Duration::ZERO, Duration::ZERO);
+    let mut choosing = Duration::ZERO;
     for (turn, request) in requests.iter().enumerate() {
         let now = Duration::from_millis(request.timestamp);
         while coming.peek().is_some_and(|Reverse(next)| next.0 <= now) {
@@ -176,14 +178,12 @@ pub(super) fn replay(
                 placement.begun(choice.id, choice.new_blocks);
             }
         }
-        let fade = (-(now - before).as_secs_f64() / RECENT).exp();
-        routers.iter_mut().for_each(|router| router.recent *= fade);
-        before = now;
         let which = match way {
             Way::InTurn => turn % routers.len(),
-            Way::ByBeginning => by_beginning(&routers, &request.hash_ids),
+            Way::ByBeginning => by_beginning(&routers, &request.hash_ids, now),
         };
-        routers[which].recent += 1.0;
+        routers[which].recent.count(now);
+        got[which] += 1;
         let hashes = request.hash_ids.iter().map(|id| mixed(*id)).collect();
         let prompt = Prompt::from_blocks(hashes);
         let asked = Instant::now();
@@ -207,6 +207,8 @@ pub(super) fn replay(
         hit: 100.0 * hit as f64 / all as f64,
         first_token: [waits[waits.len() / 2], waits[waits.len() * 9 / 10]],
         spread: f64::from(most) * ENGINES as f64 / requests.len() as f64,
+        busiest: f64::from(got.iter().copied().max().unwrap_or(0)) * got.len() as f64
+            / requests.len() as f64,
         choice: choosing / requests.len() as u32,
     }
 }
@@ -217,24 +219,24 @@ fn router(policy: Policy, seed: u64, begin: Instant) -> Router {
     Router {
         placement,
         ids,
-        recent: 0.0,
+        name: stable_hash(format!("10.0.0.{seed}:7100").as_bytes()),
+        recent: Recent::default(),
     }
 }
 
-/// The first router in the order that the beginning gives which has not more than its bound.
-fn by_beginning(routers: &[Router], ids: &[u64]) -> usize {
+/// The router that the edge would choose for what begins with these blocks.
+fn by_beginning(routers: &[Router], ids: &[u64], now: Duration) -> usize {
     let beginning = &ids[..ids.len().min(BEGINNING)];
-    let rank = |router: usize| {
-        let mut hasher = DefaultHasher::new();
-        (beginning, router).hash(&mut hasher);
-        Reverse(hasher.finish())
-    };
-    let all: f64 = routers.iter().map(|router| router.recent).sum();
-    let bound = (BOUND * (all + 1.0) / routers.len() as f64).max(1.0);
-    let mut order: Vec<usize> = (0..routers.len()).collect();
-    order.sort_by_key(|router| rank(*router));
-    let free = order.iter().find(|n| routers[**n].recent + 1.0 <= bound);
-    *free.unwrap_or(&order[0])
+    let bytes: Vec<u8> = beginning.iter().flat_map(|id| id.to_le_bytes()).collect();
+    let candidates = routers.iter().map(|router| Candidate {
+        name: router.name,
+        recent: router.recent.at(now),
+        joined: JOINED,
+    });
+    let candidates: Vec<_> = candidates.collect();
+    Affinity(stable_hash(&bytes))
+        .choose(&candidates)
+        .unwrap_or_default()
 }
 
 impl Engine {

@@ -13,11 +13,13 @@ use tokio::{
 use super::{
     Figure, Kind, Reading, Tier,
     customers::{customers, scripted},
+    model_path::{Alone, ModelPath},
     overhead::commit_waits,
+    rig::{self, MEASURED, Others},
 };
 use crate::{
     journey::{Api, Journey, read_trace},
-    load::{Event, Stream, Target, quantile, resident},
+    load::{CpuMeter, Event, Stream, Target, quantile, resident},
     stack::Stack,
 };
 
@@ -51,14 +53,24 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         Tier::Quick => (3, 400),
         Tier::Full => (20, 2000),
     };
+    let way = Way::of(&stack, tier).await?;
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
-    let [engine, platform] = paths(&stack, &customers[0], 60, 5)?;
+    let [engine, platform] = way.paths(&customers[0], 60, 5)?;
     let (mut bare, mut ours) = (Seen::default(), Seen::default());
+    let meter = CpuMeter::new(way.pids.to_vec());
+    let mut waited = Duration::ZERO;
     for _ in 0..rounds {
         watch(&engine, 16, &mut bare).await?;
+        let before = meter.waited();
         watch(&platform, 16, &mut ours).await?;
+        waited += meter.waited().saturating_sub(before);
     }
-    let lost = hold(&stack, &customers, held).await?;
+    let events = ours.gaps.len() + ours.first.len();
+    println!(
+        "  edge and inference-routing waited {} us for a processor at each token, in the mean",
+        (waited / events.max(1) as u32).as_micros()
+    );
+    let lost = hold(&way, &customers, held).await?;
     sleep(SPANS_ARE_THERE).await;
     let mut without = first_without_waits(&stack, &ours).await?;
     let micros = |time: Duration| time.as_micros();
@@ -88,22 +100,59 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     })
 }
 
-/// The same request to the engine and to the platform.
-fn paths(
-    stack: &Stack,
-    customer: &Journey,
-    tokens: u64,
-    delay_ms: u64,
-) -> anyhow::Result<[Target; 2]> {
-    let mut body = scripted(json!({"tokens": tokens, "delay_ms": delay_ms}));
-    body["stream"] = json!(true);
-    let body = Bytes::from(body.to_string());
-    let engine = format!("{}/v1/chat/completions", stack.simulator("engine"));
-    let platform = format!("{}/v1/chat/completions", customer.api().base());
-    Ok([
-        Target::new(&engine, None, body.clone())?,
-        Target::new(&platform, Some(customer.secret()), body)?,
-    ])
+/// The way that is measured: the stack's own, or release programs on a processor of their own.
+struct Way {
+    engine: String,
+    platform: String,
+    pids: [i32; 2],
+    _alone: Option<(ModelPath, Others)>,
+}
+
+impl Way {
+    async fn of(stack: &Stack, tier: Tier) -> anyhow::Result<Self> {
+        let engine = stack.simulator("engine").to_owned();
+        if tier == Tier::Quick {
+            let pids = ON_THE_PATH.map(|name| stack.process(name).pid().unwrap_or_default());
+            return Ok(Self {
+                engine,
+                platform: stack.description().edge.clone(),
+                pids,
+                _alone: None,
+            });
+        }
+        let others = Others::of(stack)?;
+        let alone = Alone {
+            binaries: &rig::release()?,
+            engine: &engine,
+            processor: MEASURED,
+        };
+        let path = ModelPath::start_alone(stack, "streaming", alone).await?;
+        let pids = [path.edge(), &path.routers[0]];
+        let pids = pids.map(|replica| replica.process.pid().unwrap_or_default());
+        Ok(Self {
+            engine,
+            platform: path.base(),
+            pids,
+            _alone: Some((path, others)),
+        })
+    }
+
+    /// The same request to the engine and to the platform.
+    fn paths(&self, customer: &Journey, tokens: u64, delay_ms: u64) -> anyhow::Result<[Target; 2]> {
+        let mut body = scripted(json!({"tokens": tokens, "delay_ms": delay_ms}));
+        body["stream"] = json!(true);
+        let body = Bytes::from(body.to_string());
+        let engine = format!("{}/v1/chat/completions", self.engine);
+        let platform = format!("{}/v1/chat/completions", self.platform);
+        Ok([
+            Target::new(&engine, None, body.clone())?,
+            Target::new(&platform, Some(customer.secret()), body)?,
+        ])
+    }
+
+    fn memory(&self) -> [u64; 2] {
+        self.pids.map(|pid| resident(pid).unwrap_or(0))
+    }
 }
 
 /// Reads so many streams at once.
@@ -149,16 +198,16 @@ async fn first_without_waits(stack: &Stack, seen: &Seen) -> anyhow::Result<Vec<D
 }
 
 /// Holds many streams at once; answers how many did not bring what the engine sends.
-async fn hold(stack: &Stack, customers: &[Journey], count: usize) -> anyhow::Result<usize> {
-    let [engine, _] = paths(stack, &customers[0], 20, 1)?;
+async fn hold(way: &Way, customers: &[Journey], count: usize) -> anyhow::Result<usize> {
+    let [engine, _] = way.paths(&customers[0], 20, 1)?;
     let expected: String = text(&Stream::open(&engine).await?.all().await?);
-    let rest = memory(stack);
+    let rest = way.memory();
     let begin = Instant::now();
     // A burst of connections is no part of the claim.
     let opening = Arc::new(Semaphore::new(64));
     let streams: Vec<_> = (0..count)
         .map(|index| {
-            let [_, platform] = paths(stack, &customers[index % customers.len()], 20, 400)?;
+            let [_, platform] = way.paths(&customers[index % customers.len()], 20, 400)?;
             let opening = opening.clone();
             Ok(tokio::spawn(async move {
                 let permit = opening.acquire().await?;
@@ -190,7 +239,7 @@ async fn hold(stack: &Stack, customers: &[Journey], count: usize) -> anyhow::Res
                 done = true;
             }
             () = sleep(Duration::from_millis(200)) => {
-                let now = memory(stack);
+                let now = way.memory();
                 peak = [peak[0].max(now[0]), peak[1].max(now[1])];
             }
         }
@@ -208,8 +257,4 @@ async fn hold(stack: &Stack, customers: &[Journey], count: usize) -> anyhow::Res
 
 fn text(events: &[Event]) -> String {
     events.iter().map(Event::text).collect()
-}
-
-fn memory(stack: &Stack) -> [u64; 2] {
-    ON_THE_PATH.map(|name| stack.process(name).pid().and_then(resident).unwrap_or(0))
 }

@@ -301,8 +301,19 @@ impl Journey {
     /// # Panics
     /// Before [`app`](Self::app).
     pub async fn key(&mut self) -> Result<&Key, ApiError> {
+        self.key_for(&["chat"]).await
+    }
+
+    /// Makes a key for these capabilities.
+    ///
+    /// # Errors
+    /// When it is refused.
+    ///
+    /// # Panics
+    /// Before [`app`](Self::app).
+    pub async fn key_for(&mut self, scopes: &[&str]) -> Result<&Key, ApiError> {
         let app = self.app.as_ref().expect("the customer has an app");
-        let body = json!({"requestId": Uuid::now_v7(), "appId": app.app_id, "scopes": ["chat"]});
+        let body = json!({"requestId": Uuid::now_v7(), "appId": app.app_id, "scopes": scopes});
         let answer = self
             .call_verified("wanwu.identity.v1.ApiKeyService/CreateApiKey", body)
             .await?;

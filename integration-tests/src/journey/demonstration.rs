@@ -32,7 +32,7 @@ pub async fn demonstrate(stack: &Stack) -> anyhow::Result<()> {
         .description()
         .models
         .iter()
-        .find(|model| !model.scripted);
+        .find(|model| !model.scripted && model.capability == "chat");
     let model = model
         .or(stack.description().models.first())
         .context("the stack has no model")?;
@@ -97,7 +97,11 @@ async fn become_customer(steps: &mut Steps, journey: &mut Journey) -> anyhow::Re
 
     steps.begin("Makes an app and a key");
     let app = journey.app("first app").await?.app_id.clone();
-    let key = journey.key().await?.key_id.clone();
+    let key = journey
+        .key_for(&["chat", "embedding"])
+        .await?
+        .key_id
+        .clone();
     steps.done(&format!("app {app}, key {key}"));
     Ok(())
 }

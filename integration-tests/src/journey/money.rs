@@ -132,12 +132,8 @@ impl Journey {
     /// # Errors
     /// When it is refused or the model has no price.
     pub async fn price(&self, model: &str) -> Result<(i64, i64), ApiError> {
-        let method = "wanwu.billing.v1.PriceService/GetPriceList";
-        let answer = self.api.call(method, None, json!({})).await?;
-        let prices = answer["priceList"]["prices"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let list = self.price_list().await?;
+        let prices = list["prices"].as_array().cloned().unwrap_or_default();
         let of = |unit: &str| {
             let price = prices
                 .iter()
@@ -146,6 +142,16 @@ impl Journey {
             nanos.ok_or_else(|| ApiError::Lacks(format!("price of {model}")))
         };
         Ok((of("UNIT_INPUT_TOKEN")?, of("UNIT_OUTPUT_TOKEN")?))
+    }
+
+    /// The price list in force.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn price_list(&self) -> Result<Value, ApiError> {
+        let method = "wanwu.billing.v1.PriceService/GetPriceList";
+        let answer = self.api.call(method, None, json!({})).await?;
+        Ok(answer["priceList"].clone())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::stack::{Model, Stack};
 pub(super) fn print(stack: &Stack, journey: &Journey, model: &Model) {
     let edge = &stack.description().edge;
     let address = edge.trim_start_matches("http://");
+    let embeddings = embeddings(stack, edge, journey.secret());
     let (key, token, model) = (journey.secret(), journey.token(), &model.name);
     println!(
         r#"
@@ -24,7 +25,7 @@ for chunk in client.chat.completions.create(model="{model}", stream=True,
     print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", flush=True)
 PY
 
-  # any public RPC as JSON (this token lives ten minutes)
+{embeddings}  # any public RPC as JSON (this token lives ten minutes)
   curl -s {edge}/wanwu.billing.v1.BalanceService/GetBalance -H "authorization: Bearer {token}" \
     -H 'content-type: application/json' -d '{{}}'
 
@@ -39,4 +40,21 @@ PY
         description = stack.description().dir.join("stack.json").display(),
         logs = stack.description().dir.join("logs").display(),
     );
+}
+
+/// How to get vectors, where a model of the stack makes them.
+fn embeddings(stack: &Stack, edge: &str, key: &str) -> String {
+    let models = &stack.description().models;
+    let Some(model) = models.iter().find(|model| model.capability == "embedding") else {
+        return String::new();
+    };
+    format!(
+        r#"  # vectors of texts: what is alike is near
+  curl -s {edge}/v1/embeddings -H "authorization: Bearer {key}" \
+    -H 'content-type: application/json' \
+    -d '{{"model":"{name}","input":["今天天气很好","The weather is nice today"]}}'
+
+"#,
+        name = model.name
+    )
 }

@@ -22,18 +22,27 @@ impl CpuMeter {
     /// difference over a time in which the threads stay.
     #[must_use]
     pub fn read(&self) -> Duration {
-        let nanos: u64 = self.pids.iter().map(|pid| taken(*pid)).sum();
-        Duration::from_nanos(nanos)
+        self.sum(0)
+    }
+
+    /// How long their threads were ready to run and another one had the processor.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.sum(1)
+    }
+
+    fn sum(&self, field: usize) -> Duration {
+        Duration::from_nanos(self.pids.iter().map(|pid| counted(*pid, field)).sum())
     }
 }
 
 /// The kernel's count in nanoseconds: `schedstat` is exact where `stat` counts ticks of 10 ms.
-fn taken(pid: i32) -> u64 {
+fn counted(pid: i32, field: usize) -> u64 {
     threads(pid)
         .iter()
         .filter_map(|thread| {
             let stat = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).ok()?;
-            stat.split_whitespace().next()?.parse::<u64>().ok()
+            stat.split_whitespace().nth(field)?.parse::<u64>().ok()
         })
         .sum()
 }
@@ -64,6 +73,48 @@ pub fn pin(pid: i32, processors: &[usize]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Binds the thread that asks to a processor.
+pub(super) fn pin_thread(processor: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Does something on a processor; what is started there stays there.
+///
+/// # Errors
+/// When there is no such processor, or the work fails.
+pub fn on_processor<T>(
+    processor: usize,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let before = rustix::thread::sched_getaffinity(None)?;
+    pin_thread(processor)?;
+    let done = work();
+    sched_setaffinity(None, &before)?;
+    done
+}
+
+/// A process and all that it started, and what those started.
+#[must_use]
+pub fn family(pid: i32) -> Vec<i32> {
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = family.get(at).copied() {
+        for thread in threads(parent) {
+            let file = format!("/proc/{parent}/task/{thread}/children");
+            let children = fs::read_to_string(file).unwrap_or_default();
+            family.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<i32>().ok()),
+            );
+        }
+        at += 1;
+    }
+    family
 }
 
 #[cfg(test)]

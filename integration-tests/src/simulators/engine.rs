@@ -7,8 +7,10 @@
 mod illness;
 mod listener;
 mod prefix_cache;
+mod shape;
 mod stream;
 mod truth;
+mod vectors;
 
 use std::{
     net::SocketAddr,
@@ -37,6 +39,7 @@ pub use illness::Illness;
 use illness::Refusal;
 use listener::Connections;
 use prefix_cache::PrefixCache;
+use shape::Shape;
 use stream::Frames;
 use truth::{Ending, Record, Truth};
 
@@ -60,6 +63,10 @@ pub struct Script {
     pub status: Option<u16>,
     /// No usage at all.
     pub no_usage: bool,
+    /// Tokens of the prompt that it says were in its cache; absent: it does not say.
+    pub cached: Option<u64>,
+    /// Tokens of the answer that it says were reasoning; absent: it does not say.
+    pub reasoning: Option<u64>,
     /// The answer in parts, in place of the usual text; each part is one token. In parts, so that a
     /// screen of the request does not see what the answer will be.
     pub text: Option<Vec<String>>,
@@ -76,6 +83,8 @@ impl Default for Script {
             hang_after: None,
             status: None,
             no_usage: false,
+            cached: None,
+            reasoning: None,
             text: None,
         }
     }
@@ -90,7 +99,15 @@ struct Call {
     #[serde(default)]
     max_tokens: Option<u32>,
     #[serde(default)]
+    max_output_tokens: Option<u32>,
+    #[serde(default)]
     messages: Value,
+    #[serde(default)]
+    prompt: Value,
+    #[serde(default)]
+    input: Value,
+    #[serde(default)]
+    encoding_format: Option<String>,
     #[serde(default)]
     wanwu_script: Script,
 }
@@ -100,6 +117,15 @@ struct Call {
 struct StreamOptions {
     include_usage: bool,
     continuous_usage_stats: bool,
+}
+
+impl Call {
+    /// What it is asked, whatever the shape calls it.
+    fn asked(&self) -> &Value {
+        let fields = [&self.messages, &self.prompt, &self.input];
+        let mut given = fields.into_iter().filter(|value| !value.is_null());
+        given.next().unwrap_or(&Value::Null)
+    }
 }
 
 struct Engine {
@@ -155,6 +181,9 @@ pub async fn serve(listen: SocketAddr, control: Option<SocketAddr>) -> anyhow::R
 fn routes(engine: &Arc<Engine>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(complete))
+        .route("/v1/responses", post(respond))
+        .route("/v1/embeddings", post(embed))
         .route("/v1/models", get(models))
         .route("/health", get(|| async { StatusCode::OK }))
         .layer(DefaultBodyLimit::max(16 << 20))
@@ -195,6 +224,7 @@ async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) ->
         let prefixes = engine.prefixes.lock();
         shown["engine"] = json!({
             "came": engine.calls.load(Ordering::Relaxed),
+            "most_at_once": engine.truth.most_at_once(),
             "connections": engine.connections.taken.load(Ordering::Relaxed),
             "refused_connections": engine.connections.refused.load(Ordering::Relaxed),
             "blocks_found": prefixes.found,
@@ -204,9 +234,11 @@ async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) ->
     Json(shown)
 }
 
-/// Tokens of a prompt: characters of its texts, which anybody can count.
+/// Tokens of a prompt: characters of its texts, which anybody can count, and what is written as
+/// tokens.
 fn prompt_tokens(messages: &Value) -> u64 {
     match messages {
+        Value::Number(_) => 1,
         Value::String(text) => text.chars().count() as u64,
         Value::Array(parts) => parts.iter().map(prompt_tokens).sum(),
         Value::Object(fields) => ["content", "text"]
@@ -236,42 +268,90 @@ fn error(status: StatusCode, message: &str, kind: &str) -> Response {
     (status, Json(error)).into_response()
 }
 
-async fn chat(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
-    let n = engine.calls.fetch_add(1, Ordering::Relaxed);
-    engine.faults.delay("chat").await;
-    if engine.faults.take("chat", Kind::Refuse).is_some() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    let mut call: Call = match serde_json::from_slice(&body) {
-        Ok(call) => call,
-        Err(refused) => {
-            let status = StatusCode::BAD_REQUEST;
-            return error(status, &refused.to_string(), "invalid_request_error");
-        }
+async fn chat(engine: State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
+    answer(Shape::Chat, engine, headers, body).await
+}
+
+async fn complete(engine: State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
+    answer(Shape::Completions, engine, headers, body).await
+}
+
+async fn respond(engine: State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
+    answer(Shape::Responses, engine, headers, body).await
+}
+
+async fn embed(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
+    let (call, mut record) = match engine.take("embeddings", &headers, &body).await {
+        Ok(taken) => taken,
+        Err(refused) => return refused,
     };
-    let illness = *engine.illness.borrow();
-    match illness.afflict(&mut call.wanwu_script, n) {
-        Ok(()) => {}
-        Err(Refusal::Error) => {
-            return error(StatusCode::INTERNAL_SERVER_ERROR, "ill", "server_error");
-        }
-        Err(Refusal::Busy) => {
-            let busy = error(StatusCode::TOO_MANY_REQUESTS, "ill", "rate_limit_error");
-            return ([(header::RETRY_AFTER, "1")], busy).into_response();
-        }
+    tokio::time::sleep(Duration::from_millis(call.wanwu_script.first_delay_ms)).await;
+    let format = call.encoding_format.as_deref().unwrap_or("float");
+    let mut answer = vectors::answer(call.asked(), format);
+    if !call.wanwu_script.no_usage {
+        let tokens = record.prompt_tokens();
+        answer["usage"] = json!({"prompt_tokens": tokens, "total_tokens": tokens});
     }
-    let mut prompt = String::new();
-    prompt_text(&call.messages, &mut prompt);
-    engine.prefixes.lock().take(&prompt);
-    let id = headers
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
+    record.end(Ending::Finished);
+    Json(answer).into_response()
+}
+
+impl Engine {
+    /// Takes a call, or refuses it as its script, an illness or a fault of `route` wants.
+    async fn take(
+        &self,
+        route: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<(Call, Record), Response> {
+        let n = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.faults.delay(route).await;
+        if self.faults.take(route, Kind::Refuse).is_some() {
+            return Err(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
+        let mut call: Call = serde_json::from_slice(body).map_err(|refused| {
+            let status = StatusCode::BAD_REQUEST;
+            error(status, &refused.to_string(), "invalid_request_error")
+        })?;
+        let illness = *self.illness.borrow();
+        match illness.afflict(&mut call.wanwu_script, n) {
+            Ok(()) => {}
+            Err(Refusal::Error) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                return Err(error(status, "ill", "server_error"));
+            }
+            Err(Refusal::Busy) => {
+                let busy = error(StatusCode::TOO_MANY_REQUESTS, "ill", "rate_limit_error");
+                return Err(([(header::RETRY_AFTER, "1")], busy).into_response());
+            }
+        }
+        let mut prompt = String::new();
+        prompt_text(call.asked(), &mut prompt);
+        self.prefixes.lock().take(&prompt);
+        if let Some(status) = call.wanwu_script.status {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            return Err(error(status, "as scripted", "scripted"));
+        }
+        let id = headers
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok())
+            .unwrap_or_default();
+        let record = self.truth.begin(id, prompt_tokens(call.asked()), body);
+        Ok((call, record))
+    }
+}
+
+async fn answer(
+    shape: Shape,
+    State(engine): State<Arc<Engine>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (call, record) = match engine.take(shape.name(), &headers, &body).await {
+        Ok(taken) => taken,
+        Err(refused) => return refused,
+    };
     let script = &call.wanwu_script;
-    if let Some(status) = script.status {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return error(status, "as scripted", "scripted");
-    }
     let text: Vec<String> = match &script.text {
         Some(parts) => parts.clone(),
         None => TEXT
@@ -281,23 +361,29 @@ async fn chat(State(engine): State<Arc<Engine>>, headers: HeaderMap, body: Bytes
             .map(String::from)
             .collect(),
     };
-    let limit = call.max_tokens.map_or(usize::MAX, |limit| limit as usize);
+    let limit = call.max_tokens.or(call.max_output_tokens);
+    let limit = limit.map_or(usize::MAX, |limit| limit as usize);
     let length = text.len().min(limit);
     let finish = if length < text.len() {
         "length"
     } else {
         "stop"
     };
-    let record = engine.truth.begin(id, prompt_tokens(&call.messages), &body);
     if call.stream {
-        let frames = Frames::new(&text[..length], finish, &call, record);
+        let frames = Frames::new(shape, &text[..length], finish, &call, record);
         let answer = Body::from_stream(frames.into_stream());
         return ([("content-type", "text/event-stream")], answer).into_response();
     }
-    whole(&text[..length], finish, &call, record).await
+    whole(shape, &text[..length], finish, &call, record).await
 }
 
-async fn whole(text: &[String], finish: &str, call: &Call, mut record: Record) -> Response {
+async fn whole(
+    shape: Shape,
+    text: &[String],
+    finish: &str,
+    call: &Call,
+    mut record: Record,
+) -> Response {
     let script = &call.wanwu_script;
     let tokens = text.len() as u64;
     tokio::time::sleep(Duration::from_millis(script.first_delay_ms)).await;
@@ -309,19 +395,9 @@ async fn whole(text: &[String], finish: &str, call: &Call, mut record: Record) -
         record.end(Ending::Cut);
         return StatusCode::BAD_GATEWAY.into_response();
     }
-    let mut answer = json!({
-        "id": "chatcmpl-scripted",
-        "object": "chat.completion",
-        "created": 1_764_000_000,
-        "model": "scripted",
-        "choices": [{
-            "index": 0,
-            "message": {"role": "assistant", "content": text.concat()},
-            "finish_reason": finish,
-        }],
-    });
+    let mut answer = shape.whole(&text.concat(), finish);
     if !script.no_usage {
-        answer["usage"] = stream::usage(record.prompt_tokens(), tokens);
+        answer["usage"] = shape.usage(script, record.prompt_tokens(), tokens);
     }
     record.sent(tokens);
     record.end(Ending::Finished);

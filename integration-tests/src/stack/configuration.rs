@@ -91,8 +91,12 @@ fn called_by(service: &str) -> &'static [&'static str] {
 fn own(layout: &Layout, source: &Path, description: &Description, service: &str) -> Value {
     match service {
         "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
+        // Nobody waits a week for a price here.
         "billing" => json!({
-            "prices": {"folder": source.join("services/billing/price-lists")},
+            "prices": {
+                "folder": source.join("services/billing/price-lists"),
+                "notice": "1s",
+            },
             "products": {"folder": source.join("services/billing/products")},
         }),
         "inference-routing" => {
@@ -142,16 +146,22 @@ fn call_limits(description: &Description) -> Value {
 
 fn models(description: &Description) -> Vec<Value> {
     let model = |model: &super::Model| {
-        json!({
+        let mut section = json!({
             "name": model.name,
             "engine_model": model.engine_name,
+            "capability": model.capability,
+            "shapes": model.shapes,
             "created_at": "2026-11-01T00:00:00Z",
             "context_tokens": model.context_tokens,
             "default_max_tokens": 512,
             "template_allowance_tokens": 64,
             "continuous_usage": model.scripted,
             "engines": [{"url": model.engine}],
-        })
+        });
+        if let Some(tokenizer) = &model.tokenizer {
+            section["tokenizer_file"] = json!(tokenizer);
+        }
+        section
     };
     description.models.iter().map(model).collect()
 }

@@ -103,10 +103,23 @@ pub struct Model {
     pub engine_name: String,
     /// The engine's address.
     pub engine: String,
+    /// What it is for: `chat`, `embedding`.
+    #[serde(default = "chat")]
+    pub capability: String,
+    /// The kinds of requests that its engine knows.
+    #[serde(default)]
+    pub shapes: Vec<String>,
     /// Its context window in tokens.
     pub context_tokens: u32,
     /// It is the simulator's, scripted by the request, for tests.
     pub scripted: bool,
+    /// Its `tokenizer.json`, where there is one.
+    #[serde(default)]
+    pub tokenizer: Option<PathBuf>,
+}
+
+fn chat() -> String {
+    "chat".to_owned()
 }
 
 /// A running stack, as tests and tools see it.

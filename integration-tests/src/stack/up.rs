@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use super::{
     Broker, Database, Description, Layout, Model, Process, ProcessSpec, Progress, SERVICES,
     ServiceAddresses, Stack, Traces, certificates, configuration, database, description,
-    engine::{self, Engine},
+    engine::{self, Embedding, Engine},
     files,
     ports::Ports,
     postgres,
@@ -39,6 +39,8 @@ pub struct Plan {
     pub source: PathBuf,
     /// Where answers come from; none: only from the scripted engine.
     pub engine: Option<Engine>,
+    /// Where embeddings come from; none: only from the scripted engine.
+    pub embedding: Option<Embedding>,
     /// Whether the scripted engine runs too.
     pub scripted_engine: bool,
 }
@@ -141,6 +143,11 @@ async fn describe(plan: &Plan, layout: &Layout, ports: &mut Ports) -> anyhow::Re
         models.push(model);
         processes.extend(process);
     }
+    if let Some(chosen) = &plan.embedding {
+        let (model, process) = embedding_model(layout, chosen, ports)?;
+        models.push(model);
+        processes.extend(process);
+    }
     if plan.scripted_engine {
         let port = ports.get("engine");
         simulators.insert("engine".to_owned(), loopback("http", port));
@@ -196,9 +203,28 @@ async fn real_model(
         Engine::Local { python, file, name } => {
             let port = ports.get("model");
             let process = engine::spec(layout, port, python, file, name)?;
-            Ok((engine::local(name, port), Some(process)))
+            Ok((engine::local(name, file, port), Some(process)))
         }
         Engine::Remote { url } => Ok((engine::remote(url).await?, None)),
+    }
+}
+
+fn embedding_model(
+    layout: &Layout,
+    chosen: &Embedding,
+    ports: &mut Ports,
+) -> anyhow::Result<(Model, Option<ProcessSpec>)> {
+    match chosen {
+        Embedding::Local {
+            python,
+            library,
+            file,
+        } => {
+            let port = ports.get("embedding");
+            let process = engine::embedding_spec(layout, port, python, library, file)?;
+            Ok((engine::embedding(&loopback("http", port)), Some(process)))
+        }
+        Embedding::Remote { url } => Ok((engine::embedding(url), None)),
     }
 }
 

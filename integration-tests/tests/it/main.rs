@@ -16,4 +16,6 @@ mod operators;
 mod owners;
 mod peers;
 mod sessions;
+mod shapes;
+mod tariff;
 mod world;

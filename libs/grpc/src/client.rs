@@ -11,12 +11,14 @@ use tower::Service;
 
 use crate::{PeerAddress, Tls};
 
+mod affinity;
 mod call;
 mod endpoint;
 mod pool;
 mod resolve;
 mod trace;
 
+pub use affinity::{Affinity, Candidate, Recent, stable_hash};
 use pool::Pool;
 pub(crate) use trace::parts;
 
@@ -27,7 +29,8 @@ pub(crate) use trace::parts;
 /// call that is being answered; one without a deadline gets 10 seconds, unless it answers with a
 /// stream. A call that no connection took is tried on another one, for at most a second; a call
 /// that was taken is never repeated. It is a plain `tower` service of HTTP requests, so raw
-/// gRPC bytes can be passed through it.
+/// gRPC bytes can be passed through it. A request that carries an [`Affinity`] goes where others with
+/// the same one went.
 #[derive(Clone)]
 pub struct Channel {
     pool: Arc<Pool>,

@@ -32,8 +32,10 @@ pub(crate) enum ConnectError {
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// What a peer may send of one answer that nobody reads yet. It is little beside the window of the
+/// connection: a thousand readers can stop before their answers hold up those of others.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 20;
 const MAX_HEADER_LIST: u32 = 64 << 10;
 
 /// Connects to `place` and verifies that its certificate is of `service`.

@@ -19,7 +19,7 @@ pub mod testing;
 mod tls;
 mod tls_files;
 
-pub use client::Channel;
+pub use client::{Affinity, Candidate, Channel, Recent, stable_hash};
 pub use context::Context;
 pub use failure::{DOMAIN, Failure, Violation, platform_status, status};
 pub use grpc_status::code_of;

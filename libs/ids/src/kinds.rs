@@ -39,6 +39,8 @@ kinds! {
     Operator = OperatorId;
     /// An order.
     Order = OrderId;
+    /// A price list that an operator handed in.
+    PriceProposal = PriceProposalId;
     /// A refund of a payment.
     Refund = RefundId;
     /// A request that creates something.

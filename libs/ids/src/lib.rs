@@ -9,5 +9,6 @@ pub use id::{Id, InvalidId};
 pub use ids::Ids;
 pub use kinds::{
     AccountId, AppId, CallId, ConsentId, CredentialId, DeviceId, EpochId, EventId, KeyId, LeaseId,
-    OperatorId, OrderId, RefundId, RequestId, SessionId, TransferId, VerificationId, VersionId,
+    OperatorId, OrderId, PriceProposalId, RefundId, RequestId, SessionId, TransferId,
+    VerificationId, VersionId,
 };

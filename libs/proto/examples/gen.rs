@@ -26,6 +26,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.bytes([
         ".wanwu.inference.v1.CreateChatCompletionRequest",
         ".wanwu.inference.v1.CreateChatCompletionResponse",
+        ".wanwu.inference.v1.CreateCompletionRequest",
+        ".wanwu.inference.v1.CreateCompletionResponse",
+        ".wanwu.inference.v1.CreateResponseRequest",
+        ".wanwu.inference.v1.CreateResponseResponse",
+        ".wanwu.inference.v1.CreateEmbeddingRequest",
+        ".wanwu.inference.v1.CreateEmbeddingResponse",
     ]);
     tonic_prost_build::configure()
         .out_dir(&out)

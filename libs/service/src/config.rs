@@ -37,7 +37,7 @@ pub struct ProcessConfig {
     /// When the process ends at the latest, counted from the signal.
     #[serde(default = "hard_end", with = "humantime_serde")]
     pub hard_end: Duration,
-    /// Threads of the runtime, at least 2; 0: one a processor.
+    /// Threads of the runtime; 0: one a processor.
     #[serde(default)]
     pub workers: usize,
 }
@@ -76,6 +76,12 @@ impl ProcessConfig {
         }
         if self.drain_delay >= self.hard_end {
             problems.push("service.drain_delay must be less than service.hard_end".to_owned());
+        }
+        if self.environment == Environment::Production && wanwu_crash::is_told() {
+            let variable = wanwu_crash::VARIABLE;
+            problems.push(format!(
+                "{variable} is set, which it may not be in production"
+            ));
         }
         problems
     }

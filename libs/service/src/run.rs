@@ -107,14 +107,14 @@ fn parse<S: Service>() -> Result<Cli<S::Command>, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// The exporter of spans blocks one thread when it ends: with one worker it would wait for ever.
+/// One worker a processor: a second one only looks for work of the first.
 fn runtime(workers: usize) -> std::io::Result<Runtime> {
     let workers = match workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
     Builder::new_multi_thread()
-        .worker_threads(workers.max(2))
+        .worker_threads(workers)
         .enable_all()
         .build()
 }

@@ -7,6 +7,7 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
+    field::RecordFields,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
@@ -18,6 +19,16 @@ use crate::request_id::{RequestId, RequestIdLayer};
 pub(crate) struct JsonLog {
     pub(crate) service: String,
     pub(crate) requests: RequestIdLayer,
+}
+
+/// Writes nothing of a span: a line shows of its spans only what leads to the trace, so that their fields
+/// need not become text at every call.
+pub(crate) struct NoFields;
+
+impl<'w> FormatFields<'w> for NoFields {
+    fn format_fields<R: RecordFields>(&self, _: Writer<'w>, _: R) -> fmt::Result {
+        Ok(())
+    }
 }
 
 impl<S, N> FormatEvent<S, N> for JsonLog
@@ -139,6 +150,7 @@ mod tests {
                 service: "billing".to_owned(),
                 requests: requests.clone(),
             })
+            .fmt_fields(NoFields)
             .with_writer(move || writer.clone())
             .boxed();
         let tracer = SdkTracerProvider::builder().build().tracer("test");

@@ -11,7 +11,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    LogFormat, Metrics, TelemetryConfig, json_log::JsonLog, request_id::RequestIdLayer, traces,
+    LogFormat, Metrics, TelemetryConfig,
+    json_log::{JsonLog, NoFields},
+    request_id::RequestIdLayer,
+    traces,
 };
 
 /// Keeps the telemetry of the process alive.
@@ -53,8 +56,8 @@ const EXPORTER_TARGETS: [&str; 6] = [
     "opentelemetry",
 ];
 
-/// Starts logs, traces and metrics of the process. Call it once, inside a multi-thread runtime
-/// of at least two workers: the exporter needs one to itself.
+/// Starts logs, traces and metrics of the process. Call it once, inside a multi-thread runtime:
+/// spans leave by a thread of their own, whose connection the runtime drives.
 pub fn init(
     config: &TelemetryConfig,
     service: &str,
@@ -74,6 +77,9 @@ pub fn init(
         .with_threads(false)
         .with_target(false)
         .with_tracked_inactivity(false)
+        // Parents are found by spans alone: nothing here asks OpenTelemetry for its current context,
+        // which would be set at each poll of each span.
+        .with_context_activation(false)
         // An error's text may hold what somebody typed: it belongs in no span.
         .with_error_fields_to_exceptions(false)
         .with_error_records_to_exceptions(false)
@@ -87,6 +93,7 @@ pub fn init(
                 service: service.to_owned(),
                 requests: requests.clone(),
             })
+            .fmt_fields(NoFields)
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer().compact().boxed(),
     };

@@ -52,6 +52,43 @@ const cases = {
     }
     assert.fail("the engine goes on");
   },
+  async node_a_completion_in_one_piece_and_as_it_comes() {
+    const asked = { model: "scripted", prompt: "从前" };
+    const answer = await client.completions.create({ ...asked, max_tokens: 5, wanwu_script: { tokens: 9 } });
+    assert.equal([...answer.choices[0].text].length, 5);
+    assert.equal(answer.usage.completion_tokens, 5);
+    const stream = await client.completions.create({ ...asked, stream: true, wanwu_script: { tokens: 6 } });
+    let text = "";
+    for await (const chunk of stream) text += chunk.choices[0]?.text ?? "";
+    assert.equal([...text].length, 6);
+  },
+  async node_a_response_in_one_piece_and_as_it_comes() {
+    const asked = { model: "scripted", input: "你好", wanwu_script: { tokens: 7 } };
+    const answer = await client.responses.create(asked);
+    assert.equal([...answer.output_text].length, 7);
+    assert.equal(answer.aigc.Label, "1");
+    const stream = await client.responses.create({ ...asked, stream: true });
+    const kinds = [];
+    let text = "";
+    for await (const event of stream) {
+      kinds.push(event.type);
+      if (event.type === "response.output_text.delta") text += event.delta;
+    }
+    assert.equal([...text].length, 7);
+    assert.equal(kinds.at(0), "response.created");
+    assert.equal(kinds.at(-1), "response.completed");
+  },
+  async node_a_response_that_is_to_be_kept_is_refused() {
+    await refused(OpenAI.BadRequestError, "state_not_kept", () =>
+      client.responses.create({ model: "scripted", input: "你好", store: true }));
+  },
+  async node_embeddings_in_both_formats() {
+    const asked = { model: "scripted", input: ["你好", "世界"] };
+    const texts = await client.embeddings.create(asked);
+    const floats = await client.embeddings.create({ ...asked, encoding_format: "float" });
+    assert.deepEqual(texts.data[1].embedding, floats.data[1].embedding);
+    assert.equal(texts.usage.prompt_tokens, 4);
+  },
   async node_a_bad_key_is_an_authentication_error() {
     const wrong = new OpenAI({ baseURL, apiKey: "wk-nonsense", maxRetries: 0 });
     await refused(OpenAI.AuthenticationError, "invalid_api_key", () => ask({}, wrong));

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
 use parking_lot::RwLock;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
@@ -18,13 +18,16 @@ use wanwu_proto::{
         after_sales_service_server::AfterSalesServiceServer,
         balance_service_server::BalanceServiceServer,
         bank_transfer_service_server::BankTransferServiceServer,
-        invoice_service_server::InvoiceServiceServer, lease_service_server::LeaseServiceServer,
-        money_service_server::MoneyServiceServer, order_service_server::OrderServiceServer,
+        budget_service_server::BudgetServiceServer, invoice_service_server::InvoiceServiceServer,
+        lease_service_server::LeaseServiceServer, money_service_server::MoneyServiceServer,
+        order_service_server::OrderServiceServer, package_service_server::PackageServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer, product_service_server::ProductServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
         refund_service_server::RefundServiceServer,
+        statement_service_server::StatementServiceServer,
         termination_service_server::TerminationServiceServer,
+        usage_service_server::UsageServiceServer,
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
@@ -37,12 +40,25 @@ use crate::{
     background,
     bank_desk::BankDesk,
     config::Config,
-    domain::price::PriceList,
+    domain::{package::Product, price::PriceList},
     events::SettleRecordedUsage,
-    grpc::{AfterSalesHandlers, BankHandlers, Handlers, InvoiceHandlers, ProductHandlers},
+    grpc::{
+        AfterSalesHandlers, BankHandlers, Handlers, InvoiceHandlers, ProductHandlers,
+        StatementHandlers,
+    },
     order_desk::OrderDesk,
     providers::{Providers, alipay::Alipay, wechat_pay::WechatPay},
+    statement_desk::StatementDesk,
 };
+
+/// Idle leases of an account are wanted back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recall {
+    /// Whose.
+    pub account_id: AccountId,
+    /// A budget or a package changed: which lease pays for which call is to be asked anew.
+    pub forget: bool,
+}
 
 /// Recalls that a slow watcher may be behind.
 const RECALLS: usize = 1024;
@@ -57,9 +73,13 @@ pub struct App {
     /// Told when credit became free here.
     pub(crate) freed: Notify,
     /// Accounts whose idle leases are wanted back.
-    pub(crate) recalls: broadcast::Sender<AccountId>,
+    pub(crate) recalls: broadcast::Sender<Recall>,
+    /// What packages can be had.
+    pub(crate) products: RwLock<Vec<Product>>,
     /// Published lists by version; they never change.
     pub(crate) price_lists: RwLock<HashMap<i32, Arc<PriceList>>>,
+    /// How long before its start a price list is published at the latest.
+    pub(crate) price_notice: Duration,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -82,9 +102,18 @@ impl App {
             providers,
             freed: Notify::new(),
             recalls: broadcast::channel(RECALLS).0,
+            products: RwLock::default(),
             price_lists: RwLock::default(),
+            price_notice: Duration::days(7),
             stopping,
         }
+    }
+
+    /// With another notice of price lists than seven days.
+    #[must_use]
+    pub const fn with_price_notice(mut self, notice: Duration) -> Self {
+        self.price_notice = notice;
+        self
     }
 
     /// Where payments are made.
@@ -122,19 +151,27 @@ impl App {
             true => Some(Alipay::new(config.alipay.clone(), clock.clone())?),
             false => None,
         };
-        let app = Arc::new(Self::new(
+        let app = Self::new(
             pool.clone(),
             clock.clone(),
             Ids::system(),
             BodyKey::new(&keys.secret("billing.requests")[..]),
             Providers { wechat, alipay },
             shell.stopping(),
-        ));
+        );
+        let notice = Duration::from_std(config.prices.notice)?;
+        let app = Arc::new(app.with_price_notice(notice));
         app.publish_price_lists(&config.prices.folder).await?;
         if !config.products.folder.as_os_str().is_empty() {
             app.publish_catalogues(&config.products.folder).await?;
         }
+        app.publish_packages(&config.packages.file).await?;
 
+        let statements =
+            StatementDesk::new(pool.clone(), clock.clone(), StatementDesk::keys(&keys));
+        let statements = Arc::new(statements);
+        let (making, stop) = (Arc::clone(&statements), shell.stopping());
+        shell.spawn_infallible("statements", async move { making.run(stop).await });
         let auditor = Auditor::new(pool.clone(), clock.clone(), Auditor::keys(&keys));
         shell.spawn_infallible("auditor", auditor.run(shell.stopping()));
         let relay = Relay::new(pool.clone(), config.broker.clone(), "billing");
@@ -172,6 +209,10 @@ impl App {
                 &orders,
             ))))
             .add_service(AfterSalesServiceServer::new(AfterSalesHandlers(orders)))
+            .add_service(BudgetServiceServer::new(handlers.clone()))
+            .add_service(PackageServiceServer::new(handlers.clone()))
+            .add_service(UsageServiceServer::new(handlers.clone()))
+            .add_service(StatementServiceServer::new(StatementHandlers(statements)))
             .add_service(LeaseServiceServer::new(handlers))
             .add_service(DeadLetterServiceServer::new(dead_letters));
         let access = AccessLayer::of_contracts(Some(Arc::new(standing)));

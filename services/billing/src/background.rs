@@ -3,21 +3,28 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use wanwu_ids::AccountId;
 use wanwu_service::Shell;
 
 use crate::{
-    app::App,
+    app::{App, Recall},
     error::Error,
-    store::{audit, bank_lines, leases, orders, recalls, reconciliation, refunds},
+    store::{
+        audit, bank_lines, leases, orders,
+        recalls::{self, Wanted},
+        reconciliation, refunds,
+    },
 };
 
 /// How often unpaid orders and refunds are looked at.
 const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
 /// How often it is looked whether a contract ends.
 const LOOK_AT_CONTRACTS: Duration = Duration::from_secs(5);
+/// How often packages that are over are looked for.
+const LOOK_AT_PACKAGES: Duration = Duration::from_secs(60);
+/// How often balances are compared with what accounts want to be told of.
+const LOOK_AT_BALANCES: Duration = Duration::from_secs(10);
 /// How often it is looked whether a bill is due.
 const LOOK_AT_BILLS: Duration = Duration::from_secs(60);
 /// How often WeChat Pay is asked for its certificates: it wants twelve hours at most.
@@ -48,6 +55,16 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
         .await;
     });
     let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("packages", async move {
+        let expire = || this.expire_packages();
+        every(LOOK_AT_PACKAGES, &stop, "packages", expire).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("low balances", async move {
+        let tell = || this.tell_low_balances();
+        every(LOOK_AT_BALANCES, &stop, "low balances", tell).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("bills", async move {
         every(LOOK_AT_BILLS, &stop, "bills", || this.fetch_bills()).await;
     });
@@ -71,20 +88,28 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
 impl App {
     /// Tells the routers that watch here what was recalled through another replica.
     pub async fn pass_recalls_on(&self, stop: CancellationToken) {
-        let mut told = HashMap::<AccountId, DateTime<Utc>>::new();
+        let mut told = HashMap::<AccountId, Wanted>::new();
         let pause = || stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_RECALLS));
         while pause().await.is_some() {
             // Away: who waits for credit is refused, and the next look finds what is new.
             let Ok(wanted) = recalls::recent(&self.pool).await else {
                 continue;
             };
-            for (account_id, at) in &wanted {
-                if told.get(account_id) != Some(at) {
+            for new in &wanted {
+                let before = told.get(&new.account_id);
+                if before != Some(new) {
+                    let changed = before.and_then(|before| before.changed_at);
                     // Nobody watches: nobody to tell.
-                    let _ = self.recalls.send(*account_id);
+                    let _ = self.recalls.send(Recall {
+                        account_id: new.account_id,
+                        forget: new.changed_at.is_some() && new.changed_at != changed,
+                    });
                 }
             }
-            told = wanted.into_iter().collect();
+            told = wanted
+                .into_iter()
+                .map(|wanted| (wanted.account_id, wanted))
+                .collect();
         }
     }
 

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
@@ -39,6 +39,8 @@ pub struct Config {
     pub prices: PricesConfig,
     /// Section `[products]`.
     pub products: ProductsConfig,
+    /// Section `[packages]`.
+    pub packages: PackagesConfig,
     /// Section `[wechat_pay]`.
     pub wechat_pay: WechatPayConfig,
     /// Section `[alipay]`.
@@ -59,6 +61,17 @@ pub struct KeysConfig {
 pub struct PricesConfig {
     /// The folder with the price lists.
     pub folder: PathBuf,
+    /// How long before its start operators publish a list at the latest.
+    #[serde(with = "humantime_serde")]
+    pub notice: Duration,
+}
+
+/// Section `[packages]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagesConfig {
+    /// The file with the packages that can be had; empty: none can.
+    pub file: PathBuf,
 }
 
 /// Section `[products]`.

@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use wanwu_proto::billing::v1::{
-    self as pb, CallBill, JsapiParameters, Order, OrderState, PaymentChannel, PaymentChannelState,
-    PaymentProvider, Price, PriceList, StatementLine, statement_line::Cause,
+    self as pb, CallBill, ChargeLine, CreditedPayment, JsapiParameters, Order, OrderState,
+    PaymentChannel, PaymentChannelState, PaymentProvider, Price, PriceList, PriceProposalState,
+    PriceTier, StatementLine, statement_line::Cause,
 };
+use wanwu_tariff::{Line as Charge, Prices};
 
 use crate::{
     domain::{
         money::{NANOS_PER_FEN, to_wire},
         payment_channel::Method,
-        price::{self, Unit},
+        price,
     },
     store::{
         calls::{Call, Line},
@@ -21,6 +23,7 @@ use crate::{
         orders,
         payment_channels::Channel,
         payment_shares::PaymentShare,
+        price_proposals::{self, PriceProposal},
         refunds::Refund,
     },
 };
@@ -49,6 +52,18 @@ pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
         create_time: Some(timestamp(order.created_at)),
         expire_time: Some(timestamp(order.expires_at)),
         pay_time: order.paid_at.map(timestamp),
+        package_product: order.package_product.unwrap_or_default(),
+        price_version: order.price_version.unwrap_or_default(),
+        payment: order.payment.map(|payment| {
+            let by = |channel: &&Channel| channel.method.provider() == payment.provider;
+            let method = channels.iter().find(by).map(|channel| channel.method);
+            CreditedPayment {
+                provider: method.map_or(0, |method| PaymentProvider::from(method).into()),
+                provider_transaction_id: payment.transaction_id,
+                amount: Some(to_wire(payment.amount_fen * NANOS_PER_FEN)),
+                pay_time: Some(timestamp(payment.paid_at)),
+            }
+        }),
         channels: channels
             .into_iter()
             .map(|channel| {
@@ -122,73 +137,141 @@ impl From<Refund> for pb::Refund {
     }
 }
 
-impl From<price::PriceList> for PriceList {
-    fn from(list: price::PriceList) -> Self {
-        let prices = list
-            .prices
-            .into_iter()
-            .map(|((model, unit), nanos_per_unit)| Price {
-                model,
-                unit: match unit {
-                    Unit::InputToken => pb::Unit::InputToken,
-                    Unit::OutputToken => pb::Unit::OutputToken,
-                }
-                .into(),
-                nanos_per_unit,
-            });
+/// A list on the wire, as it is published: the prices of the first tier, then those of the others.
+#[must_use]
+pub fn price_list(list: &price::PriceList) -> PriceList {
+    let tiers = (1..=list.highest_tier()).zip(&list.tiers);
+    PriceList {
+        version: list.version,
+        effective_time: Some(timestamp(list.effective_at)),
+        prices: prices(named_in(list, 0)),
+        tier: 0,
+        tiers: tiers
+            .map(|(tier, threshold)| PriceTier {
+                tier,
+                threshold_nanos: *threshold,
+                prices: prices(named_in(list, tier)),
+            })
+            .collect(),
+    }
+}
+
+/// A list on the wire, as a lease has it: the prices of one tier.
+#[must_use]
+pub fn price_snapshot(list: &price::PriceList, tier: i32) -> PriceList {
+    PriceList {
+        version: list.version,
+        effective_time: Some(timestamp(list.effective_at)),
+        prices: prices(list.models(tier)),
+        tier,
+        tiers: Vec::new(),
+    }
+}
+
+fn named_in(list: &price::PriceList, tier: i32) -> impl Iterator<Item = (&str, &Prices)> {
+    let all = list.prices.iter();
+    all.filter(move |((_, at), _)| *at == tier)
+        .map(|((model, _), prices)| (model.as_str(), prices))
+}
+
+fn prices<'a>(models: impl Iterator<Item = (&'a str, &'a Prices)>) -> Vec<Price> {
+    let prices = models.flat_map(|(model, prices)| {
+        prices.units().map(|(unit, nanos_per_unit)| Price {
+            model: model.to_owned(),
+            unit: unit.number(),
+            nanos_per_unit,
+        })
+    });
+    prices.collect()
+}
+
+impl From<PriceProposal> for pb::PriceProposal {
+    fn from(proposal: PriceProposal) -> Self {
+        let decided_by = proposal.decided_by.map(|id| id.to_string());
         Self {
-            version: list.version,
-            effective_time: Some(timestamp(list.effective_at)),
-            prices: prices.collect(),
+            proposal_id: proposal.proposal_id.to_string(),
+            state: match proposal.state {
+                price_proposals::State::Proposed => PriceProposalState::Proposed,
+                price_proposals::State::Published => PriceProposalState::Published,
+                price_proposals::State::Refused => PriceProposalState::Refused,
+            }
+            .into(),
+            price_list: Some(price_list(&proposal.list)),
+            proposed_by: proposal.proposed_by.to_string(),
+            decided_by: decided_by.unwrap_or_default(),
+            propose_time: Some(timestamp(proposal.proposed_at)),
+            decide_time: proposal.decided_at.map(timestamp),
         }
     }
 }
 
-impl From<Call> for CallBill {
-    fn from(call: Call) -> Self {
-        Self {
-            call_id: call.call_id.to_string(),
-            app_id: call.app_id.to_string(),
-            key_id: call.key_id.to_string(),
-            model: call.model,
-            input_tokens: call.input_tokens,
-            output_tokens: call.output_tokens,
-            price_version: call.price_version,
-            amount: Some(to_wire(call.amount_nanos)),
-            usage_source: call.usage_source,
-        }
+/// Lines of a bill on the wire.
+#[must_use]
+pub fn charge_lines(charges: &[Charge]) -> Vec<ChargeLine> {
+    let lines = charges.iter().map(|charge| ChargeLine {
+        unit: charge.unit.number(),
+        // A count that has an amount fits.
+        count: i64::try_from(charge.count).unwrap_or(i64::MAX),
+        priced_as: charge.priced_as.number(),
+        nanos_per_unit: charge.nanos_per_unit,
+        amount_nanos: charge.amount,
+    });
+    lines.collect()
+}
+
+/// The bill of a call on the wire, with its lines.
+#[must_use]
+pub fn call_bill(call: Call, charges: &[Charge]) -> CallBill {
+    CallBill {
+        call_id: call.call_id.to_string(),
+        app_id: call.app_id.to_string(),
+        key_id: call.key_id.to_string(),
+        model: call.model,
+        input_tokens: call.input_tokens,
+        output_tokens: call.output_tokens,
+        price_version: call.price_version,
+        amount: Some(to_wire(call.amount_nanos)),
+        usage_source: call.usage_source,
+        lines: charge_lines(charges),
+        price_tier: call.price_tier,
     }
 }
 
-impl From<Line> for StatementLine {
-    fn from(line: Line) -> Self {
-        match line {
-            Line::TopUp {
-                order_id,
-                amount_fen,
-                paid_at,
-            } => Self {
-                cause: Some(Cause::OrderId(order_id.to_string())),
-                amount: Some(to_wire(amount_fen * NANOS_PER_FEN)),
-                book_time: Some(timestamp(paid_at)),
-            },
-            Line::BankTransfer {
-                bank_transfer_id,
-                amount_fen,
-                matched_at,
-                ..
-            } => Self {
-                cause: Some(Cause::BankTransferId(bank_transfer_id.to_string())),
-                amount: Some(to_wire(amount_fen * NANOS_PER_FEN)),
-                book_time: Some(timestamp(matched_at)),
-            },
-            Line::Call(call) => Self {
-                amount: Some(to_wire(-call.amount_nanos)),
-                book_time: Some(timestamp(call.booked_at)),
-                cause: Some(Cause::Call(call.into())),
-            },
-        }
+/// A line of a statement on the wire.
+#[must_use]
+pub fn statement_line((line, charges): (Line, Vec<Charge>)) -> StatementLine {
+    match line {
+        Line::TopUp {
+            order_id,
+            amount_fen,
+            paid_at,
+        } => StatementLine {
+            cause: Some(Cause::OrderId(order_id.to_string())),
+            amount: Some(to_wire(amount_fen * NANOS_PER_FEN)),
+            book_time: Some(timestamp(paid_at)),
+        },
+        Line::BankTransfer {
+            bank_transfer_id,
+            amount_fen,
+            matched_at,
+            ..
+        } => StatementLine {
+            cause: Some(Cause::BankTransferId(bank_transfer_id.to_string())),
+            amount: Some(to_wire(amount_fen * NANOS_PER_FEN)),
+            book_time: Some(timestamp(matched_at)),
+        },
+        Line::Call(call) => StatementLine {
+            amount: Some(to_wire(-call.amount_nanos)),
+            book_time: Some(timestamp(call.booked_at)),
+            cause: Some(Cause::Call(call_bill(call, &charges))),
+        },
     }
+}
+
+/// An id that may be absent.
+#[must_use]
+pub fn text<K>(id: Option<wanwu_ids::Id<K>>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
 }
 
 impl From<StoredLease> for pb::Lease {
@@ -198,6 +281,9 @@ impl From<StoredLease> for pb::Lease {
             account_id: stored.account_id.to_string(),
             epoch_id: stored.epoch_id.to_string(),
             amount_nanos: stored.lease.amount,
+            models: stored.scope.models.unwrap_or_default(),
+            app_id: text(stored.scope.app_id),
+            key_id: text(stored.scope.key_id),
         }
     }
 }

@@ -5,7 +5,10 @@ use wanwu_grpc::{Failure, Violation, status};
 use wanwu_postgres::{is_transient, requests::ClaimError, violates};
 use wanwu_proto::{billing::v1::ErrorReason, operations};
 
-use crate::{domain::lease::LeaseError, providers::ProviderError};
+use crate::{
+    domain::{budget::Subject, lease::LeaseError},
+    providers::ProviderError,
+};
 
 /// What a caller of billing can be told.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,14 @@ pub enum Error {
     /// The free credit does not cover what was asked.
     #[error("the free credit does not cover what was asked")]
     InsufficientBalance,
+    /// A budget does not cover what was asked.
+    #[error("the budget of the {} does not cover what was asked", .subject.kind())]
+    BudgetExhausted {
+        /// Whose.
+        subject: Subject,
+        /// What of it leases hold.
+        leased: i64,
+    },
     /// The epoch is fenced.
     #[error("the epoch is fenced")]
     EpochFenced,
@@ -45,6 +56,12 @@ pub enum Error {
     /// More than what was paid and not given back.
     #[error("more than what was paid and not given back")]
     RefundTooLarge,
+    /// The proposal of a price list was decided otherwise.
+    #[error("the proposal was decided otherwise")]
+    PriceProposalState,
+    /// A price list would start too early.
+    #[error("the list starts before customers had notice, or before another list")]
+    PriceListStart,
     /// The same request_id came with another body.
     #[error("the request_id was used with another body")]
     RequestIdReused,
@@ -100,6 +117,15 @@ impl Error {
             what: what.into(),
         }
     }
+
+    /// Credit that is lent elsewhere would help.
+    #[must_use]
+    pub const fn is_shortage(&self) -> bool {
+        matches!(
+            self,
+            Self::InsufficientBalance | Self::BudgetExhausted { .. }
+        )
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -126,13 +152,15 @@ impl Failure for Error {
         match self {
             Self::Invalid { .. } => Code::InvalidArgument,
             Self::NotFound => Code::NotFound,
-            Self::InsufficientBalance => Code::ResourceExhausted,
+            Self::InsufficientBalance | Self::BudgetExhausted { .. } => Code::ResourceExhausted,
             Self::EpochFenced
             | Self::Lease(_)
             | Self::CaseResolved
             | Self::OrderNotPayable
             | Self::RefundState
             | Self::RefundTooLarge
+            | Self::PriceProposalState
+            | Self::PriceListStart
             | Self::BankLineConflict
             | Self::BankLineNotOpen
             | Self::BillNotReady
@@ -158,6 +186,7 @@ impl Failure for Error {
             Self::Invalid { .. } => Platform::InvalidArgument.as_str_name(),
             Self::NotFound => Platform::NotFound.as_str_name(),
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
+            Self::BudgetExhausted { .. } => ErrorReason::BudgetExhausted.as_str_name(),
             Self::EpochFenced => ErrorReason::EpochFenced.as_str_name(),
             Self::Lease(_) => ErrorReason::LeaseMismatch.as_str_name(),
             Self::Provider(ProviderError::Payer) => Platform::InvalidArgument.as_str_name(),
@@ -178,6 +207,8 @@ impl Failure for Error {
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
             Self::SameOperator => ErrorReason::SameOperator.as_str_name(),
             Self::RefundTooLarge => ErrorReason::RefundTooLarge.as_str_name(),
+            Self::PriceProposalState => ErrorReason::PriceProposalState.as_str_name(),
+            Self::PriceListStart => ErrorReason::PriceListStart.as_str_name(),
             Self::RequestIdReused => Platform::RequestIdReused.as_str_name(),
             Self::Database(error) if is_transient(error) => Platform::Unavailable.as_str_name(),
             Self::NoPrices | Self::Personal(_) | Self::Database(_) => {
@@ -190,6 +221,7 @@ impl Failure for Error {
         match self {
             Self::Provider(ProviderError::Payer) => wanwu_grpc::DOMAIN,
             Self::InsufficientBalance
+            | Self::BudgetExhausted { .. }
             | Self::EpochFenced
             | Self::Lease(_)
             | Self::Provider(_)
@@ -198,6 +230,8 @@ impl Failure for Error {
             | Self::RefundState
             | Self::SameOperator
             | Self::RefundTooLarge
+            | Self::PriceProposalState
+            | Self::PriceListStart
             | Self::BankLineConflict
             | Self::BankLineNotOpen
             | Self::BillNotReady
@@ -220,6 +254,13 @@ impl Failure for Error {
                     description: what.clone(),
                 }]
             }
+            _ => Vec::new(),
+        }
+    }
+
+    fn metadata(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::BudgetExhausted { subject, .. } => vec![("subject", subject.kind().to_owned())],
             _ => Vec::new(),
         }
     }

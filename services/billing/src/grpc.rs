@@ -3,16 +3,20 @@
 mod after_sales;
 mod balance;
 mod bank_transfers;
+mod budgets;
 mod callbacks;
 mod invoices;
 mod leases;
 mod money;
 mod orders;
+mod packages;
 mod prices;
 mod products;
 mod reconciliation;
 mod refunds;
+mod statements;
 mod terminations;
+mod usage;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -24,6 +28,7 @@ pub use bank_transfers::BankHandlers;
 pub use invoices::InvoiceHandlers;
 pub use products::ProductHandlers;
 use refunds::case_id;
+pub use statements::StatementHandlers;
 
 use crate::{app::App, error::Error};
 

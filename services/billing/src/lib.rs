@@ -13,6 +13,7 @@ pub mod events;
 pub mod grpc;
 pub mod order_desk;
 pub mod providers;
+pub mod statement_desk;
 pub mod store;
 
 /// The database's migrations.

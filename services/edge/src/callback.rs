@@ -71,6 +71,7 @@ async fn ask<T: Message + Default + 'static>(
         principal: None,
         request_id: &visit.arrival.request_id,
         timeout: TIMEOUT,
+        affinity: None,
     };
     call.ask(request, MAX_ANSWER).await
 }

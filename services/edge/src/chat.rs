@@ -1,7 +1,5 @@
-//! `POST /v1/chat/completions`: OpenAI's request passes as bytes, its answer comes back as JSON or
-//! as server-sent events.
-
-use std::time::Duration;
+//! Calls of models, `POST /v1/chat/completions` and its like: OpenAI's request passes as bytes, its
+//! answer comes back as JSON or as server-sent events.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
@@ -11,14 +9,16 @@ use wanwu_grpc::platform_status;
 
 mod frames;
 mod request;
+mod shape;
 mod sse;
+
+pub use shape::Shape;
 
 use frames::{Content, Frame, Frames};
 use sse::Events;
 
-use crate::{edge::Edge, messages::Messages, upstream::Call, visit::Visit};
+use crate::{beginning, edge::Edge, messages::Messages, upstream::Call, visit::Visit};
 
-const PATH: &str = "/wanwu.inference.v1.ChatService/CreateChatCompletion";
 /// The token of the end user's device.
 const DEVICE: &str = "wanwu-device";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -34,11 +34,17 @@ const TOLD_ON: [HeaderName; 2] = [
 ];
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
-/// Answers one chat request. The first frame decides how: whether the request asked for a stream
+/// Answers one request. The first frame decides how: whether the request asked for a stream
 /// is known to who read it.
-pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Status> {
+pub async fn complete(
+    edge: &Edge,
+    visit: &mut Visit,
+    shape: Shape,
+) -> Result<Response<Body>, Status> {
     let contracts = edge.contracts.load_full();
-    let method = contracts.method(PATH).ok_or_else(Edge::unknown_method)?;
+    let method = contracts
+        .method(shape.method())
+        .ok_or_else(Edge::unknown_method)?;
     let headers = &visit.parts.headers;
     let admitted = edge
         .admission
@@ -55,10 +61,11 @@ pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, 
     visit.forwarded();
     let call = Call {
         channel,
-        path: PATH,
+        path: shape.method(),
         principal: Some(principal),
         request_id: &visit.arrival.request_id,
         timeout: edge.limits.stream_timeout,
+        affinity: Some(beginning::affinity(&body)),
     };
     let answer = call
         .send(request::encode(body, &device, &idempotency_key))
@@ -73,7 +80,8 @@ pub async fn complete(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, 
     let mut response = if matches!(first.content, Content::Error(_)) {
         refused_late(first)
     } else if first.stream {
-        events(first, frames, edge.limits.keep_alive)
+        let done = !shape.has_typed_events();
+        events(Events::new(first, frames, edge.limits.keep_alive, done))
     } else {
         document(first, frames).await?
     };
@@ -102,8 +110,8 @@ fn value(headers: &HeaderMap, name: &'static str) -> Result<String, Status> {
     })
 }
 
-fn events(first: Frame, frames: Frames, keep_alive: Duration) -> Response<Body> {
-    let mut response = Response::new(Body::new(Events::new(first, frames, keep_alive)));
+fn events(events: Events) -> Response<Body> {
+    let mut response = Response::new(Body::new(events));
     let headers = response.headers_mut();
     let events = HeaderValue::from_static("text/event-stream; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, events);

@@ -137,6 +137,9 @@ pub struct Limits {
     /// Time of a call with one.
     #[serde(with = "humantime_serde")]
     pub stream_timeout: Duration,
+    /// Time in which a client must take something of what is written to it.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// Silence before a comment.
     #[serde(with = "humantime_serde")]
     pub keep_alive: Duration,

@@ -51,17 +51,19 @@ impl<'a> Credential<'a> {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        let mut parts = token.trim().splitn(3, '-');
+        let mut parts = token.trim_start_matches(' ').splitn(3, '-');
         let kind = match parts.next()? {
             "wk" => Kind::Key,
             "ws" => Kind::Session,
             "wo" => Kind::Operator,
             _ => return None,
         };
-        let id = parts.next().filter(|id| id.len() == 32)?;
+        let id = parts
+            .next()
+            .filter(|id| id.len() == 32 && id.bytes().all(is_digit))?;
         let id = Uuid::try_parse(id).ok()?;
         let secret = parts.next()?;
-        let sound = !secret.is_empty() && secret.len() <= MAX_SECRET;
+        let sound = (1..=MAX_SECRET).contains(&secret.len()) && secret.bytes().all(is_letter);
         sound.then_some(Self { kind, id, secret })
     }
 
@@ -71,6 +73,16 @@ impl<'a> Credential<'a> {
         let own = digest::digest(&digest::SHA256, self.secret.as_bytes());
         verify_slices_are_equal(own.as_ref(), hash).is_ok()
     }
+}
+
+/// As ids are written: one credential has one text.
+const fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b'a'..=b'f')
+}
+
+/// As secrets are: base64url.
+const fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 #[cfg(test)]
@@ -98,6 +110,9 @@ mod tests {
             // Only identity reads a refresh token, only inference-routing a device's.
             (format!("Bearer wr-{ID}-x"), Err(Malformed)),
             (format!("Bearer wd-{ID}-x"), Err(Malformed)),
+            (format!("Bearer wk-{}-x", ID.to_uppercase()), Err(Malformed)),
+            (format!("Bearer wk-{ID}-x y"), Err(Malformed)),
+            (format!("Bearer wk-{ID}-x+"), Err(Malformed)),
             (format!("Bearer wk-{ID}-"), Err(Malformed)),
             (format!("Bearer wk-{ID}"), Err(Malformed)),
             (format!("Bearer wk-{id}-x"), Err(Malformed)),

@@ -26,7 +26,8 @@ use wanwu_ids::{Ids, RequestId};
 
 use crate::{
     admission::{Admission, refused},
-    callback, chat,
+    callback,
+    chat::{self, Shape},
     config::Limits,
     contracts::Contracts,
     measured::{Measured, UnderWay},
@@ -58,7 +59,6 @@ pub struct Edge {
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const CHAT: &str = "/v1/chat/completions";
 const HEALTH: &str = "/healthz";
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 
@@ -104,7 +104,7 @@ impl Edge {
         }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&visit.arrival.request_id) {
-            if matches!(kind, Kind::Chat | Kind::Models) {
+            if matches!(kind, Kind::Model(_) | Kind::Models) {
                 // Where the official SDKs look for it.
                 headers.insert(X_REQUEST_ID, id.clone());
             }
@@ -134,7 +134,7 @@ impl Edge {
             Kind::Grpc => pass_through::pass(self, visit).await,
             Kind::Open => self.open(visit).await,
             Kind::Json => transcode::transcode(self, visit).await,
-            Kind::Chat => chat::complete(self, visit).await,
+            Kind::Model(shape) => chat::complete(self, visit, shape).await,
             Kind::Models => models::models(self, visit).await,
             Kind::Callback => callback::relay(self, visit).await,
             Kind::Health => Ok(self.healthz()),
@@ -198,7 +198,7 @@ impl Edge {
                     .into()
             }
             Kind::Open => path.into(),
-            Kind::Chat => CHAT.into(),
+            Kind::Model(shape) => shape.path().into(),
             Kind::Models => models::MODELS.into(),
             Kind::Callback => path.into(),
             Kind::Health => HEALTH.into(),
@@ -222,8 +222,12 @@ fn kind(parts: &http::request::Parts) -> Kind {
             (true, false) => Kind::Grpc,
         };
     }
+    if is(Method::POST)
+        && let Some(shape) = Shape::at(path)
+    {
+        return Kind::Model(shape);
+    }
     match path {
-        CHAT if is(Method::POST) => Kind::Chat,
         callback::WECHAT | callback::ALIPAY if is(Method::POST) => Kind::Callback,
         HEALTH if is(Method::GET) || is(Method::HEAD) => Kind::Health,
         _ if is(Method::GET) && is_models(path) => Kind::Models,
@@ -263,7 +267,7 @@ fn unsupported() -> Response<Body> {
 fn refuse(visit: &Visit, status: &Status) -> Response<Body> {
     match visit.kind {
         Kind::Grpc | Kind::Open => status.clone().into_http(),
-        Kind::Chat | Kind::Models | Kind::UnknownOpenAi => openai_error::response(status),
+        Kind::Model(_) | Kind::Models | Kind::UnknownOpenAi => openai_error::response(status),
         Kind::Callback => callback::failed(status),
         Kind::Json | Kind::Health | Kind::Unknown => refusal_json::response(status),
     }
@@ -298,8 +302,17 @@ mod tests {
                 "POST",
                 "/v1/chat/completions",
                 "application/json",
-                Kind::Chat,
+                Kind::Model(Shape::Chat),
             ),
+            ("POST", "/v1/embeddings", "", Kind::Model(Shape::Embeddings)),
+            ("POST", "/v1/responses", "", Kind::Model(Shape::Responses)),
+            (
+                "POST",
+                "/v1/completions",
+                "",
+                Kind::Model(Shape::Completions),
+            ),
+            ("GET", "/v1/responses/resp_1", "", Kind::UnknownOpenAi),
             ("GET", "/v1/chat/completions", "", Kind::UnknownOpenAi),
             ("GET", "/v1/models", "", Kind::Models),
             ("GET", "/v1/models/Qwen/Qwen3", "", Kind::Models),

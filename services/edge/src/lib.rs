@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod app;
+pub mod beginning;
 pub mod callback;
 pub mod chat;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod openai_error;
 pub mod pass_through;
 pub mod refusal_json;
 pub mod request_span;
+pub mod stalled;
 pub mod transcode;
 pub mod unread_body;
 pub mod upstream;

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Limits, edge::Edge};
+use crate::{config::Limits, edge::Edge, stalled::Patient};
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,6 +103,7 @@ async fn connection(
         Some(Err(_)) => return tracing::debug!("a connection stayed silent"),
         None => return,
     }
+    let tcp = Patient::new(tcp, edge.limits.stall_timeout);
     let service = service_fn(move |request| Arc::clone(&edge).answer(peer.ip(), request));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(tcp), service));
     let mut leaving = false;

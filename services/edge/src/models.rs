@@ -31,6 +31,7 @@ pub async fn models(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, St
         path: PATH,
         request_id: &visit.arrival.request_id,
         timeout: edge.limits.unary_timeout,
+        affinity: None,
     };
     visit.forwarded();
     let listed: ListModelsResponse = call

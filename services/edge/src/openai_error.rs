@@ -75,7 +75,7 @@ const fn limited(reason: &'static str, chinese: &'static str, english: &'static 
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 38] = [
+const TABLE: [Row; 41] = [
     row("UNAUTHENTICATED", (401, REQUEST, "invalid_api_key"), "缺少 API 密钥", "An API key is needed"),
     row("INVALID_CREDENTIAL", (401, REQUEST, "invalid_api_key"), "API 密钥无效、已过期或已吊销", "The API key is not valid, expired or revoked"),
     row("NOT_ALLOWED", (403, DENIED, ""), "该凭证不能调用此接口", "This credential may not call this endpoint"),
@@ -91,11 +91,13 @@ const TABLE: [Row; 38] = [
     row("DEVICE_LICENCE_REQUIRED", (403, DENIED, ""), "该应用要求使用已授权的设备", "The app demands a licensed device"),
     row("PRINCIPAL_FORGED", (403, DENIED, ""), "调用身份无效", "The caller is not who it says"),
     row("INSUFFICIENT_BALANCE", (429, "insufficient_quota", "insufficient_quota"), "账户余额不足，请充值", "The balance does not cover this call; top up"),
+    row("BUDGET_EXHAUSTED", (429, "insufficient_quota", "insufficient_quota"), "应用或密钥的预算已用完", "The budget of the app or of the key does not cover this call"),
     row("BUSY", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
     limited("LIMIT_REACHED", "已达到该账号、应用或密钥的限额，请稍后重试", "A limit of the account, the app or the key is reached; try again later"),
     row("RATE_LIMITED", (429, "requests", "rate_limit_exceeded"), "请求过多，请稍后重试", "Too many requests; try again later"),
     row("MODEL_NOT_FOUND", (404, REQUEST, "model_not_found"), "模型不存在", "There is no such model"),
     row("MODEL_RETIRED", (404, REQUEST, "model_not_found"), "该模型已停止服务", "The model is not served any more"),
+    Row { status: 404, ..explained("SHAPE_NOT_SERVED", "", "该模型不支持此接口", "The model does not answer this kind of request") },
     row("ROUTE_CHANGED", (409, REQUEST, ""), "路由已被他人修改，请重新读取", "The route was changed meanwhile; read it again"),
     row("NOT_FOUND", (404, REQUEST, ""), "对象不存在", "There is no such object"),
     row("UNKNOWN_METHOD", (404, REQUEST, "unknown_url"), "接口不存在", "There is no such endpoint"),
@@ -104,6 +106,7 @@ const TABLE: [Row; 38] = [
     explained("INVALID_BODY", "invalid_body", "请求体无效", "The body is not valid"),
     explained("INVALID_ARGUMENT", "invalid_argument", "请求无效", "The request is not valid"),
     explained("UNBOUNDED_COST", "unbounded_cost", "请求中含有费用无法确定上限的内容", "A part of the request has a cost without a bound"),
+    explained("STATE_NOT_KEPT", "state_not_kept", "平台不在请求之间保存内容", "Nothing is kept between requests"),
     explained("ENGINE_REFUSED", "engine_refused", "模型引擎拒绝了该请求", "The engine refused the request"),
     row("DUPLICATE_CALL", (409, REQUEST, "duplicate_call"), "该 Idempotency-Key 在 24 小时内已使用", "The Idempotency-Key was used in the last 24 hours"),
     row("REQUEST_ID_REUSED", (409, REQUEST, ""), "该 request_id 已用于其他请求", "The request_id was used with another body"),
@@ -125,7 +128,7 @@ pub fn response(status: &Status) -> Response<Body> {
     let headers = response.headers_mut();
     match reason(&details) {
         // More money does not come by asking again.
-        "INSUFFICIENT_BALANCE" => {
+        "INSUFFICIENT_BALANCE" | "BUDGET_EXHAUSTED" => {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         // The call was made: the same key is refused for a day.
@@ -171,7 +174,7 @@ fn describe(status: &Status, details: &ErrorDetails) -> (StatusCode, Value) {
         field.strip_prefix("body.").unwrap_or(field).to_owned()
     });
     let param = match reason {
-        "MODEL_NOT_FOUND" | "MODEL_RETIRED" => Some("model".to_owned()),
+        "MODEL_NOT_FOUND" | "MODEL_RETIRED" | "SHAPE_NOT_SERVED" => Some("model".to_owned()),
         _ => param,
     };
     // OpenAI names what ran out: its clients' users look for it.
@@ -224,10 +227,7 @@ mod tests {
     #[test]
     fn every_reason_of_a_chat_call_is_in_the_table_once() {
         use wanwu_proto::inference::v1::ErrorReason as Inference;
-        for number in 1.. {
-            let Ok(reason) = Inference::try_from(number) else {
-                break;
-            };
+        for reason in (1..100).filter_map(|number| Inference::try_from(number).ok()) {
             let name = reason.as_str_name().trim_start_matches("ERROR_REASON_");
             assert_eq!(
                 TABLE.iter().filter(|row| row.reason == name).count(),
@@ -249,10 +249,12 @@ mod tests {
 
     #[test]
     fn an_exhausted_balance_is_not_retried_and_a_full_queue_is() {
-        let balance = of_inference(Code::ResourceExhausted, "INSUFFICIENT_BALANCE");
-        assert_eq!(balance.status(), 429);
-        assert_eq!(balance.headers()[SHOULD_RETRY], "false");
-        assert!(!balance.headers().contains_key(header::RETRY_AFTER));
+        for reason in ["INSUFFICIENT_BALANCE", "BUDGET_EXHAUSTED"] {
+            let balance = of_inference(Code::ResourceExhausted, reason);
+            assert_eq!(balance.status(), 429);
+            assert_eq!(balance.headers()[SHOULD_RETRY], "false");
+            assert!(!balance.headers().contains_key(header::RETRY_AFTER));
+        }
         let busy = of_inference(Code::ResourceExhausted, "BUSY");
         assert_eq!(busy.status(), 429);
         assert!(!busy.headers().contains_key(SHOULD_RETRY));

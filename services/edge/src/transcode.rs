@@ -56,6 +56,7 @@ pub async fn transcode(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>,
         principal: Some(principal),
         request_id: &visit.arrival.request_id,
         timeout: edge.limits.unary_timeout,
+        affinity: None,
     };
     let answer = call.send(Body::new(Full::new(frame.freeze()))).await?;
     let (_, mut messages) = Messages::of(answer, edge.limits.max_json_answer)?;

@@ -10,7 +10,7 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::Service;
 use wanwu_access::{PRINCIPAL_HEADER, Reason, refusal};
-use wanwu_grpc::Channel;
+use wanwu_grpc::{Affinity, Channel};
 
 use crate::{
     contracts::Target,
@@ -87,6 +87,8 @@ pub struct Call<'a> {
     pub request_id: &'a str,
     /// How long it may take.
     pub timeout: Duration,
+    /// Which replica answers, if that makes a difference.
+    pub affinity: Option<Affinity>,
 }
 
 impl Call<'_> {
@@ -101,6 +103,9 @@ impl Call<'_> {
         put_request_id(headers, self.request_id);
         if let Some(principal) = self.principal {
             headers.insert(PRINCIPAL_HEADER, principal);
+        }
+        if let Some(affinity) = self.affinity {
+            request.extensions_mut().insert(affinity);
         }
         self.channel.clone().call(request).await
     }

@@ -10,6 +10,7 @@ use wanwu_access::{Reason, refusal};
 
 use crate::{
     admission::{Arrival, refused},
+    chat::Shape,
     unread_body::{self, Whole},
 };
 
@@ -38,8 +39,8 @@ pub enum Kind {
     Open,
     /// The same methods as JSON.
     Json,
-    /// `POST /v1/chat/completions`.
-    Chat,
+    /// A call of a model, such as `POST /v1/chat/completions`.
+    Model(Shape),
     /// `GET /v1/models`.
     Models,
     /// A payment provider's callback.
@@ -60,7 +61,7 @@ impl Kind {
             Self::Grpc => "grpc",
             Self::Open => "open",
             Self::Json => "json",
-            Self::Chat => "chat",
+            Self::Model(shape) => shape.name(),
             Self::Models => "models",
             Self::Callback => "callback",
             Self::Health => "health",

@@ -17,7 +17,7 @@ use crate::{
     credit::{Credit, lender::Lender},
     devices::Devices,
     domain::screen::Screen,
-    engine::{client::EngineClient, discovery::discover, probe::probe},
+    engine::{client::EngineClient, discovery::discover, probe::probe, reports::follow_reports},
     journal::{
         Journal,
         epoch::Epoch,
@@ -194,6 +194,15 @@ impl App {
                 endless(probe(
                     chat.engines.clone(),
                     chat.catalogue.probed(),
+                    every,
+                    stop.clone(),
+                ))
+            }),
+            ("engine reports", {
+                let every = self.config.engines.report_every;
+                endless(follow_reports(
+                    chat.engines.clone(),
+                    chat.catalogue.reporting(),
                     every,
                     stop.clone(),
                 ))

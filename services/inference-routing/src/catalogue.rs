@@ -8,12 +8,17 @@ use http::HeaderValue;
 use crate::{
     admission::Admission,
     config::{InvalidConfig, LabelConfig, ModelConfig, Sections, invalid},
-    domain::label::{DEMONSTRATION_CODE, Labeller, ProviderCode},
+    domain::{
+        engine_report::Reports,
+        label::{DEMONSTRATION_CODE, Labeller, ProviderCode},
+    },
     engine::{
         discovery::{Source, Watched},
         pool::{Named, Pool},
         probe::Probed,
+        reports::Reporting,
     },
+    tokenizer::Tokenizer,
 };
 
 /// One model.
@@ -27,6 +32,8 @@ pub struct Model {
     pub admission: Arc<Admission>,
     /// Labels its answers.
     pub labeller: Labeller,
+    /// Counts what its engines do not.
+    pub tokenizer: Option<Arc<Tokenizer>>,
 }
 
 /// Models by name.
@@ -59,6 +66,7 @@ impl Catalogue {
                 pool,
                 admission: Admission::new(&config.chat, model.max_running),
                 labeller: Labeller::new(code, integrity.clone()),
+                tokenizer: model.tokenizer_file.as_deref().map(tokenizer).transpose()?,
             };
             models.insert(model.config.name.clone(), Arc::new(model));
         }
@@ -85,6 +93,19 @@ impl Catalogue {
             path: model.config.health_path.clone(),
         };
         self.models().map(probed).collect()
+    }
+
+    /// Every pool whose engines say what they do.
+    #[must_use]
+    pub fn reporting(&self) -> Vec<Reporting> {
+        let reporting = self
+            .models()
+            .filter(|model| model.config.reports != Reports::None);
+        let reporting = reporting.map(|model| Reporting {
+            pool: model.pool.clone(),
+            reports: model.config.reports,
+        });
+        reporting.collect()
     }
 
     /// What names engines and is to be read again and again.
@@ -147,6 +168,15 @@ fn provider_code(config: &LabelConfig, production: bool) -> Result<ProviderCode,
         ));
     }
     Ok(code)
+}
+
+fn tokenizer(path: &Path) -> Result<Arc<Tokenizer>, InvalidConfig> {
+    let loaded = Tokenizer::load(path);
+    loaded.map(Arc::new).map_err(|error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let problem = format!("{error}: {}", source.unwrap_or_default());
+        invalid("models.tokenizer_file", &problem)
+    })
 }
 
 fn authorization(path: &Path) -> Result<HeaderValue, InvalidConfig> {

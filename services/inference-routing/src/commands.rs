@@ -9,6 +9,7 @@ mod mirror;
 pub mod routes;
 mod run_call;
 mod stream_answer;
+mod waited;
 mod whole_answer;
 
 pub use client::{Item, Reply};

@@ -20,7 +20,7 @@ pub use sections::{
 use crate::{
     app,
     catalogue::Catalogue,
-    domain::{label::is_route, limits::MAX_LIMIT},
+    domain::{label::is_route, limits::MAX_LIMIT, shape::Shape},
     engine::discovery::Source,
 };
 
@@ -186,6 +186,16 @@ impl Sections {
 }
 
 impl ModelConfig {
+    /// The kinds of requests that its engines know.
+    #[must_use]
+    pub fn shapes(&self) -> &[Shape] {
+        match (&self.shapes, self.capability.as_str()) {
+            (Some(shapes), _) => shapes,
+            (None, "embedding") => &[Shape::Embeddings],
+            (None, _) => &[Shape::Chat],
+        }
+    }
+
     /// The engines' name of the model.
     #[must_use]
     pub fn engine_model(&self) -> &str {
@@ -197,14 +207,21 @@ impl ModelConfig {
         if self.name.is_empty() || self.name.len() > 128 {
             return Err(invalid("models", "a name has 1 to 128 characters"));
         }
-        if self.capability != "chat" {
-            return Err(invalid(&key, "capability must be chat"));
+        if !matches!(self.capability.as_str(), "chat" | "embedding") {
+            return Err(invalid(&key, "capability must be chat or embedding"));
         }
-        if self.context_tokens == 0 || self.default_max_tokens == 0 {
+        if self.shapes().is_empty() {
+            return Err(invalid(&key, "shapes must name what the engines know"));
+        }
+        let answers = self.shapes().iter().any(|shape| shape.is_generated());
+        if self.context_tokens == 0 || (answers && self.default_max_tokens == 0) {
             return Err(invalid(
                 &key,
                 "context_tokens and default_max_tokens must be at least 1",
             ));
+        }
+        if self.image_tokens == Some(0) {
+            return Err(invalid(&key, "image_tokens must be at least 1"));
         }
         if self
             .label_route

@@ -17,9 +17,12 @@ use wanwu_ids::{AccountId, EpochId, Ids, LeaseId};
 
 use crate::{
     config::LeaseConfig,
-    domain::lease_purse::{Ask, Held, LeasePurse, PriceTable, Shortage, Terms},
+    domain::{
+        lease_purse::{Ask, Held, LeasePurse, PriceTable, Shortage, Terms},
+        lease_scope::Class,
+    },
 };
-use lender::{LendError, Lender};
+use lender::{LendError, Lender, Wanted};
 
 /// The credit that this replica may spend.
 pub struct Credit {
@@ -32,6 +35,8 @@ pub struct Credit {
     prices: ArcSwapOption<PriceTable>,
     /// Leases on their way back to billing.
     returning: Mutex<Vec<Returning>>,
+    /// What leases are still worth of which a part is on its way back.
+    reducing: Mutex<HashMap<LeaseId, i64>>,
     wake: Notify,
 }
 
@@ -42,6 +47,8 @@ struct Account {
     asking: Arc<AsyncMutex<Asking>>,
     /// When a lease of the account last went back, whose rest may not be free yet.
     returned: Option<Instant>,
+    /// How often billing said to forget: an answer to a question from before teaches nothing.
+    forgotten: u64,
 }
 
 #[derive(Default)]
@@ -49,9 +56,25 @@ struct Asking {
     /// A lease whose request was not answered: asked for again under the same id.
     unanswered: Option<LeaseId>,
     /// When billing last refused, and what.
-    refused: Option<(Instant, i64)>,
+    refused: Option<Refused>,
     /// When billing last did not answer.
     failed: Option<Instant>,
+}
+
+struct Refused {
+    at: Instant,
+    least: i64,
+    class: Class,
+    budget: Option<String>,
+}
+
+impl Refused {
+    fn error(&self) -> CreditError {
+        match &self.budget {
+            Some(subject) => CreditError::Budget(subject.clone()),
+            None => CreditError::Insufficient,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +100,9 @@ pub enum CreditError {
     /// The account does not have it.
     #[error("the balance does not cover the highest cost of the call")]
     Insufficient,
+    /// The budget of the app or the key does not cover it.
+    #[error("the budget of the {0} does not cover the highest cost of the call")]
+    Budget(String),
     /// The model has no price.
     #[error("the model has no price")]
     Unpriced,
@@ -97,6 +123,7 @@ impl Credit {
             ids,
             prices: ArcSwapOption::empty(),
             returning: Mutex::default(),
+            reducing: Mutex::default(),
             wake: Notify::new(),
         })
     }
@@ -124,16 +151,15 @@ impl Credit {
             let need = match self.try_hold(account, ask) {
                 Ok(hold) => return Ok(hold),
                 Err(Shortage::Credit(nanos)) => nanos,
-                Err(Shortage::Unpriced) => self.estimate(ask, ask.output),
+                Err(Shortage::Unpriced | Shortage::Unscoped) => self.estimate(ask, ask.output),
             };
             // Who waited while billing refused as little as this has its answer.
-            if asking
-                .refused
-                .is_some_and(|(at, least)| at >= since && need >= least)
-            {
-                return self
-                    .settle_for_less(account, ask)
-                    .ok_or(CreditError::Insufficient);
+            let refused = asking.refused.as_ref().filter(|refused| {
+                refused.at >= since && need >= refused.least && refused.class == ask.class
+            });
+            if let Some(refused) = refused {
+                let error = refused.error();
+                return self.settle_for_less(account, ask).ok_or(error);
             }
             if asking.failed.is_some_and(|at| at >= since) {
                 return Err(CreditError::Unavailable(LendError::Silent));
@@ -143,22 +169,30 @@ impl Credit {
                     Ok(hold) => return Ok(hold),
                     Err(Shortage::Unpriced) => return Err(CreditError::Unpriced),
                     // The price was not known or has changed: ask again with the right one.
-                    Err(Shortage::Credit(_))
+                    // The same where a budget was set while billing answered.
+                    Err(Shortage::Credit(_) | Shortage::Unscoped)
                         if granted >= need && since.elapsed() < self.config.shortage_wait => {}
-                    Err(Shortage::Credit(_)) => {
+                    Err(Shortage::Credit(_) | Shortage::Unscoped) => {
                         return self
                             .settle_for_less(account, ask)
                             .ok_or(CreditError::Insufficient);
                     }
                 },
-                Err(LendError::Insufficient) => {
+                Err(short @ (LendError::Insufficient | LendError::Budget(_))) => {
                     if let Some(hold) = self.settle_for_less(account, ask) {
                         return Ok(hold);
                     }
                     if !self.may_come_free(account) || since.elapsed() >= self.config.shortage_wait
                     {
-                        asking.refused = Some((Instant::now(), need));
-                        return Err(CreditError::Insufficient);
+                        let refused = Refused {
+                            at: Instant::now(),
+                            least: need,
+                            class: ask.class.clone(),
+                            budget: short.budget(),
+                        };
+                        let error = refused.error();
+                        asking.refused = Some(refused);
+                        return Err(error);
                     }
                     sleep(self.config.shortage_poll).await;
                 }
@@ -179,8 +213,16 @@ impl Credit {
         need: i64,
         asking: &mut Asking,
     ) -> Result<i64, LendError> {
-        // Small rests that nobody uses go back first: together they may be enough.
-        if self.take_returnable(account, true) {
+        // Small rests that nobody uses go back first: together they may be enough. Who only asks
+        // which leases are for it is not short.
+        let (forgotten, known) = {
+            let mut accounts = self.accounts.lock();
+            let entry = accounts.entry(account).or_default();
+            let known = entry.purse.scopes().of(&ask.class).is_some();
+            (entry.forgotten, known)
+        };
+        let idle = known && self.take_returnable(account, true);
+        if (known && self.take_unheld(account)) || idle {
             self.return_leases().await;
         }
         let want = need
@@ -189,25 +231,36 @@ impl Credit {
         let mut least = need;
         loop {
             let lease = *asking.unanswered.get_or_insert_with(|| self.ids.id());
+            let wanted = Wanted { least, want };
             let granted = self
                 .lender
-                .acquire(account, self.epoch, lease, least, want)
+                .acquire(account, self.epoch, lease, &ask.class, wanted)
                 .await;
             match granted {
-                Ok((amount, prices)) => {
+                Ok(lent) => {
                     asking.unanswered = None;
                     asking.refused = None;
-                    self.prices.store(Some(prices.clone()));
+                    self.prices.store(Some(lent.prices.clone()));
                     let mut accounts = self.accounts.lock();
-                    let purse = &mut accounts.entry(account).or_default().purse;
-                    purse.put(lease, amount, prices, now());
+                    let entry = accounts.entry(account).or_default();
+                    if entry.forgotten == forgotten {
+                        match lent.account_wide {
+                            true => entry.purse.scopes().all_wide(),
+                            false => {
+                                let scope = lent.scope.clone();
+                                entry.purse.scopes().learn(ask.class.clone(), scope);
+                            }
+                        }
+                    }
+                    let (amount, scope) = (lent.amount, lent.scope);
+                    entry.purse.put(lease, amount, lent.prices, scope, now());
                     return Ok(amount);
                 }
-                Err(LendError::Insufficient) => {
+                Err(short @ (LendError::Insufficient | LendError::Budget(_))) => {
                     asking.unanswered = None;
                     let less = self.estimate(ask, ask.least_output);
                     if less >= least {
-                        return Err(LendError::Insufficient);
+                        return Err(short);
                     }
                     least = less;
                 }
@@ -221,7 +274,7 @@ impl Credit {
         let prices = self.prices.load();
         let known = prices
             .as_ref()
-            .and_then(|table| table.models.get(&ask.model));
+            .and_then(|table| table.models.get(&ask.class.model));
         known.map_or(1, |prices| ask.cost(*prices, output).max(1))
     }
 

@@ -9,7 +9,7 @@ use wanwu_proto::{inference::v1::ErrorReason, operations::v1::ErrorReason as Pla
 use crate::{
     admission,
     credit::CreditError,
-    domain::{allowance::Reached, request_body::BodyError},
+    domain::{allowance::Reached, request_body::BodyError, shape::Shape},
     engine::EngineError,
     journal::NotDispatched,
     limiter::LimitError,
@@ -27,12 +27,28 @@ pub enum Error {
         /// Its name.
         model: String,
     },
+    /// The model's engines do not know this kind of request.
+    #[error("the model {model} does not answer {}: it answers {}", .shape.name(), names(.served))]
+    ShapeNotServed {
+        /// Its name.
+        model: String,
+        /// What was asked for.
+        shape: Shape,
+        /// What they know.
+        served: Vec<Shape>,
+    },
     /// Somebody else changed the route.
     #[error("the route was changed meanwhile")]
     RouteChanged,
     /// The account's credit does not cover the call.
     #[error("the account's balance does not cover the highest cost of this call")]
     InsufficientBalance,
+    /// A budget does not cover the call.
+    #[error("the budget of the {subject} does not cover the highest cost of this call")]
+    BudgetExhausted {
+        /// Whose: `app` or `key`.
+        subject: String,
+    },
     /// The input has a term of the screen in it.
     #[error("the content screen refused the input")]
     ContentRefused {
@@ -93,11 +109,15 @@ pub enum Error {
 impl Failure for Error {
     fn code(&self) -> Code {
         match self {
-            Self::ModelNotFound | Self::ModelRetired { .. } | Self::NotFound => Code::NotFound,
+            Self::ModelNotFound
+            | Self::ModelRetired { .. }
+            | Self::ShapeNotServed { .. }
+            | Self::NotFound => Code::NotFound,
             Self::RouteChanged => Code::Aborted,
-            Self::InsufficientBalance | Self::Busy { .. } | Self::LimitReached(_) => {
-                Code::ResourceExhausted
-            }
+            Self::InsufficientBalance
+            | Self::BudgetExhausted { .. }
+            | Self::Busy { .. }
+            | Self::LimitReached(_) => Code::ResourceExhausted,
             Self::ContentRefused { .. } | Self::Body(_) | Self::InvalidArgument { .. } => {
                 Code::InvalidArgument
             }
@@ -117,11 +137,16 @@ impl Failure for Error {
         match self {
             Self::ModelNotFound => ErrorReason::ModelNotFound.as_str_name(),
             Self::ModelRetired { .. } => ErrorReason::ModelRetired.as_str_name(),
+            Self::ShapeNotServed { .. } => ErrorReason::ShapeNotServed.as_str_name(),
             Self::RouteChanged => ErrorReason::RouteChanged.as_str_name(),
             Self::InsufficientBalance => ErrorReason::InsufficientBalance.as_str_name(),
+            Self::BudgetExhausted { .. } => ErrorReason::BudgetExhausted.as_str_name(),
             Self::ContentRefused { .. } => ErrorReason::ContentRefused.as_str_name(),
             Self::DeviceLicenceRequired => ErrorReason::DeviceLicenceRequired.as_str_name(),
-            Self::Body(BodyError::UnboundedCost { .. }) => ErrorReason::UnboundedCost.as_str_name(),
+            Self::Body(BodyError::UnboundedCost { .. } | BodyError::RemoteImage { .. }) => {
+                ErrorReason::UnboundedCost.as_str_name()
+            }
+            Self::Body(BodyError::StateNotKept { .. }) => ErrorReason::StateNotKept.as_str_name(),
             Self::Body(BodyError::Invalid { .. }) => ErrorReason::InvalidBody.as_str_name(),
             Self::Body(BodyError::TooLarge) => PlatformReason::TooLarge.as_str_name(),
             Self::Busy { .. } => ErrorReason::Busy.as_str_name(),
@@ -157,9 +182,11 @@ impl Failure for Error {
             Self::Body(BodyError::Invalid { field, problem }) => {
                 violation(format!("body.{field}"), problem.clone())
             }
-            Self::Body(error @ BodyError::UnboundedCost { field }) => {
-                violation(format!("body.{field}"), error.to_string())
-            }
+            Self::Body(
+                error @ (BodyError::UnboundedCost { field }
+                | BodyError::RemoteImage { field }
+                | BodyError::StateNotKept { field }),
+            ) => violation(format!("body.{field}"), error.to_string()),
             Self::InvalidArgument { field, problem } => {
                 violation((*field).to_owned(), problem.clone())
             }
@@ -172,6 +199,16 @@ impl Failure for Error {
             Self::ContentRefused { class } => vec![("class", class.clone())],
             Self::EngineRefused { status, .. } => vec![("engineStatus", status.to_string())],
             Self::ModelRetired { model } => vec![("model", model.clone())],
+            Self::BudgetExhausted { subject } => vec![("subject", subject.clone())],
+            Self::ShapeNotServed {
+                model,
+                shape,
+                served,
+            } => vec![
+                ("model", model.clone()),
+                ("shape", shape.name().to_owned()),
+                ("served", names(served)),
+            ],
             Self::LimitReached(Reached { bound, .. }) => vec![
                 ("subject", bound.subject.level.as_str().to_owned()),
                 ("limit", bound.quantity.as_str().to_owned()),
@@ -189,6 +226,12 @@ impl Failure for Error {
             _ => None,
         }
     }
+}
+
+/// Shapes for a reader.
+fn names(shapes: &[Shape]) -> String {
+    let names: Vec<_> = shapes.iter().map(|shape| shape.name()).collect();
+    names.join(", ")
 }
 
 impl From<EngineError> for Error {
@@ -229,6 +272,7 @@ impl From<CreditError> for Error {
     fn from(error: CreditError) -> Self {
         match error {
             CreditError::Insufficient => Self::InsufficientBalance,
+            CreditError::Budget(subject) => Self::BudgetExhausted { subject },
             // What has no price is not for sale.
             CreditError::Unpriced => Self::ModelNotFound,
             CreditError::Unavailable(error) => Self::Unavailable(Box::new(error)),

@@ -13,13 +13,15 @@ use sqlx::PgPool;
 use tonic::service::Routes;
 use wanwu_proto::inference::v1::{
     call_service_server::CallServiceServer, chat_service_server::ChatServiceServer,
-    limit_service_server::LimitServiceServer, model_service_server::ModelServiceServer,
+    completion_service_server::CompletionServiceServer,
+    embedding_service_server::EmbeddingServiceServer, limit_service_server::LimitServiceServer,
+    model_service_server::ModelServiceServer, response_service_server::ResponseServiceServer,
     route_service_server::RouteServiceServer,
 };
 
 use crate::{app::App, commands::chat::Chat, domain::request_body};
 
-/// What a chat request has beside its body, in bytes at most.
+/// What a request has beside its body, in bytes at most.
 const MESSAGE_ALLOWANCE: usize = 64 * 1024;
 
 /// What the services work with.
@@ -38,7 +40,15 @@ pub fn routes(app: &App) -> Routes {
     };
     let largest = request_body::MAX_BYTES + MESSAGE_ALLOWANCE;
     let chat = ChatServiceServer::new(handlers.clone()).max_decoding_message_size(largest);
+    let completions =
+        CompletionServiceServer::new(handlers.clone()).max_decoding_message_size(largest);
+    let responses = ResponseServiceServer::new(handlers.clone()).max_decoding_message_size(largest);
+    let embeddings =
+        EmbeddingServiceServer::new(handlers.clone()).max_decoding_message_size(largest);
     Routes::new(chat)
+        .add_service(completions)
+        .add_service(responses)
+        .add_service(embeddings)
         .add_service(ModelServiceServer::new(handlers.clone()))
         .add_service(CallServiceServer::new(handlers.clone()))
         .add_service(LimitServiceServer::new(handlers.clone()))

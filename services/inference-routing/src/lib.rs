@@ -17,6 +17,7 @@ pub mod peers;
 pub mod routes;
 pub mod serve;
 pub mod store;
+pub mod tokenizer;
 
 pub use error::Error;
 

@@ -18,7 +18,10 @@ use wanwu_ids::{AccountId, CallId};
 
 use crate::{
     catalogue::{Catalogue, Model},
-    domain::route::{Notice, Route},
+    domain::{
+        route::{Notice, Route},
+        shape::Shape,
+    },
     error::Error,
     store::routes,
 };
@@ -46,6 +49,27 @@ pub struct Way {
     pub copied_to: Option<Arc<Model>>,
     /// What the client is told of the name's end.
     pub notice: Notice,
+}
+
+impl Way {
+    /// The way of a request of this shape: only models whose engines know it.
+    pub fn for_shape(mut self, shape: Shape) -> Result<Self, Error> {
+        let knows = |model: &Arc<Model>| model.config.shapes().contains(&shape);
+        let asked = self.first.clone();
+        self.fallbacks.retain(knows);
+        self.copied_to = self.copied_to.filter(knows);
+        if !knows(&self.first) {
+            if self.fallbacks.is_empty() {
+                return Err(Error::ShapeNotServed {
+                    model: asked.config.name.clone(),
+                    shape,
+                    served: asked.config.shapes().to_vec(),
+                });
+            }
+            self.first = self.fallbacks.remove(0);
+        }
+        Ok(self)
+    }
 }
 
 impl Routes {

@@ -7,4 +7,5 @@ pub mod idempotency_keys;
 pub mod limit_allowances;
 pub mod limit_rules;
 pub mod routes;
+pub mod units;
 pub mod usage_events;

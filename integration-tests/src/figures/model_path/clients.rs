@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -133,11 +134,15 @@ pub(crate) async fn visit(
     let begin = Instant::now();
     let mut answer = Vec::new();
     let mut first = None;
-    let problem = exchange(connection, target, &mut answer, &mut first).await;
+    let ended = exchange(connection, target, &mut answer, &mut first).await;
     let first = first.map_or_else(|| begin.elapsed(), |at: Instant| at - begin);
-    if problem.is_some() {
-        *connection = None;
-    }
+    let problem = match ended {
+        Ok(status) => (!status.is_success()).then(|| status.to_string()),
+        Err(problem) => {
+            *connection = None;
+            Some(problem)
+        }
+    };
     (judge(&answer, problem), first)
 }
 
@@ -165,42 +170,33 @@ fn has_token(answer: &[u8]) -> bool {
     contents.any(|window| window[CONTENT.len()] != b'"')
 }
 
+/// Answers the status when the answer was read to its end.
 async fn exchange(
     connection: &mut Option<SendRequest<Full<Bytes>>>,
     target: &Target,
     answer: &mut Vec<u8>,
     first: &mut Option<Instant>,
-) -> Option<String> {
-    let gone = |what: &str, error: &dyn std::fmt::Display| Some(format!("{what}: {error}"));
-    if connection.as_ref().is_none_or(SendRequest::is_closed) {
-        match connect(target).await {
-            Ok(made) => *connection = Some(made),
-            Err(error) => return gone("no connection", &error),
+) -> Result<StatusCode, String> {
+    let sender = match connection {
+        Some(sender) if !sender.is_closed() => sender,
+        _ => {
+            let made = connect(target).await;
+            connection.insert(made.map_err(|error| format!("no connection: {error}"))?)
         }
-    }
-    let sender = connection.as_mut()?;
-    if let Err(error) = sender.ready().await {
-        return gone("no connection", &error);
-    }
-    let request = match target.request() {
-        Ok(request) => request,
-        Err(error) => return gone("no request", &error),
     };
-    let mut response = match sender.send_request(request).await {
-        Ok(response) => response,
-        Err(error) => return gone("no answer", &error),
-    };
-    let status = response.status();
+    let gone = |what: &str, error: hyper::Error| format!("{what}: {error}");
+    sender.ready().await.map_err(|e| gone("no connection", e))?;
+    let request = target.request().map_err(|e| format!("no request: {e}"))?;
+    let response = sender.send_request(request).await;
+    let mut response = response.map_err(|e| gone("no answer", e))?;
     while let Some(frame) = response.body_mut().frame().await {
-        match frame {
-            Ok(frame) => answer.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Err(error) => return gone("broken", &error),
-        }
+        let frame = frame.map_err(|e| gone("broken", e))?;
+        answer.extend_from_slice(&frame.into_data().unwrap_or_default());
         if first.is_none() && has_token(answer) {
             *first = Some(Instant::now());
         }
     }
-    (!status.is_success()).then(|| status.to_string())
+    Ok(response.status())
 }
 
 async fn connect(target: &Target) -> anyhow::Result<SendRequest<Full<Bytes>>> {

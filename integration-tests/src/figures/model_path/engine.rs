@@ -21,6 +21,8 @@ pub(crate) struct ScriptedEngine {
 pub(crate) struct Counted {
     /// Calls that came.
     pub calls: u64,
+    /// The most calls that ran at once since it was asked last.
+    pub most_at_once: u64,
     /// Connections that it closed as soon as it had taken them.
     pub refused_connections: u64,
     /// Blocks of all prompts that were in its cache, and all.
@@ -56,6 +58,13 @@ impl ScriptedEngine {
         Ok(())
     }
 
+    /// What it wrote down of every call, by the call's id.
+    pub(crate) async fn truth(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
+        let request = self.http.get(format!("{}/_truth", self.control));
+        let truth: Value = request.send().await?.json().await?;
+        Ok(truth["calls"].as_object().cloned().unwrap_or_default())
+    }
+
     /// What it counted until now.
     pub(crate) async fn counted(&self) -> anyhow::Result<Counted> {
         let request = self.http.get(format!("{}/_truth?brief=true", self.control));
@@ -63,6 +72,7 @@ impl ScriptedEngine {
         let count = |name: &str| truth["engine"][name].as_u64().unwrap_or_default();
         Ok(Counted {
             calls: count("came"),
+            most_at_once: count("most_at_once"),
             refused_connections: count("refused_connections"),
             blocks: [count("blocks_found"), count("blocks")],
         })

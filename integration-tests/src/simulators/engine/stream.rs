@@ -2,24 +2,17 @@ use std::{io, time::Duration};
 
 use axum::body::Bytes;
 use futures::Stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Call, Script, StreamOptions,
+    shape::Shape,
     truth::{Ending, Record},
 };
 
-/// Usage as the API writes it.
-pub(super) fn usage(prompt: u64, completion: u64) -> Value {
-    json!({
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    })
-}
-
 /// The frames of a streamed answer.
 pub(super) struct Frames {
+    shape: Shape,
     tokens: Vec<String>,
     finish: String,
     script: Script,
@@ -28,8 +21,15 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(text: &[String], finish: &str, call: &Call, record: Record) -> Self {
+    pub(super) fn new(
+        shape: Shape,
+        text: &[String],
+        finish: &str,
+        call: &Call,
+        record: Record,
+    ) -> Self {
         Self {
+            shape,
             tokens: text.to_vec(),
             finish: finish.to_owned(),
             script: call.wanwu_script.clone(),
@@ -38,24 +38,25 @@ impl Frames {
         }
     }
 
-    fn chunk(&self, delta: &Value, finish: Option<&str>, sent: u64) -> Bytes {
-        let mut chunk = json!({
-            "id": "chatcmpl-scripted",
-            "object": "chat.completion.chunk",
-            "created": 1_764_000_000,
-            "model": "scripted",
-            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
-        });
-        if self.options.continuous_usage_stats && !self.script.no_usage {
-            chunk["usage"] = usage(self.record.prompt_tokens(), sent);
+    /// A document with the usage up to it, where that is wanted all along.
+    fn frame(&self, mut document: Value, sent: u64) -> Bytes {
+        if self.options.continuous_usage_stats && !self.script.no_usage && self.shape.has_done() {
+            document["usage"] = self.usage(sent);
         }
-        frame(&chunk)
+        self.shape.frame(&document)
+    }
+
+    fn usage(&self, sent: u64) -> Value {
+        self.shape
+            .usage(&self.script, self.record.prompt_tokens(), sent)
     }
 
     pub(super) fn into_stream(mut self) -> impl Stream<Item = io::Result<Bytes>> {
         async_stream::stream! {
             pause(self.script.first_delay_ms).await;
-            yield Ok(self.chunk(&json!({"role": "assistant", "content": ""}), None, 0));
+            for document in self.shape.beginning() {
+                yield Ok(self.frame(document, 0));
+            }
             let mut sent = 0;
             for index in 0..self.tokens.len() {
                 if self.script.cut_after == Some(sent as u32) {
@@ -73,32 +74,30 @@ impl Frames {
                 }
                 pause(self.script.delay_ms).await;
                 sent += 1;
-                let content = self.tokens[index].clone();
+                let piece = self.shape.piece(&self.tokens[index], sent);
                 // Counted before it is given away: what the peer has got is never above this.
                 self.record.sent(sent);
-                yield Ok(self.chunk(&json!({"content": content}), None, sent));
+                yield Ok(self.frame(piece, sent));
             }
-            yield Ok(self.chunk(&json!({}), Some(&self.finish), sent));
-            if self.options.include_usage && !self.script.no_usage {
-                let last = json!({
-                    "id": "chatcmpl-scripted",
-                    "object": "chat.completion.chunk",
-                    "created": 1_764_000_000,
-                    "model": "scripted",
-                    "choices": [],
-                    "usage": usage(self.record.prompt_tokens(), sent),
+            // The responses API tells it unasked.
+            let asked = self.options.include_usage || !self.shape.has_done();
+            let usage = (asked && !self.script.no_usage).then(|| self.usage(sent));
+            let mut ending = self.shape.ending(&self.tokens.concat(), &self.finish, usage);
+            let last = if self.shape.has_done() { None } else { ending.pop() };
+            for document in ending {
+                yield Ok(match document.get("usage") {
+                    Some(_) => self.shape.frame(&document),
+                    None => self.frame(document, sent),
                 });
-                yield Ok(frame(&last));
             }
             // Ended before the peer can see the end: who reads it finds it written down.
             self.record.end(Ending::Finished);
-            yield Ok(Bytes::from_static(b"data: [DONE]\n\n"));
+            yield Ok(match last {
+                Some(last) => self.shape.frame(&last),
+                None => Bytes::from_static(b"data: [DONE]\n\n"),
+            });
         }
     }
-}
-
-fn frame(value: &Value) -> Bytes {
-    Bytes::from(format!("data: {value}\n\n"))
 }
 
 async fn pause(millis: u64) {

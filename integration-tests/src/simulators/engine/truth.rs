@@ -34,6 +34,8 @@ struct Calls {
     known: Mutex<Known>,
     total: AtomicU64,
     cancelled: AtomicU64,
+    running: AtomicU64,
+    most_at_once: AtomicU64,
 }
 
 #[derive(Default)]
@@ -61,6 +63,8 @@ pub(super) struct Record {
 impl Truth {
     pub(super) fn begin(&self, id: &str, prompt_tokens: u64, body: &Bytes) -> Record {
         self.0.total.fetch_add(1, Ordering::Relaxed);
+        let running = self.0.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.most_at_once.fetch_max(running, Ordering::Relaxed);
         let mut known = self.0.known.lock();
         let times = known.calls.get(id).map_or(0, |done| done.lock().times);
         let done = Arc::new(Mutex::new(Done {
@@ -89,6 +93,16 @@ impl Truth {
             done,
             calls: Arc::clone(&self.0),
         }
+    }
+
+    /// Calls that run.
+    pub(super) fn running(&self) -> u64 {
+        self.0.running.load(Ordering::Relaxed)
+    }
+
+    /// The most calls that ran at once since this was asked last.
+    pub(super) fn most_at_once(&self) -> u64 {
+        self.0.most_at_once.swap(self.running(), Ordering::Relaxed)
     }
 
     /// One call with its body, or all without theirs.
@@ -139,6 +153,9 @@ impl Record {
 
     pub(super) fn end(&mut self, ending: Ending) {
         let mut done = self.done.lock();
+        if done.ending == Ending::Running {
+            self.calls.running.fetch_sub(1, Ordering::Relaxed);
+        }
         done.ending = ending;
         done.ended_at = Some(Utc::now());
     }

@@ -8,7 +8,7 @@ use tonic::{Code, Status, body::Body};
 use tracing::{Instrument, Span};
 use wanwu_proto::operations::v1::ErrorReason;
 
-use super::{pool::Pool, trace};
+use super::{affinity::Affinity, pool::Pool, trace};
 use crate::{
     Context,
     call::{Ended, Limited},
@@ -112,12 +112,13 @@ async fn send(
     mut request: Request<Body>,
     deadline: Option<Instant>,
 ) -> Result<Sent, Status> {
+    let affinity = request.extensions().get::<Affinity>().copied();
     let mut changes = pool.changes();
     let give_up = Instant::now() + CONNECT_TIMEOUT;
     let give_up = deadline.map_or(give_up, |deadline| deadline.min(give_up));
     loop {
         let picked = pool
-            .pick()
+            .pick(affinity)
             .and_then(|endpoint| Some((endpoint.sender()?, endpoint)));
         let Some((mut sender, endpoint)) = picked else {
             if tokio::time::timeout_at(give_up, changes.changed())

@@ -8,18 +8,35 @@ use std::{
 
 use hyper::client::conn::http2::SendRequest;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 
+use super::affinity::{Candidate, Recent, stable_hash};
 use crate::{Tls, connect::connect};
 
 /// One replica: at most one connection in use, made again whenever it is lost.
 pub(super) struct Endpoint {
     sender: Mutex<Option<SendRequest<Body>>>,
     in_flight: AtomicUsize,
+    /// A hash of its place.
+    name: u64,
+    /// When this endpoint began; times below are since then.
+    began: Instant,
+    alike: Mutex<Alike>,
     lost: Notify,
     stop: CancellationToken,
+}
+
+/// What is known of an endpoint to those that choose it by what calls are like.
+#[derive(Default)]
+struct Alike {
+    recent: Recent,
+    /// Its last connection was made.
+    joined: Duration,
 }
 
 /// Counts a call of an endpoint until it is dropped.
@@ -44,6 +61,9 @@ impl Endpoint {
         let endpoint = Arc::new(Self {
             sender: Mutex::new(None),
             in_flight: AtomicUsize::new(0),
+            name: stable_hash(place.as_bytes()),
+            began: Instant::now(),
+            alike: Mutex::default(),
             lost: Notify::new(),
             stop: stop.clone(),
         });
@@ -73,6 +93,27 @@ impl Endpoint {
         self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// What it is to calls that go where others like them went.
+    pub(super) fn candidate(&self) -> Candidate {
+        let now = self.began.elapsed();
+        let alike = self.alike.lock();
+        Candidate {
+            name: self.name,
+            recent: alike.recent.at(now),
+            joined: now.saturating_sub(alike.joined),
+        }
+    }
+
+    /// It gets one of those calls.
+    pub(super) fn count_alike(&self) {
+        self.alike.lock().recent.count(self.began.elapsed());
+    }
+
+    /// It can be reached, for the first time or after it could not.
+    fn joins(&self) {
+        self.alike.lock().joined = self.began.elapsed();
+    }
+
     pub(super) fn count(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
@@ -92,12 +133,15 @@ impl Endpoint {
         changed: watch::Sender<()>,
     ) {
         let mut backoff = FIRST_BACKOFF;
-        let mut told = false;
+        let (mut told, mut anew) = (false, true);
         loop {
             match connect(&service, &place, &tls).await {
                 Ok((sender, connection)) => {
                     tracing::debug!(peer = %service, "connected");
                     (backoff, told) = (FIRST_BACKOFF, false);
+                    if std::mem::take(&mut anew) {
+                        self.joins();
+                    }
                     let (done, mut gone) = watch::channel(());
                     // The connection outlives its replacement: streams end on it in peace.
                     #[allow(clippy::disallowed_methods, reason = "it ends with its connection")]
@@ -116,6 +160,8 @@ impl Endpoint {
                     }
                 }
                 Err(error) => {
+                    // It was away, and has forgotten what it knew.
+                    anew = true;
                     if !told {
                         let error = &error as &dyn std::error::Error;
                         tracing::info!(peer = %service, error, "a peer cannot be reached");

@@ -14,7 +14,11 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{endpoint::Endpoint, resolve};
+use super::{
+    affinity::{Affinity, Candidate},
+    endpoint::Endpoint,
+    resolve,
+};
 use crate::{PeerAddress, Tls};
 
 /// The replicas of a service.
@@ -74,11 +78,15 @@ impl Pool {
         }
     }
 
-    /// The connected replica with the fewest calls under way; ties go round.
-    pub(super) fn pick(&self) -> Option<Arc<Endpoint>> {
+    /// The connected replica that is best for calls of this kind; without a kind the one with the
+    /// fewest calls under way, ties going round.
+    pub(super) fn pick(&self, affinity: Option<Affinity>) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.load();
         if let [only] = endpoints.as_slice() {
             return only.sender().is_some().then(|| Arc::clone(only));
+        }
+        if let Some(affinity) = affinity {
+            return choose(affinity, &endpoints);
         }
         let start = self.next.fetch_add(1, Ordering::Relaxed);
         let round =
@@ -123,4 +131,17 @@ impl Pool {
             self.stop.child_token(),
         )
     }
+}
+
+/// The connected one that these calls go to, which counts it.
+fn choose(affinity: Affinity, endpoints: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+    let connected = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.sender().is_some());
+    let (connected, candidates): (Vec<_>, Vec<Candidate>) = connected
+        .map(|endpoint| (endpoint, endpoint.candidate()))
+        .unzip();
+    let chosen = connected[affinity.choose(&candidates)?];
+    chosen.count_alike();
+    Some(Arc::clone(chosen))
 }

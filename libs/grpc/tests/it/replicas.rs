@@ -3,7 +3,7 @@ use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use wanwu_grpc::{Channel, PeerAddress, testing::TestAuthority};
+use wanwu_grpc::{Affinity, Channel, PeerAddress, testing::TestAuthority};
 use wanwu_proto::identity::v1::standing_service_client::StandingServiceClient;
 
 use crate::stand::{Handler, Stand, ask, at, config, serve};
@@ -92,4 +92,48 @@ async fn an_old_connection_is_replaced_without_a_failed_call() {
     while Instant::now() < end {
         client.get_standing(ask("")).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn calls_that_are_alike_go_to_one_replica_until_it_is_lost() {
+    let one = Stand::start().await;
+    let other = Handler::default();
+    let tls = one.authority.tls("identity").unwrap();
+    let token = CancellationToken::new();
+    let config = config(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let (address, _) = serve(&config, &tls, &other, &token, &token).await;
+    let tls = one.authority.tls("edge").unwrap();
+    let channel = Channel::new("identity", at(&[one.address, address]), &tls);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let client = StandingServiceClient::new(channel);
+    let call = async |kind: u64| {
+        let mut request = ask("");
+        request.extensions_mut().insert(Affinity(kind));
+        client.clone().get_standing(request).await.unwrap();
+    };
+    let counts = || {
+        let count = |handler: &Handler| handler.calls.load(Ordering::SeqCst);
+        (count(&one.handler), count(&other))
+    };
+    // Two kinds that belong to different replicas.
+    let mut kinds = Vec::new();
+    for kind in 0..64 {
+        let before = counts();
+        call(kind).await;
+        kinds.push((counts().0 > before.0, kind));
+    }
+    let of = |to_one: bool| kinds.iter().find(|(is, _)| *is == to_one).unwrap().1;
+    let (its, others) = (of(true), of(false));
+    let before = counts();
+    for _ in 0..8 {
+        call(its).await;
+        call(others).await;
+    }
+    assert_eq!(counts(), (before.0 + 8, before.1 + 8));
+
+    one.stop.cancel();
+    one.run.await.unwrap();
+    call(its).await;
+    call(others).await;
+    assert_eq!(counts(), (before.0 + 8, before.1 + 10));
 }

@@ -818,6 +818,1360 @@ pub mod after_sales_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// PriceList is an immutable, dated list.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PriceList {
+    /// Its version: counts from 1.
+    #[prost(int32, tag = "1")]
+    pub version: i32,
+    /// From when it is in force.
+    #[prost(message, optional, tag = "2")]
+    pub effective_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A price for each model and unit, in the tier `tier`.
+    #[prost(message, repeated, tag = "3")]
+    pub prices: ::prost::alloc::vec::Vec<Price>,
+    /// The tier whose prices `prices` are: 0 is the one that every account begins in. In a lease, the tier
+    /// that the account was in when it was granted.
+    #[prost(int32, tag = "20")]
+    pub tier: i32,
+    /// The tiers above 0, lowest first; empty in a lease, and where there is one price for all.
+    #[prost(message, repeated, tag = "21")]
+    pub tiers: ::prost::alloc::vec::Vec<PriceTier>,
+}
+impl ::prost::Name for PriceList {
+    const NAME: &'static str = "PriceList";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PriceList".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PriceList".into()
+    }
+}
+/// PriceTier is what those pay who spend much. An account is in the highest tier whose threshold it
+/// reached with its calls in the calendar month before or in this one so far (China Standard Time).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PriceTier {
+    /// 1, 2, ...
+    #[prost(int32, tag = "1")]
+    pub tier: i32,
+    /// What is to be spent in one month, in 10^-9 CNY.
+    #[prost(int64, tag = "2")]
+    pub threshold_nanos: i64,
+    /// The prices of the tier. A model that is not named here has those of the tier below.
+    #[prost(message, repeated, tag = "3")]
+    pub prices: ::prost::alloc::vec::Vec<Price>,
+}
+impl ::prost::Name for PriceTier {
+    const NAME: &'static str = "PriceTier";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PriceTier".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PriceTier".into()
+    }
+}
+/// Price of one unit of one model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Price {
+    /// The model's name in the catalogue.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// What is counted.
+    #[prost(enumeration = "Unit", tag = "2")]
+    pub unit: i32,
+    /// Billionths of a yuan (10^-9 CNY) for one unit.
+    #[prost(int64, tag = "3")]
+    pub nanos_per_unit: i64,
+}
+impl ::prost::Name for Price {
+    const NAME: &'static str = "Price";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Price".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Price".into()
+    }
+}
+/// UnitCount is how many of a unit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnitCount {
+    /// What is counted.
+    #[prost(enumeration = "Unit", tag = "1")]
+    pub unit: i32,
+    /// How many.
+    #[prost(int64, tag = "2")]
+    pub count: i64,
+}
+impl ::prost::Name for UnitCount {
+    const NAME: &'static str = "UnitCount";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.UnitCount".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.UnitCount".into()
+    }
+}
+/// ChargeLine is one line of a bill: a count times a price. The lines of a bill sum to its amount.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChargeLine {
+    /// What is counted. Tokens that have lines of their own as parts are not in the line of the whole.
+    #[prost(enumeration = "Unit", tag = "1")]
+    pub unit: i32,
+    /// How many.
+    #[prost(int64, tag = "2")]
+    pub count: i64,
+    /// The unit whose price applies: the same, or the one that it is part of.
+    #[prost(enumeration = "Unit", tag = "3")]
+    pub priced_as: i32,
+    /// Billionths of a yuan (10^-9 CNY) for one unit.
+    #[prost(int64, tag = "4")]
+    pub nanos_per_unit: i64,
+    /// Their product, in 10^-9 CNY.
+    #[prost(int64, tag = "5")]
+    pub amount_nanos: i64,
+}
+impl ::prost::Name for ChargeLine {
+    const NAME: &'static str = "ChargeLine";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ChargeLine".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ChargeLine".into()
+    }
+}
+/// GetPriceListRequest asks about an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPriceListRequest {
+    /// The instant; unset: now.
+    #[prost(message, optional, tag = "1")]
+    pub instant: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for GetPriceListRequest {
+    const NAME: &'static str = "GetPriceListRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetPriceListRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetPriceListRequest".into()
+    }
+}
+/// GetPriceListResponse is the list.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetPriceListResponse {
+    /// The list.
+    #[prost(message, optional, tag = "1")]
+    pub price_list: ::core::option::Option<PriceList>,
+}
+impl ::prost::Name for GetPriceListResponse {
+    const NAME: &'static str = "GetPriceListResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetPriceListResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetPriceListResponse".into()
+    }
+}
+/// ListPriceListsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPriceListsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPriceListsRequest {
+    const NAME: &'static str = "ListPriceListsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPriceListsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPriceListsRequest".into()
+    }
+}
+/// ListPriceListsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPriceListsResponse {
+    /// The lists.
+    #[prost(message, repeated, tag = "1")]
+    pub price_lists: ::prost::alloc::vec::Vec<PriceList>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPriceListsResponse {
+    const NAME: &'static str = "ListPriceListsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPriceListsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPriceListsResponse".into()
+    }
+}
+/// QuoteCallRequest is a call as it may come to be.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuoteCallRequest {
+    /// The model.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// What it is expected to use, each unit at most once: input and output tokens are totals, parts are
+    /// parts of them. The call itself is counted where the model has a price for it.
+    #[prost(message, repeated, tag = "2")]
+    pub counts: ::prost::alloc::vec::Vec<UnitCount>,
+    /// When; unset: now. A list to come is quoted by an instant after its start.
+    #[prost(message, optional, tag = "3")]
+    pub instant: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for QuoteCallRequest {
+    const NAME: &'static str = "QuoteCallRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.QuoteCallRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.QuoteCallRequest".into()
+    }
+}
+/// QuoteCallResponse is what it costs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct QuoteCallResponse {
+    /// The amount, exactly.
+    #[prost(message, optional, tag = "1")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// The same, line by line.
+    #[prost(message, repeated, tag = "2")]
+    pub lines: ::prost::alloc::vec::Vec<ChargeLine>,
+    /// The price list that applies.
+    #[prost(int32, tag = "3")]
+    pub price_version: i32,
+    /// The tier that applies.
+    #[prost(int32, tag = "4")]
+    pub price_tier: i32,
+}
+impl ::prost::Name for QuoteCallResponse {
+    const NAME: &'static str = "QuoteCallResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.QuoteCallResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.QuoteCallResponse".into()
+    }
+}
+/// PriceProposal is a list that was handed in.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PriceProposal {
+    /// The proposal (UUID text).
+    #[prost(string, tag = "1")]
+    pub proposal_id: ::prost::alloc::string::String,
+    /// Its state.
+    #[prost(enumeration = "PriceProposalState", tag = "2")]
+    pub state: i32,
+    /// The list; its version is 0 until it is published.
+    #[prost(message, optional, tag = "3")]
+    pub price_list: ::core::option::Option<PriceList>,
+    /// The operator who handed it in (UUID text).
+    #[prost(string, tag = "4")]
+    pub proposed_by: ::prost::alloc::string::String,
+    /// The operator who decided (UUID text); empty: nobody did yet.
+    #[prost(string, tag = "5")]
+    pub decided_by: ::prost::alloc::string::String,
+    /// When it was handed in.
+    #[prost(message, optional, tag = "6")]
+    pub propose_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was decided; unset: it was not.
+    #[prost(message, optional, tag = "7")]
+    pub decide_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for PriceProposal {
+    const NAME: &'static str = "PriceProposal";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PriceProposal".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PriceProposal".into()
+    }
+}
+/// ProposePriceListRequest is a list.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposePriceListRequest {
+    /// UUID text made by the caller; for ever the same proposal.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// From when it is to be in force: a whole second.
+    #[prost(message, optional, tag = "2")]
+    pub effective_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The prices of tier 0: of every model that is sold, not only of those that change. A model has
+    /// prices for input and output tokens, and for what else it has a price of its own.
+    #[prost(message, repeated, tag = "3")]
+    pub prices: ::prost::alloc::vec::Vec<Price>,
+    /// The tiers above 0, lowest first, each with a higher threshold.
+    #[prost(message, repeated, tag = "4")]
+    pub tiers: ::prost::alloc::vec::Vec<PriceTier>,
+}
+impl ::prost::Name for ProposePriceListRequest {
+    const NAME: &'static str = "ProposePriceListRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ProposePriceListRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ProposePriceListRequest".into()
+    }
+}
+/// ProposePriceListResponse is the proposal.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProposePriceListResponse {
+    /// The proposal.
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<PriceProposal>,
+}
+impl ::prost::Name for ProposePriceListResponse {
+    const NAME: &'static str = "ProposePriceListResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ProposePriceListResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ProposePriceListResponse".into()
+    }
+}
+/// PublishPriceListRequest names a proposal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishPriceListRequest {
+    /// The proposal (UUID text).
+    #[prost(string, tag = "1")]
+    pub proposal_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PublishPriceListRequest {
+    const NAME: &'static str = "PublishPriceListRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PublishPriceListRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PublishPriceListRequest".into()
+    }
+}
+/// PublishPriceListResponse is the proposal with the list as published.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishPriceListResponse {
+    /// The proposal.
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<PriceProposal>,
+}
+impl ::prost::Name for PublishPriceListResponse {
+    const NAME: &'static str = "PublishPriceListResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PublishPriceListResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PublishPriceListResponse".into()
+    }
+}
+/// RefusePriceListRequest names a proposal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefusePriceListRequest {
+    /// The proposal (UUID text).
+    #[prost(string, tag = "1")]
+    pub proposal_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RefusePriceListRequest {
+    const NAME: &'static str = "RefusePriceListRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RefusePriceListRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RefusePriceListRequest".into()
+    }
+}
+/// RefusePriceListResponse is the proposal.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RefusePriceListResponse {
+    /// The proposal.
+    #[prost(message, optional, tag = "1")]
+    pub proposal: ::core::option::Option<PriceProposal>,
+}
+impl ::prost::Name for RefusePriceListResponse {
+    const NAME: &'static str = "RefusePriceListResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RefusePriceListResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RefusePriceListResponse".into()
+    }
+}
+/// ListPriceProposalsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPriceProposalsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPriceProposalsRequest {
+    const NAME: &'static str = "ListPriceProposalsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPriceProposalsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPriceProposalsRequest".into()
+    }
+}
+/// ListPriceProposalsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPriceProposalsResponse {
+    /// The proposals.
+    #[prost(message, repeated, tag = "1")]
+    pub proposals: ::prost::alloc::vec::Vec<PriceProposal>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPriceProposalsResponse {
+    const NAME: &'static str = "ListPriceProposalsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPriceProposalsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPriceProposalsResponse".into()
+    }
+}
+/// Unit that calls are metered in. Some are parts of others: a part is charged at its own price where
+/// the model has one, else at that of the tokens that it is part of, and never twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Unit {
+    /// Never used.
+    Unspecified = 0,
+    /// A token of the prompt.
+    InputToken = 1,
+    /// A token of the answer.
+    OutputToken = 2,
+    /// A token of the prompt that the engine had in its cache; part of the input tokens.
+    CachedInputToken = 3,
+    /// A token that the model reasoned with; part of the output tokens.
+    ReasoningToken = 4,
+    /// A token of sound in the prompt; part of the input tokens.
+    AudioInputToken = 5,
+    /// A token of sound in the answer; part of the output tokens.
+    AudioOutputToken = 6,
+    /// A token of a picture in the prompt; part of the input tokens.
+    ImageInputToken = 7,
+    /// A second of sound.
+    AudioSecond = 8,
+    /// A page that was read.
+    Page = 9,
+    /// A picture that was made or looked at.
+    Image = 10,
+    /// The call itself.
+    Call = 11,
+}
+impl Unit {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "UNIT_UNSPECIFIED",
+            Self::InputToken => "UNIT_INPUT_TOKEN",
+            Self::OutputToken => "UNIT_OUTPUT_TOKEN",
+            Self::CachedInputToken => "UNIT_CACHED_INPUT_TOKEN",
+            Self::ReasoningToken => "UNIT_REASONING_TOKEN",
+            Self::AudioInputToken => "UNIT_AUDIO_INPUT_TOKEN",
+            Self::AudioOutputToken => "UNIT_AUDIO_OUTPUT_TOKEN",
+            Self::ImageInputToken => "UNIT_IMAGE_INPUT_TOKEN",
+            Self::AudioSecond => "UNIT_AUDIO_SECOND",
+            Self::Page => "UNIT_PAGE",
+            Self::Image => "UNIT_IMAGE",
+            Self::Call => "UNIT_CALL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "UNIT_UNSPECIFIED" => Some(Self::Unspecified),
+            "UNIT_INPUT_TOKEN" => Some(Self::InputToken),
+            "UNIT_OUTPUT_TOKEN" => Some(Self::OutputToken),
+            "UNIT_CACHED_INPUT_TOKEN" => Some(Self::CachedInputToken),
+            "UNIT_REASONING_TOKEN" => Some(Self::ReasoningToken),
+            "UNIT_AUDIO_INPUT_TOKEN" => Some(Self::AudioInputToken),
+            "UNIT_AUDIO_OUTPUT_TOKEN" => Some(Self::AudioOutputToken),
+            "UNIT_IMAGE_INPUT_TOKEN" => Some(Self::ImageInputToken),
+            "UNIT_AUDIO_SECOND" => Some(Self::AudioSecond),
+            "UNIT_PAGE" => Some(Self::Page),
+            "UNIT_IMAGE" => Some(Self::Image),
+            "UNIT_CALL" => Some(Self::Call),
+            _ => None,
+        }
+    }
+}
+/// PriceProposalState of a list that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PriceProposalState {
+    /// Never used.
+    Unspecified = 0,
+    /// Waits for another operator.
+    Proposed = 1,
+    /// Published.
+    Published = 2,
+    /// Refused, or taken back.
+    Refused = 3,
+}
+impl PriceProposalState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PRICE_PROPOSAL_STATE_UNSPECIFIED",
+            Self::Proposed => "PRICE_PROPOSAL_STATE_PROPOSED",
+            Self::Published => "PRICE_PROPOSAL_STATE_PUBLISHED",
+            Self::Refused => "PRICE_PROPOSAL_STATE_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PRICE_PROPOSAL_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PRICE_PROPOSAL_STATE_PROPOSED" => Some(Self::Proposed),
+            "PRICE_PROPOSAL_STATE_PUBLISHED" => Some(Self::Published),
+            "PRICE_PROPOSAL_STATE_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod price_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// PriceService shows what a call costs, before it is made and for lists to come, and publishes
+    /// price lists: two people decide, one proposes and another approves.
+    #[derive(Debug, Clone)]
+    pub struct PriceServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PriceServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PriceServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PriceServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PriceServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// GetPriceList reads the price list in force at an instant. Errors: NOT_FOUND (none was yet).
+        pub async fn get_price_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPriceListResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/GetPriceList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PriceService", "GetPriceList"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListPriceLists lists every published list, the newest first: those to come, the one in force,
+        /// those before. A list stays as it was published.
+        pub async fn list_price_lists(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPriceListsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPriceListsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/ListPriceLists",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PriceService", "ListPriceLists"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// QuoteCall computes exactly what a call with these counts costs: who is signed in, in the tier
+        /// that the account is in now, anybody else in the first. A call that is made is billed at the list and
+        /// the tier of the lease that pays for it, which is at most half a minute old. Errors: NOT_FOUND (no
+        /// list, no such model), INVALID_ARGUMENT (counts that cannot be, a unit that the model has no price
+        /// for, an amount beyond all reason).
+        pub async fn quote_call(
+            &mut self,
+            request: impl tonic::IntoRequest<super::QuoteCallRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QuoteCallResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/QuoteCall",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.PriceService", "QuoteCall"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ProposePriceList hands in a list that is to be the next one. Errors: INVALID_ARGUMENT.
+        pub async fn propose_price_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ProposePriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposePriceListResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/ProposePriceList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PriceService", "ProposePriceList"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// PublishPriceList publishes a proposed list under the next version: another operator than the one
+        /// who proposed it approves. It starts later than every list before it, and later than now by the
+        /// notice that customers get. Publishing again answers the same. Errors: NOT_FOUND, SAME_OPERATOR,
+        /// PRICE_PROPOSAL_STATE (it was refused), PRICE_LIST_START (its start is too near, or not the latest).
+        pub async fn publish_price_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PublishPriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PublishPriceListResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/PublishPriceList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PriceService", "PublishPriceList"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// RefusePriceList ends a proposal; who made it may do so too. Errors: NOT_FOUND,
+        /// PRICE_PROPOSAL_STATE (it was published).
+        pub async fn refuse_price_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RefusePriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RefusePriceListResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/RefusePriceList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PriceService", "RefusePriceList"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListPriceProposals lists proposals, newest first.
+        pub async fn list_price_proposals(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPriceProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPriceProposalsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PriceService/ListPriceProposals",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.PriceService",
+                        "ListPriceProposals",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod price_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PriceServiceServer.
+    #[async_trait]
+    pub trait PriceService: std::marker::Send + std::marker::Sync + 'static {
+        /// GetPriceList reads the price list in force at an instant. Errors: NOT_FOUND (none was yet).
+        async fn get_price_list(
+            &self,
+            request: tonic::Request<super::GetPriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPriceListResponse>,
+            tonic::Status,
+        >;
+        /// ListPriceLists lists every published list, the newest first: those to come, the one in force,
+        /// those before. A list stays as it was published.
+        async fn list_price_lists(
+            &self,
+            request: tonic::Request<super::ListPriceListsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPriceListsResponse>,
+            tonic::Status,
+        >;
+        /// QuoteCall computes exactly what a call with these counts costs: who is signed in, in the tier
+        /// that the account is in now, anybody else in the first. A call that is made is billed at the list and
+        /// the tier of the lease that pays for it, which is at most half a minute old. Errors: NOT_FOUND (no
+        /// list, no such model), INVALID_ARGUMENT (counts that cannot be, a unit that the model has no price
+        /// for, an amount beyond all reason).
+        async fn quote_call(
+            &self,
+            request: tonic::Request<super::QuoteCallRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::QuoteCallResponse>,
+            tonic::Status,
+        >;
+        /// ProposePriceList hands in a list that is to be the next one. Errors: INVALID_ARGUMENT.
+        async fn propose_price_list(
+            &self,
+            request: tonic::Request<super::ProposePriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ProposePriceListResponse>,
+            tonic::Status,
+        >;
+        /// PublishPriceList publishes a proposed list under the next version: another operator than the one
+        /// who proposed it approves. It starts later than every list before it, and later than now by the
+        /// notice that customers get. Publishing again answers the same. Errors: NOT_FOUND, SAME_OPERATOR,
+        /// PRICE_PROPOSAL_STATE (it was refused), PRICE_LIST_START (its start is too near, or not the latest).
+        async fn publish_price_list(
+            &self,
+            request: tonic::Request<super::PublishPriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PublishPriceListResponse>,
+            tonic::Status,
+        >;
+        /// RefusePriceList ends a proposal; who made it may do so too. Errors: NOT_FOUND,
+        /// PRICE_PROPOSAL_STATE (it was published).
+        async fn refuse_price_list(
+            &self,
+            request: tonic::Request<super::RefusePriceListRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RefusePriceListResponse>,
+            tonic::Status,
+        >;
+        /// ListPriceProposals lists proposals, newest first.
+        async fn list_price_proposals(
+            &self,
+            request: tonic::Request<super::ListPriceProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPriceProposalsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// PriceService shows what a call costs, before it is made and for lists to come, and publishes
+    /// price lists: two people decide, one proposes and another approves.
+    #[derive(Debug)]
+    pub struct PriceServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PriceServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PriceServiceServer<T>
+    where
+        T: PriceService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.PriceService/GetPriceList" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPriceListSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::GetPriceListRequest>
+                    for GetPriceListSvc<T> {
+                        type Response = super::GetPriceListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPriceListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::get_price_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPriceListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PriceService/ListPriceLists" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPriceListsSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::ListPriceListsRequest>
+                    for ListPriceListsSvc<T> {
+                        type Response = super::ListPriceListsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPriceListsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::list_price_lists(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPriceListsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PriceService/QuoteCall" => {
+                    #[allow(non_camel_case_types)]
+                    struct QuoteCallSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::QuoteCallRequest>
+                    for QuoteCallSvc<T> {
+                        type Response = super::QuoteCallResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::QuoteCallRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::quote_call(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = QuoteCallSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PriceService/ProposePriceList" => {
+                    #[allow(non_camel_case_types)]
+                    struct ProposePriceListSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::ProposePriceListRequest>
+                    for ProposePriceListSvc<T> {
+                        type Response = super::ProposePriceListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ProposePriceListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::propose_price_list(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ProposePriceListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PriceService/PublishPriceList" => {
+                    #[allow(non_camel_case_types)]
+                    struct PublishPriceListSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::PublishPriceListRequest>
+                    for PublishPriceListSvc<T> {
+                        type Response = super::PublishPriceListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PublishPriceListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::publish_price_list(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PublishPriceListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PriceService/RefusePriceList" => {
+                    #[allow(non_camel_case_types)]
+                    struct RefusePriceListSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::RefusePriceListRequest>
+                    for RefusePriceListSvc<T> {
+                        type Response = super::RefusePriceListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RefusePriceListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::refuse_price_list(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RefusePriceListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PriceService/ListPriceProposals" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPriceProposalsSvc<T: PriceService>(pub Arc<T>);
+                    impl<
+                        T: PriceService,
+                    > tonic::server::UnaryService<super::ListPriceProposalsRequest>
+                    for ListPriceProposalsSvc<T> {
+                        type Response = super::ListPriceProposalsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPriceProposalsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PriceService>::list_price_proposals(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPriceProposalsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PriceServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.PriceService";
+    impl<T> tonic::server::NamedService for PriceServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// GetBalanceRequest is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetBalanceRequest {}
@@ -840,6 +2194,12 @@ pub struct GetBalanceResponse {
     /// Set aside for router replicas: comes back when unspent.
     #[prost(message, optional, tag = "2")]
     pub leased: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Free in packages (PackageService), which pay before the balance.
+    #[prost(message, optional, tag = "30")]
+    pub packages: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Below what the account is told; absent: never.
+    #[prost(message, optional, tag = "31")]
+    pub alert_below: ::core::option::Option<super::super::super::google::r#type::Money>,
 }
 impl ::prost::Name for GetBalanceResponse {
     const NAME: &'static str = "GetBalanceResponse";
@@ -851,8 +2211,38 @@ impl ::prost::Name for GetBalanceResponse {
         "/wanwu.billing.v1.GetBalanceResponse".into()
     }
 }
-/// StatementLine is one movement of an account.
+/// SetBalanceAlertRequest sets when to tell.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBalanceAlertRequest {
+    /// CNY, above 0 and at most 100,000,000; absent: never.
+    #[prost(message, optional, tag = "1")]
+    pub below: ::core::option::Option<super::super::super::google::r#type::Money>,
+}
+impl ::prost::Name for SetBalanceAlertRequest {
+    const NAME: &'static str = "SetBalanceAlertRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBalanceAlertRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBalanceAlertRequest".into()
+    }
+}
+/// SetBalanceAlertResponse is empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBalanceAlertResponse {}
+impl ::prost::Name for SetBalanceAlertResponse {
+    const NAME: &'static str = "SetBalanceAlertResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBalanceAlertResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBalanceAlertResponse".into()
+    }
+}
+/// StatementLine is one movement of an account.
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatementLine {
     /// Positive: credited; negative: charged.
     #[prost(message, optional, tag = "3")]
@@ -867,7 +2257,7 @@ pub struct StatementLine {
 /// Nested message and enum types in `StatementLine`.
 pub mod statement_line {
     /// What moved the balance.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Cause {
         /// A paid order (UUID text).
         #[prost(string, tag = "1")]
@@ -891,7 +2281,7 @@ impl ::prost::Name for StatementLine {
     }
 }
 /// CallBill is what one call cost.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallBill {
     /// The call (UUID text).
     #[prost(string, tag = "1")]
@@ -917,9 +2307,16 @@ pub struct CallBill {
     /// What it cost, positive.
     #[prost(message, optional, tag = "8")]
     pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
-    /// Where the counts come from: "engine", "progress", "estimate".
+    /// Where the counts come from: "engine", "progress" (a router was killed), "tokenizer" (the model's, by
+    /// the router), "estimate".
     #[prost(string, tag = "9")]
     pub usage_source: ::prost::alloc::string::String,
+    /// The same as lines, which sum to the amount.
+    #[prost(message, repeated, tag = "20")]
+    pub lines: ::prost::alloc::vec::Vec<ChargeLine>,
+    /// The tier whose prices applied.
+    #[prost(int32, tag = "21")]
+    pub price_tier: i32,
 }
 impl ::prost::Name for CallBill {
     const NAME: &'static str = "CallBill";
@@ -989,7 +2386,7 @@ impl ::prost::Name for GetCallBillRequest {
     }
 }
 /// GetCallBillResponse is its bill.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetCallBillResponse {
     /// The bill.
     #[prost(message, optional, tag = "1")]
@@ -1163,6 +2560,35 @@ pub mod balance_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// SetBalanceAlert sets below what the caller wants to be told (BalanceLow, and a message to the
+        /// account's phone): once each time that what the account holds falls below it. Errors:
+        /// INVALID_ARGUMENT.
+        pub async fn set_balance_alert(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBalanceAlertRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBalanceAlertResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BalanceService/SetBalanceAlert",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BalanceService", "SetBalanceAlert"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// ListStatementLines lists top-ups and calls, newest first: each call with its units, price
         /// version and amount to the last 10^-9 CNY.
         pub async fn list_statement_lines(
@@ -1194,7 +2620,8 @@ pub mod balance_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// GetCallBill reads the bill of one call. Errors: NOT_FOUND (also before it is settled).
+        /// GetCallBill reads the bill of one call and explains it: a line for each unit, the list and the tier
+        /// of its prices, and where the counts come from. Errors: NOT_FOUND (also before it is settled).
         pub async fn get_call_bill(
             &mut self,
             request: impl tonic::IntoRequest<super::GetCallBillRequest>,
@@ -1271,6 +2698,16 @@ pub mod balance_service_server {
             tonic::Response<super::GetBalanceResponse>,
             tonic::Status,
         >;
+        /// SetBalanceAlert sets below what the caller wants to be told (BalanceLow, and a message to the
+        /// account's phone): once each time that what the account holds falls below it. Errors:
+        /// INVALID_ARGUMENT.
+        async fn set_balance_alert(
+            &self,
+            request: tonic::Request<super::SetBalanceAlertRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBalanceAlertResponse>,
+            tonic::Status,
+        >;
         /// ListStatementLines lists top-ups and calls, newest first: each call with its units, price
         /// version and amount to the last 10^-9 CNY.
         async fn list_statement_lines(
@@ -1280,7 +2717,8 @@ pub mod balance_service_server {
             tonic::Response<super::ListStatementLinesResponse>,
             tonic::Status,
         >;
-        /// GetCallBill reads the bill of one call. Errors: NOT_FOUND (also before it is settled).
+        /// GetCallBill reads the bill of one call and explains it: a line for each unit, the list and the tier
+        /// of its prices, and where the counts come from. Errors: NOT_FOUND (also before it is settled).
         async fn get_call_bill(
             &self,
             request: tonic::Request<super::GetCallBillRequest>,
@@ -1404,6 +2842,52 @@ pub mod balance_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBalanceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BalanceService/SetBalanceAlert" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBalanceAlertSvc<T: BalanceService>(pub Arc<T>);
+                    impl<
+                        T: BalanceService,
+                    > tonic::server::UnaryService<super::SetBalanceAlertRequest>
+                    for SetBalanceAlertSvc<T> {
+                        type Response = super::SetBalanceAlertResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBalanceAlertRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BalanceService>::set_balance_alert(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBalanceAlertSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -2623,6 +4107,565 @@ pub mod bank_transfer_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Budget of one app or key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Budget {
+    /// How much.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// In which time.
+    #[prost(enumeration = "BudgetPeriod", tag = "4")]
+    pub period: i32,
+    /// What settled calls of the period cost.
+    #[prost(message, optional, tag = "5")]
+    pub spent: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What router replicas hold for it: comes back when unspent.
+    #[prost(message, optional, tag = "6")]
+    pub leased: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// The first day that counts, as 2026-11-01.
+    #[prost(string, tag = "7")]
+    pub first_day: ::prost::alloc::string::String,
+    /// When it was set.
+    #[prost(message, optional, tag = "8")]
+    pub change_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whose.
+    #[prost(oneof = "budget::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<budget::Subject>,
+}
+/// Nested message and enum types in `Budget`.
+pub mod budget {
+    /// Whose.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// An app (UUID text).
+        #[prost(string, tag = "1")]
+        AppId(::prost::alloc::string::String),
+        /// A key (UUID text).
+        #[prost(string, tag = "2")]
+        KeyId(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for Budget {
+    const NAME: &'static str = "Budget";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Budget".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Budget".into()
+    }
+}
+/// SetBudgetRequest sets a budget.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBudgetRequest {
+    /// CNY, at most 100,000,000; 0: every call is refused. Absent: there is no budget any more.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// In which time; needed with an amount.
+    #[prost(enumeration = "BudgetPeriod", tag = "4")]
+    pub period: i32,
+    /// Whose; one must be set.
+    #[prost(oneof = "set_budget_request::Subject", tags = "1, 2")]
+    pub subject: ::core::option::Option<set_budget_request::Subject>,
+}
+/// Nested message and enum types in `SetBudgetRequest`.
+pub mod set_budget_request {
+    /// Whose; one must be set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Subject {
+        /// An app of the account (UUID text).
+        #[prost(string, tag = "1")]
+        AppId(::prost::alloc::string::String),
+        /// A key of the account (UUID text).
+        #[prost(string, tag = "2")]
+        KeyId(::prost::alloc::string::String),
+    }
+}
+impl ::prost::Name for SetBudgetRequest {
+    const NAME: &'static str = "SetBudgetRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBudgetRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBudgetRequest".into()
+    }
+}
+/// SetBudgetResponse is what holds now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetBudgetResponse {
+    /// The budget; absent: there is none.
+    #[prost(message, optional, tag = "1")]
+    pub budget: ::core::option::Option<Budget>,
+}
+impl ::prost::Name for SetBudgetResponse {
+    const NAME: &'static str = "SetBudgetResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.SetBudgetResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.SetBudgetResponse".into()
+    }
+}
+/// ListBudgetsRequest asks for all: there are at most 1,000.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBudgetsRequest {}
+impl ::prost::Name for ListBudgetsRequest {
+    const NAME: &'static str = "ListBudgetsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBudgetsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBudgetsRequest".into()
+    }
+}
+/// ListBudgetsResponse is all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBudgetsResponse {
+    /// By subject, apps first.
+    #[prost(message, repeated, tag = "1")]
+    pub budgets: ::prost::alloc::vec::Vec<Budget>,
+}
+impl ::prost::Name for ListBudgetsResponse {
+    const NAME: &'static str = "ListBudgetsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBudgetsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBudgetsResponse".into()
+    }
+}
+/// BudgetPeriod is how long a budget lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BudgetPeriod {
+    /// Never used.
+    Unspecified = 0,
+    /// A calendar month in Asia/Shanghai; then it begins anew.
+    Month = 1,
+    /// From the day on which it was first set, for ever.
+    Total = 2,
+}
+impl BudgetPeriod {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BUDGET_PERIOD_UNSPECIFIED",
+            Self::Month => "BUDGET_PERIOD_MONTH",
+            Self::Total => "BUDGET_PERIOD_TOTAL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BUDGET_PERIOD_UNSPECIFIED" => Some(Self::Unspecified),
+            "BUDGET_PERIOD_MONTH" => Some(Self::Month),
+            "BUDGET_PERIOD_TOTAL" => Some(Self::Total),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod budget_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// BudgetService bounds what the calls of an app or of a key may cost. A budget is a hard stop: what
+    /// its calls cost and what router replicas hold for them never exceeds it, however many there are.
+    /// A call must be within the budgets of its app and of its key; it is refused with
+    /// BUDGET_EXHAUSTED. A call counts on the day on which it is settled.
+    #[derive(Debug, Clone)]
+    pub struct BudgetServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl BudgetServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> BudgetServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BudgetServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BudgetServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// SetBudget sets the budget of an app or of a key of the caller's account in place of the one
+        /// before, or takes it away. What its calls of the period cost before counts. Replicas keep to it
+        /// within a second; calls that run then are paid for and count. Errors: INVALID_ARGUMENT, also
+        /// beyond 1,000 budgets.
+        pub async fn set_budget(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBudgetResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BudgetService/SetBudget",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.BudgetService", "SetBudget"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListBudgets lists the budgets of the caller's account with what is used of each.
+        pub async fn list_budgets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBudgetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBudgetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BudgetService/ListBudgets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BudgetService", "ListBudgets"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod budget_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with BudgetServiceServer.
+    #[async_trait]
+    pub trait BudgetService: std::marker::Send + std::marker::Sync + 'static {
+        /// SetBudget sets the budget of an app or of a key of the caller's account in place of the one
+        /// before, or takes it away. What its calls of the period cost before counts. Replicas keep to it
+        /// within a second; calls that run then are paid for and count. Errors: INVALID_ARGUMENT, also
+        /// beyond 1,000 budgets.
+        async fn set_budget(
+            &self,
+            request: tonic::Request<super::SetBudgetRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetBudgetResponse>,
+            tonic::Status,
+        >;
+        /// ListBudgets lists the budgets of the caller's account with what is used of each.
+        async fn list_budgets(
+            &self,
+            request: tonic::Request<super::ListBudgetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBudgetsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// BudgetService bounds what the calls of an app or of a key may cost. A budget is a hard stop: what
+    /// its calls cost and what router replicas hold for them never exceeds it, however many there are.
+    /// A call must be within the budgets of its app and of its key; it is refused with
+    /// BUDGET_EXHAUSTED. A call counts on the day on which it is settled.
+    #[derive(Debug)]
+    pub struct BudgetServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> BudgetServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for BudgetServiceServer<T>
+    where
+        T: BudgetService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.BudgetService/SetBudget" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetBudgetSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::SetBudgetRequest>
+                    for SetBudgetSvc<T> {
+                        type Response = super::SetBudgetResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetBudgetRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::set_budget(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetBudgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BudgetService/ListBudgets" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBudgetsSvc<T: BudgetService>(pub Arc<T>);
+                    impl<
+                        T: BudgetService,
+                    > tonic::server::UnaryService<super::ListBudgetsRequest>
+                    for ListBudgetsSvc<T> {
+                        type Response = super::ListBudgetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBudgetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BudgetService>::list_budgets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBudgetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for BudgetServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.BudgetService";
+    impl<T> tonic::server::NamedService for BudgetServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// ErrorReason of billing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -2637,6 +4680,8 @@ pub enum ErrorReason {
     LeaseMismatch = 3,
     /// The payment provider did not answer.
     ProviderUnavailable = 4,
+    /// The budget of the app or of the key does not cover what was asked; metadata `subject` says whose.
+    BudgetExhausted = 30,
     /// The order was paid, cancelled or expired.
     OrderNotPayable = 20,
     /// The refund is not in the state that this needs.
@@ -2651,6 +4696,10 @@ pub enum ErrorReason {
     BankLineConflict = 41,
     /// Nothing is left of the bank line to be matched.
     BankLineNotOpen = 42,
+    /// The proposal of a price list was decided otherwise.
+    PriceProposalState = 60,
+    /// A price list would start before customers were given notice, or before another list.
+    PriceListStart = 61,
     /// The provider has no bill of that day, or none yet.
     BillNotReady = 43,
     /// The product has terms of its own whose current version was not accepted with the order.
@@ -2678,6 +4727,7 @@ impl ErrorReason {
             Self::EpochFenced => "ERROR_REASON_EPOCH_FENCED",
             Self::LeaseMismatch => "ERROR_REASON_LEASE_MISMATCH",
             Self::ProviderUnavailable => "ERROR_REASON_PROVIDER_UNAVAILABLE",
+            Self::BudgetExhausted => "ERROR_REASON_BUDGET_EXHAUSTED",
             Self::OrderNotPayable => "ERROR_REASON_ORDER_NOT_PAYABLE",
             Self::RefundState => "ERROR_REASON_REFUND_STATE",
             Self::SameOperator => "ERROR_REASON_SAME_OPERATOR",
@@ -2685,6 +4735,8 @@ impl ErrorReason {
             Self::CaseResolved => "ERROR_REASON_CASE_RESOLVED",
             Self::BankLineConflict => "ERROR_REASON_BANK_LINE_CONFLICT",
             Self::BankLineNotOpen => "ERROR_REASON_BANK_LINE_NOT_OPEN",
+            Self::PriceProposalState => "ERROR_REASON_PRICE_PROPOSAL_STATE",
+            Self::PriceListStart => "ERROR_REASON_PRICE_LIST_START",
             Self::BillNotReady => "ERROR_REASON_BILL_NOT_READY",
             Self::AddendumNotAccepted => "ERROR_REASON_ADDENDUM_NOT_ACCEPTED",
             Self::FulfilmentState => "ERROR_REASON_FULFILMENT_STATE",
@@ -2702,6 +4754,7 @@ impl ErrorReason {
             "ERROR_REASON_EPOCH_FENCED" => Some(Self::EpochFenced),
             "ERROR_REASON_LEASE_MISMATCH" => Some(Self::LeaseMismatch),
             "ERROR_REASON_PROVIDER_UNAVAILABLE" => Some(Self::ProviderUnavailable),
+            "ERROR_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
             "ERROR_REASON_ORDER_NOT_PAYABLE" => Some(Self::OrderNotPayable),
             "ERROR_REASON_REFUND_STATE" => Some(Self::RefundState),
             "ERROR_REASON_SAME_OPERATOR" => Some(Self::SameOperator),
@@ -2709,6 +4762,8 @@ impl ErrorReason {
             "ERROR_REASON_CASE_RESOLVED" => Some(Self::CaseResolved),
             "ERROR_REASON_BANK_LINE_CONFLICT" => Some(Self::BankLineConflict),
             "ERROR_REASON_BANK_LINE_NOT_OPEN" => Some(Self::BankLineNotOpen),
+            "ERROR_REASON_PRICE_PROPOSAL_STATE" => Some(Self::PriceProposalState),
+            "ERROR_REASON_PRICE_LIST_START" => Some(Self::PriceListStart),
             "ERROR_REASON_BILL_NOT_READY" => Some(Self::BillNotReady),
             "ERROR_REASON_ADDENDUM_NOT_ACCEPTED" => Some(Self::AddendumNotAccepted),
             "ERROR_REASON_FULFILMENT_STATE" => Some(Self::FulfilmentState),
@@ -3773,6 +5828,26 @@ impl ::prost::Name for BalanceExhausted {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.BalanceExhausted".into()
+    }
+}
+/// BalanceLow: what an account holds fell below what it wants to be told of.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BalanceLow {
+    /// The account (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// Below what, in 10^-9 CNY.
+    #[prost(int64, tag = "2")]
+    pub below_nanos: i64,
+}
+impl ::prost::Name for BalanceLow {
+    const NAME: &'static str = "BalanceLow";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.BalanceLow".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.BalanceLow".into()
     }
 }
 /// PaymentRefunded: a payment, or a part of it, was given back.
@@ -5156,424 +7231,6 @@ pub mod invoice_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-/// PriceList is an immutable, dated list.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PriceList {
-    /// Its version: counts from 1.
-    #[prost(int32, tag = "1")]
-    pub version: i32,
-    /// From when it is in force.
-    #[prost(message, optional, tag = "2")]
-    pub effective_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// A price for each model and unit.
-    #[prost(message, repeated, tag = "3")]
-    pub prices: ::prost::alloc::vec::Vec<Price>,
-}
-impl ::prost::Name for PriceList {
-    const NAME: &'static str = "PriceList";
-    const PACKAGE: &'static str = "wanwu.billing.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "wanwu.billing.v1.PriceList".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/wanwu.billing.v1.PriceList".into()
-    }
-}
-/// Price of one unit of one model.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Price {
-    /// The model's name in the catalogue.
-    #[prost(string, tag = "1")]
-    pub model: ::prost::alloc::string::String,
-    /// What is counted.
-    #[prost(enumeration = "Unit", tag = "2")]
-    pub unit: i32,
-    /// Billionths of a yuan (10^-9 CNY) for one unit.
-    #[prost(int64, tag = "3")]
-    pub nanos_per_unit: i64,
-}
-impl ::prost::Name for Price {
-    const NAME: &'static str = "Price";
-    const PACKAGE: &'static str = "wanwu.billing.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "wanwu.billing.v1.Price".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/wanwu.billing.v1.Price".into()
-    }
-}
-/// GetPriceListRequest asks about an instant.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GetPriceListRequest {
-    /// The instant; unset: now.
-    #[prost(message, optional, tag = "1")]
-    pub instant: ::core::option::Option<::prost_types::Timestamp>,
-}
-impl ::prost::Name for GetPriceListRequest {
-    const NAME: &'static str = "GetPriceListRequest";
-    const PACKAGE: &'static str = "wanwu.billing.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "wanwu.billing.v1.GetPriceListRequest".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/wanwu.billing.v1.GetPriceListRequest".into()
-    }
-}
-/// GetPriceListResponse is the list.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GetPriceListResponse {
-    /// The list.
-    #[prost(message, optional, tag = "1")]
-    pub price_list: ::core::option::Option<PriceList>,
-}
-impl ::prost::Name for GetPriceListResponse {
-    const NAME: &'static str = "GetPriceListResponse";
-    const PACKAGE: &'static str = "wanwu.billing.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "wanwu.billing.v1.GetPriceListResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "/wanwu.billing.v1.GetPriceListResponse".into()
-    }
-}
-/// Unit that calls are metered in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Unit {
-    /// Never used.
-    Unspecified = 0,
-    /// A token of the prompt.
-    InputToken = 1,
-    /// A token of the answer.
-    OutputToken = 2,
-}
-impl Unit {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "UNIT_UNSPECIFIED",
-            Self::InputToken => "UNIT_INPUT_TOKEN",
-            Self::OutputToken => "UNIT_OUTPUT_TOKEN",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "UNIT_UNSPECIFIED" => Some(Self::Unspecified),
-            "UNIT_INPUT_TOKEN" => Some(Self::InputToken),
-            "UNIT_OUTPUT_TOKEN" => Some(Self::OutputToken),
-            _ => None,
-        }
-    }
-}
-/// Generated client implementations.
-pub mod price_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    /// PriceService shows what a call costs.
-    #[derive(Debug, Clone)]
-    pub struct PriceServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl PriceServiceClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> PriceServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> PriceServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            PriceServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// GetPriceList reads the price list in force at an instant. Errors: NOT_FOUND (none was yet).
-        pub async fn get_price_list(
-            &mut self,
-            request: impl tonic::IntoRequest<super::GetPriceListRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetPriceListResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/wanwu.billing.v1.PriceService/GetPriceList",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(
-                    GrpcMethod::new("wanwu.billing.v1.PriceService", "GetPriceList"),
-                );
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod price_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with PriceServiceServer.
-    #[async_trait]
-    pub trait PriceService: std::marker::Send + std::marker::Sync + 'static {
-        /// GetPriceList reads the price list in force at an instant. Errors: NOT_FOUND (none was yet).
-        async fn get_price_list(
-            &self,
-            request: tonic::Request<super::GetPriceListRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::GetPriceListResponse>,
-            tonic::Status,
-        >;
-    }
-    /// PriceService shows what a call costs.
-    #[derive(Debug)]
-    pub struct PriceServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> PriceServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for PriceServiceServer<T>
-    where
-        T: PriceService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/wanwu.billing.v1.PriceService/GetPriceList" => {
-                    #[allow(non_camel_case_types)]
-                    struct GetPriceListSvc<T: PriceService>(pub Arc<T>);
-                    impl<
-                        T: PriceService,
-                    > tonic::server::UnaryService<super::GetPriceListRequest>
-                    for GetPriceListSvc<T> {
-                        type Response = super::GetPriceListResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::GetPriceListRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as PriceService>::get_price_list(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = GetPriceListSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for PriceServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "wanwu.billing.v1.PriceService";
-    impl<T> tonic::server::NamedService for PriceServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
 /// Lease is credit of one account lent to one epoch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Lease {
@@ -5589,6 +7246,15 @@ pub struct Lease {
     /// How much, in 10^-9 CNY.
     #[prost(int64, tag = "4")]
     pub amount_nanos: i64,
+    /// Only calls of these models; empty: of every model.
+    #[prost(string, repeated, tag = "30")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only calls of this app, which has a budget (UUID text); empty: of every app without one.
+    #[prost(string, tag = "31")]
+    pub app_id: ::prost::alloc::string::String,
+    /// Only calls of this key, which has a budget (UUID text); empty: of every key without one.
+    #[prost(string, tag = "32")]
+    pub key_id: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Lease {
     const NAME: &'static str = "Lease";
@@ -5618,6 +7284,16 @@ pub struct AcquireLeaseRequest {
     /// What the replica would like, in 10^-9 CNY; billing may grant less.
     #[prost(int64, tag = "5")]
     pub want_nanos: i64,
+    /// The app of the call that needs it (UUID text). Budgets and packages are found by these three;
+    /// a replica that does not say them gets credit that is bound to nothing.
+    #[prost(string, tag = "30")]
+    pub app_id: ::prost::alloc::string::String,
+    /// The key of that call (UUID text).
+    #[prost(string, tag = "31")]
+    pub key_id: ::prost::alloc::string::String,
+    /// The model of that call.
+    #[prost(string, tag = "32")]
+    pub model: ::prost::alloc::string::String,
 }
 impl ::prost::Name for AcquireLeaseRequest {
     const NAME: &'static str = "AcquireLeaseRequest";
@@ -5638,6 +7314,10 @@ pub struct AcquireLeaseResponse {
     /// The price list in force: pinned to every call of this lease.
     #[prost(message, optional, tag = "2")]
     pub price_list: ::core::option::Option<PriceList>,
+    /// The account has no budget and no package: until it is told to forget, the replica may take
+    /// every lease of the account for every call of it.
+    #[prost(bool, tag = "30")]
+    pub account_wide: bool,
 }
 impl ::prost::Name for AcquireLeaseResponse {
     const NAME: &'static str = "AcquireLeaseResponse";
@@ -5690,6 +7370,42 @@ impl ::prost::Name for CloseLeaseResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.CloseLeaseResponse".into()
+    }
+}
+/// ReduceLeaseRequest says what a lease is still worth.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReduceLeaseRequest {
+    /// The lease (UUID text).
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// The epoch that it belongs to (UUID text).
+    #[prost(string, tag = "2")]
+    pub epoch_id: ::prost::alloc::string::String,
+    /// What its calls spent and hold, in 10^-9 CNY; above 0.
+    #[prost(int64, tag = "3")]
+    pub amount_nanos: i64,
+}
+impl ::prost::Name for ReduceLeaseRequest {
+    const NAME: &'static str = "ReduceLeaseRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReduceLeaseRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReduceLeaseRequest".into()
+    }
+}
+/// ReduceLeaseResponse is empty: the rest is free.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReduceLeaseResponse {}
+impl ::prost::Name for ReduceLeaseResponse {
+    const NAME: &'static str = "ReduceLeaseResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReduceLeaseResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReduceLeaseResponse".into()
     }
 }
 /// FenceEpochRequest names an epoch.
@@ -5746,9 +7462,13 @@ impl ::prost::Name for WatchRecallsRequest {
 /// WatchRecallsResponse is one item of the watch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRecallsResponse {
-    /// Idle leases of this account are wanted back (UUID text); empty: a heartbeat.
+    /// Idle credit of this account is wanted back (UUID text); empty: a heartbeat.
     #[prost(string, tag = "1")]
     pub account_id: ::prost::alloc::string::String,
+    /// A budget or a package of the account changed as well: which lease pays for which call is to be
+    /// asked anew.
+    #[prost(bool, tag = "30")]
+    pub forget: bool,
 }
 impl ::prost::Name for WatchRecallsResponse {
     const NAME: &'static str = "WatchRecallsResponse";
@@ -5855,8 +7575,9 @@ pub mod lease_service_client {
             self
         }
         /// AcquireLease sets credit aside. Grants at least `min_nanos` or refuses. When free credit is
-        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. Errors:
-        /// INSUFFICIENT_BALANCE, EPOCH_FENCED.
+        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. The lease
+        /// says which calls it may pay for. Errors: INSUFFICIENT_BALANCE, BUDGET_EXHAUSTED (metadata
+        /// `subject`: app or key), EPOCH_FENCED.
         pub async fn acquire_lease(
             &mut self,
             request: impl tonic::IntoRequest<super::AcquireLeaseRequest>,
@@ -5910,6 +7631,33 @@ pub mod lease_service_client {
                 .insert(GrpcMethod::new("wanwu.billing.v1.LeaseService", "CloseLease"));
             self.inner.unary(req, path, codec).await
         }
+        /// ReduceLease gives back what no call of a lease holds or spent, while calls go on: the lease is
+        /// worth no more than `amount_nanos` from now on. The same again, and more than it is worth, change
+        /// nothing. Errors: NOT_FOUND, LEASE_MISMATCH (less than what is settled).
+        pub async fn reduce_lease(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReduceLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReduceLeaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.LeaseService/ReduceLease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.LeaseService", "ReduceLease"));
+            self.inner.unary(req, path, codec).await
+        }
         /// FenceEpoch ends an epoch: no lease is granted to it any more; answers its open leases.
         pub async fn fence_epoch(
             &mut self,
@@ -5935,7 +7683,7 @@ pub mod lease_service_client {
                 .insert(GrpcMethod::new("wanwu.billing.v1.LeaseService", "FenceEpoch"));
             self.inner.unary(req, path, codec).await
         }
-        /// WatchRecalls tells an epoch for which accounts idle leases are wanted back at once.
+        /// WatchRecalls tells an epoch for which accounts idle credit is wanted back at once.
         pub async fn watch_recalls(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRecallsRequest>,
@@ -5978,8 +7726,9 @@ pub mod lease_service_server {
     #[async_trait]
     pub trait LeaseService: std::marker::Send + std::marker::Sync + 'static {
         /// AcquireLease sets credit aside. Grants at least `min_nanos` or refuses. When free credit is
-        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. Errors:
-        /// INSUFFICIENT_BALANCE, EPOCH_FENCED.
+        /// short, billing recalls idle credit from other epochs and waits for it up to 200 ms. The lease
+        /// says which calls it may pay for. Errors: INSUFFICIENT_BALANCE, BUDGET_EXHAUSTED (metadata
+        /// `subject`: app or key), EPOCH_FENCED.
         async fn acquire_lease(
             &self,
             request: tonic::Request<super::AcquireLeaseRequest>,
@@ -5997,6 +7746,16 @@ pub mod lease_service_server {
             tonic::Response<super::CloseLeaseResponse>,
             tonic::Status,
         >;
+        /// ReduceLease gives back what no call of a lease holds or spent, while calls go on: the lease is
+        /// worth no more than `amount_nanos` from now on. The same again, and more than it is worth, change
+        /// nothing. Errors: NOT_FOUND, LEASE_MISMATCH (less than what is settled).
+        async fn reduce_lease(
+            &self,
+            request: tonic::Request<super::ReduceLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReduceLeaseResponse>,
+            tonic::Status,
+        >;
         /// FenceEpoch ends an epoch: no lease is granted to it any more; answers its open leases.
         async fn fence_epoch(
             &self,
@@ -6011,7 +7770,7 @@ pub mod lease_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// WatchRecalls tells an epoch for which accounts idle leases are wanted back at once.
+        /// WatchRecalls tells an epoch for which accounts idle credit is wanted back at once.
         async fn watch_recalls(
             &self,
             request: tonic::Request<super::WatchRecallsRequest>,
@@ -6174,6 +7933,51 @@ pub mod lease_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CloseLeaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.LeaseService/ReduceLease" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReduceLeaseSvc<T: LeaseService>(pub Arc<T>);
+                    impl<
+                        T: LeaseService,
+                    > tonic::server::UnaryService<super::ReduceLeaseRequest>
+                    for ReduceLeaseSvc<T> {
+                        type Response = super::ReduceLeaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReduceLeaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LeaseService>::reduce_lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReduceLeaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -7295,6 +9099,15 @@ pub struct Order {
     /// Every provider that it is offered through, oldest first.
     #[prost(message, repeated, tag = "9")]
     pub channels: ::prost::alloc::vec::Vec<PaymentChannel>,
+    /// The package that is bought (PackageService); empty: credit.
+    #[prost(string, tag = "30")]
+    pub package_product: ::prost::alloc::string::String,
+    /// The price list that was in force when it was made: disputes go by it (obligation T0.8).
+    #[prost(int32, tag = "20")]
+    pub price_version: i32,
+    /// The payment that was credited; unset: none was.
+    #[prost(message, optional, tag = "21")]
+    pub payment: ::core::option::Option<CreditedPayment>,
 }
 impl ::prost::Name for Order {
     const NAME: &'static str = "Order";
@@ -7304,6 +9117,32 @@ impl ::prost::Name for Order {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.Order".into()
+    }
+}
+/// CreditedPayment is the payment that an order was credited with (obligation T3.3.4b).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreditedPayment {
+    /// Who moved the money.
+    #[prost(enumeration = "PaymentProvider", tag = "1")]
+    pub provider: i32,
+    /// The provider's number of the payment.
+    #[prost(string, tag = "2")]
+    pub provider_transaction_id: ::prost::alloc::string::String,
+    /// What was paid.
+    #[prost(message, optional, tag = "3")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// When, by the provider.
+    #[prost(message, optional, tag = "4")]
+    pub pay_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for CreditedPayment {
+    const NAME: &'static str = "CreditedPayment";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CreditedPayment".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CreditedPayment".into()
     }
 }
 /// CreateTopUpOrderRequest says how much and by whom.
@@ -7318,6 +9157,9 @@ pub struct CreateTopUpOrderRequest {
     /// Who moves the money.
     #[prost(enumeration = "PaymentProvider", tag = "3")]
     pub provider: i32,
+    /// Buy this package (PackageService) in place of credit: the amount is its price.
+    #[prost(string, tag = "30")]
+    pub package_product: ::prost::alloc::string::String,
     /// What the provider asks of the payer; another payer is the same request.
     #[prost(message, optional, tag = "40")]
     pub payer: ::core::option::Option<Payer>,
@@ -8554,6 +10396,705 @@ pub mod order_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.billing.v1.OrderService";
     impl<T> tonic::server::NamedService for OrderServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// PackageProduct is what can be had. It never changes under its name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackageProduct {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub product: ::prost::alloc::string::String,
+    /// How it is had.
+    #[prost(enumeration = "PackageOffer", tag = "2")]
+    pub offer: i32,
+    /// What it costs.
+    #[prost(message, optional, tag = "3")]
+    pub price: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What it is worth in calls at list prices.
+    #[prost(message, optional, tag = "4")]
+    pub credit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// For calls of these models; empty: of every model.
+    #[prost(string, repeated, tag = "5")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many days it lasts, the day on which it begins not counted; 0: to the end of the month.
+    #[prost(int32, tag = "6")]
+    pub days: i32,
+}
+impl ::prost::Name for PackageProduct {
+    const NAME: &'static str = "PackageProduct";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PackageProduct".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PackageProduct".into()
+    }
+}
+/// Package of an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Package {
+    /// The package (UUID text).
+    #[prost(string, tag = "1")]
+    pub package_id: ::prost::alloc::string::String,
+    /// Its product.
+    #[prost(string, tag = "2")]
+    pub product: ::prost::alloc::string::String,
+    /// What it was worth.
+    #[prost(message, optional, tag = "3")]
+    pub credit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What is free of it; the rest is spent, or held by router replicas.
+    #[prost(message, optional, tag = "4")]
+    pub left: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// For calls of these models; empty: of every model.
+    #[prost(string, repeated, tag = "5")]
+    pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it began.
+    #[prost(message, optional, tag = "6")]
+    pub begin_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it ends: the end of a day in Asia/Shanghai.
+    #[prost(message, optional, tag = "7")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The order that paid for it (UUID text); empty: it was for nothing.
+    #[prost(string, tag = "8")]
+    pub order_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Package {
+    const NAME: &'static str = "Package";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Package".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Package".into()
+    }
+}
+/// ListPackageProductsRequest asks for all: there are at most 100.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPackageProductsRequest {}
+impl ::prost::Name for ListPackageProductsRequest {
+    const NAME: &'static str = "ListPackageProductsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackageProductsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackageProductsRequest".into()
+    }
+}
+/// ListPackageProductsResponse is all.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPackageProductsResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub products: ::prost::alloc::vec::Vec<PackageProduct>,
+}
+impl ::prost::Name for ListPackageProductsResponse {
+    const NAME: &'static str = "ListPackageProductsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackageProductsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackageProductsResponse".into()
+    }
+}
+/// ListPackagesRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPackagesRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPackagesRequest {
+    const NAME: &'static str = "ListPackagesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackagesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackagesRequest".into()
+    }
+}
+/// ListPackagesResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPackagesResponse {
+    /// The packages.
+    #[prost(message, repeated, tag = "1")]
+    pub packages: ::prost::alloc::vec::Vec<Package>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListPackagesResponse {
+    const NAME: &'static str = "ListPackagesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListPackagesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListPackagesResponse".into()
+    }
+}
+/// GrantPackageRequest says what and to whom.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantPackageRequest {
+    /// UUID text made by the caller; for ever the same package.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The account (UUID text).
+    #[prost(string, tag = "2")]
+    pub account_id: ::prost::alloc::string::String,
+    /// The product; it must not be a sold one.
+    #[prost(string, tag = "3")]
+    pub product: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GrantPackageRequest {
+    const NAME: &'static str = "GrantPackageRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GrantPackageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GrantPackageRequest".into()
+    }
+}
+/// GrantPackageResponse is the package.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrantPackageResponse {
+    /// The package.
+    #[prost(message, optional, tag = "1")]
+    pub package: ::core::option::Option<Package>,
+}
+impl ::prost::Name for GrantPackageResponse {
+    const NAME: &'static str = "GrantPackageResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GrantPackageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GrantPackageResponse".into()
+    }
+}
+/// PackageOffer is how a product is had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PackageOffer {
+    /// Never used.
+    Unspecified = 0,
+    /// By an order (OrderService).
+    Sold = 1,
+    /// By itself, once an account, with its first call.
+    FreeOnce = 2,
+    /// By itself, once an account and calendar month, with its first call; it ends with the month.
+    FreeMonthly = 3,
+    /// By an operator's grant only.
+    Granted = 4,
+}
+impl PackageOffer {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PACKAGE_OFFER_UNSPECIFIED",
+            Self::Sold => "PACKAGE_OFFER_SOLD",
+            Self::FreeOnce => "PACKAGE_OFFER_FREE_ONCE",
+            Self::FreeMonthly => "PACKAGE_OFFER_FREE_MONTHLY",
+            Self::Granted => "PACKAGE_OFFER_GRANTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PACKAGE_OFFER_UNSPECIFIED" => Some(Self::Unspecified),
+            "PACKAGE_OFFER_SOLD" => Some(Self::Sold),
+            "PACKAGE_OFFER_FREE_ONCE" => Some(Self::FreeOnce),
+            "PACKAGE_OFFER_FREE_MONTHLY" => Some(Self::FreeMonthly),
+            "PACKAGE_OFFER_GRANTED" => Some(Self::Granted),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod package_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// PackageService shows packages: credit at list prices for some models or for all, which ends on a
+    /// day. Packages pay before the balance, and of several the one that ends first. What is left at
+    /// the end is gone. A free quota is a package that costs nothing and comes by itself.
+    #[derive(Debug, Clone)]
+    pub struct PackageServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl PackageServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> PackageServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PackageServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PackageServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListPackageProducts lists what can be had.
+        pub async fn list_package_products(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPackageProductsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackageProductsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PackageService/ListPackageProducts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.PackageService",
+                        "ListPackageProducts",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListPackages lists the caller's packages, newest first.
+        pub async fn list_packages(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPackagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackagesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PackageService/ListPackages",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PackageService", "ListPackages"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GrantPackage gives an account a package for nothing. Errors: INVALID_ARGUMENT, NOT_FOUND (no such
+        /// product).
+        pub async fn grant_package(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GrantPackageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GrantPackageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.PackageService/GrantPackage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.PackageService", "GrantPackage"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod package_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PackageServiceServer.
+    #[async_trait]
+    pub trait PackageService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListPackageProducts lists what can be had.
+        async fn list_package_products(
+            &self,
+            request: tonic::Request<super::ListPackageProductsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackageProductsResponse>,
+            tonic::Status,
+        >;
+        /// ListPackages lists the caller's packages, newest first.
+        async fn list_packages(
+            &self,
+            request: tonic::Request<super::ListPackagesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPackagesResponse>,
+            tonic::Status,
+        >;
+        /// GrantPackage gives an account a package for nothing. Errors: INVALID_ARGUMENT, NOT_FOUND (no such
+        /// product).
+        async fn grant_package(
+            &self,
+            request: tonic::Request<super::GrantPackageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GrantPackageResponse>,
+            tonic::Status,
+        >;
+    }
+    /// PackageService shows packages: credit at list prices for some models or for all, which ends on a
+    /// day. Packages pay before the balance, and of several the one that ends first. What is left at
+    /// the end is gone. A free quota is a package that costs nothing and comes by itself.
+    #[derive(Debug)]
+    pub struct PackageServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PackageServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PackageServiceServer<T>
+    where
+        T: PackageService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.PackageService/ListPackageProducts" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPackageProductsSvc<T: PackageService>(pub Arc<T>);
+                    impl<
+                        T: PackageService,
+                    > tonic::server::UnaryService<super::ListPackageProductsRequest>
+                    for ListPackageProductsSvc<T> {
+                        type Response = super::ListPackageProductsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPackageProductsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PackageService>::list_package_products(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPackageProductsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PackageService/ListPackages" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPackagesSvc<T: PackageService>(pub Arc<T>);
+                    impl<
+                        T: PackageService,
+                    > tonic::server::UnaryService<super::ListPackagesRequest>
+                    for ListPackagesSvc<T> {
+                        type Response = super::ListPackagesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPackagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PackageService>::list_packages(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPackagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.PackageService/GrantPackage" => {
+                    #[allow(non_camel_case_types)]
+                    struct GrantPackageSvc<T: PackageService>(pub Arc<T>);
+                    impl<
+                        T: PackageService,
+                    > tonic::server::UnaryService<super::GrantPackageRequest>
+                    for GrantPackageSvc<T> {
+                        type Response = super::GrantPackageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GrantPackageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PackageService>::grant_package(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GrantPackageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PackageServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.PackageService";
+    impl<T> tonic::server::NamedService for PackageServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
@@ -11066,6 +13607,527 @@ pub mod reconciliation_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Statement of a month.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Statement {
+    /// The month, as 2026-11.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// What the account held when it began.
+    #[prost(message, optional, tag = "2")]
+    pub opening: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// What it held when it was over: the opening and every line.
+    #[prost(message, optional, tag = "3")]
+    pub closing: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// How many movements.
+    #[prost(int64, tag = "4")]
+    pub lines: i64,
+    /// How long the file is, in bytes.
+    #[prost(int64, tag = "5")]
+    pub size: i64,
+    /// How many parts it has.
+    #[prost(int32, tag = "6")]
+    pub parts: i32,
+    /// SHA-256 of the file.
+    #[prost(bytes = "vec", tag = "7")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+    /// Ed25519 signature of those 32 bytes.
+    #[prost(bytes = "vec", tag = "8")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+    /// The name of the key that signed.
+    #[prost(string, tag = "9")]
+    pub key_id: ::prost::alloc::string::String,
+    /// That key's public half, 32 bytes.
+    #[prost(bytes = "vec", tag = "10")]
+    pub public_key: ::prost::alloc::vec::Vec<u8>,
+    /// When it was made.
+    #[prost(message, optional, tag = "11")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for Statement {
+    const NAME: &'static str = "Statement";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Statement".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Statement".into()
+    }
+}
+/// ListStatementsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListStatementsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListStatementsRequest {
+    const NAME: &'static str = "ListStatementsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListStatementsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListStatementsRequest".into()
+    }
+}
+/// ListStatementsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListStatementsResponse {
+    /// The statements.
+    #[prost(message, repeated, tag = "1")]
+    pub statements: ::prost::alloc::vec::Vec<Statement>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListStatementsResponse {
+    const NAME: &'static str = "ListStatementsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListStatementsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListStatementsResponse".into()
+    }
+}
+/// GetStatementRequest names a statement and a part.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatementRequest {
+    /// The month, as 2026-11.
+    #[prost(string, tag = "1")]
+    pub month: ::prost::alloc::string::String,
+    /// Which part, from 0.
+    #[prost(int32, tag = "2")]
+    pub part: i32,
+}
+impl ::prost::Name for GetStatementRequest {
+    const NAME: &'static str = "GetStatementRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetStatementRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetStatementRequest".into()
+    }
+}
+/// GetStatementResponse is a part.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStatementResponse {
+    /// The statement.
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+    /// The part's bytes, at most 256 KiB.
+    #[prost(bytes = "vec", tag = "2")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for GetStatementResponse {
+    const NAME: &'static str = "GetStatementResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetStatementResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetStatementResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod statement_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// StatementService gives the monthly statement of an account: a CSV file (RFC 4180, UTF-8) with every
+    /// movement of what the account holds (balance, packages, and what is set aside of both), made once
+    /// when a month is over (Asia/Shanghai), signed, and never changed.
+    #[derive(Debug, Clone)]
+    pub struct StatementServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl StatementServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> StatementServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> StatementServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            StatementServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListStatements lists the caller's statements, newest first.
+        pub async fn list_statements(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStatementsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.StatementService/ListStatements",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.StatementService",
+                        "ListStatements",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetStatement reads a part of one: the file is its parts, one after the other. Errors: NOT_FOUND.
+        pub async fn get_statement(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatementResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.StatementService/GetStatement",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.StatementService", "GetStatement"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod statement_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with StatementServiceServer.
+    #[async_trait]
+    pub trait StatementService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListStatements lists the caller's statements, newest first.
+        async fn list_statements(
+            &self,
+            request: tonic::Request<super::ListStatementsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListStatementsResponse>,
+            tonic::Status,
+        >;
+        /// GetStatement reads a part of one: the file is its parts, one after the other. Errors: NOT_FOUND.
+        async fn get_statement(
+            &self,
+            request: tonic::Request<super::GetStatementRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStatementResponse>,
+            tonic::Status,
+        >;
+    }
+    /// StatementService gives the monthly statement of an account: a CSV file (RFC 4180, UTF-8) with every
+    /// movement of what the account holds (balance, packages, and what is set aside of both), made once
+    /// when a month is over (Asia/Shanghai), signed, and never changed.
+    #[derive(Debug)]
+    pub struct StatementServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> StatementServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for StatementServiceServer<T>
+    where
+        T: StatementService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.StatementService/ListStatements" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListStatementsSvc<T: StatementService>(pub Arc<T>);
+                    impl<
+                        T: StatementService,
+                    > tonic::server::UnaryService<super::ListStatementsRequest>
+                    for ListStatementsSvc<T> {
+                        type Response = super::ListStatementsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListStatementsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StatementService>::list_statements(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListStatementsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.StatementService/GetStatement" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStatementSvc<T: StatementService>(pub Arc<T>);
+                    impl<
+                        T: StatementService,
+                    > tonic::server::UnaryService<super::GetStatementRequest>
+                    for GetStatementSvc<T> {
+                        type Response = super::GetStatementResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStatementRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as StatementService>::get_statement(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStatementSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for StatementServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.StatementService";
+    impl<T> tonic::server::NamedService for StatementServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Compensation of one order.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Compensation {
@@ -12036,6 +15098,448 @@ pub mod termination_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.billing.v1.TerminationService";
     impl<T> tonic::server::NamedService for TerminationServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// ListUsageRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUsageRequest {
+    /// The first day, as 2026-11-01.
+    #[prost(string, tag = "1")]
+    pub first_day: ::prost::alloc::string::String,
+    /// The last day; at most 366 days in all.
+    #[prost(string, tag = "2")]
+    pub last_day: ::prost::alloc::string::String,
+    /// What to group by; nothing: one sum.
+    #[prost(enumeration = "UsageDimension", repeated, tag = "3")]
+    pub group_by: ::prost::alloc::vec::Vec<i32>,
+    /// Only of this app (UUID text); empty: of all.
+    #[prost(string, tag = "4")]
+    pub app_id: ::prost::alloc::string::String,
+    /// Only of this key (UUID text); empty: of all.
+    #[prost(string, tag = "5")]
+    pub key_id: ::prost::alloc::string::String,
+    /// Only of this model; empty: of all.
+    #[prost(string, tag = "6")]
+    pub model: ::prost::alloc::string::String,
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "7")]
+    pub page_size: i32,
+    /// From the answer before to the same question.
+    #[prost(string, tag = "8")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListUsageRequest {
+    const NAME: &'static str = "ListUsageRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListUsageRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListUsageRequest".into()
+    }
+}
+/// Usage of one group: what it is not grouped by is empty.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Usage {
+    /// The day, as 2026-11-01.
+    #[prost(string, tag = "1")]
+    pub day: ::prost::alloc::string::String,
+    /// The model.
+    #[prost(string, tag = "2")]
+    pub model: ::prost::alloc::string::String,
+    /// The app (UUID text).
+    #[prost(string, tag = "3")]
+    pub app_id: ::prost::alloc::string::String,
+    /// The key (UUID text).
+    #[prost(string, tag = "4")]
+    pub key_id: ::prost::alloc::string::String,
+    /// How many calls.
+    #[prost(int64, tag = "5")]
+    pub calls: i64,
+    /// Tokens of their prompts.
+    #[prost(int64, tag = "6")]
+    pub input_tokens: i64,
+    /// Tokens of their answers.
+    #[prost(int64, tag = "7")]
+    pub output_tokens: i64,
+    /// What they cost.
+    #[prost(message, optional, tag = "8")]
+    pub amount: ::core::option::Option<super::super::super::google::r#type::Money>,
+}
+impl ::prost::Name for Usage {
+    const NAME: &'static str = "Usage";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Usage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Usage".into()
+    }
+}
+/// ListUsageResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUsageResponse {
+    /// By day, model, app and key.
+    #[prost(message, repeated, tag = "1")]
+    pub usage: ::prost::alloc::vec::Vec<Usage>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListUsageResponse {
+    const NAME: &'static str = "ListUsageResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListUsageResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListUsageResponse".into()
+    }
+}
+/// UsageDimension is what usage is grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum UsageDimension {
+    /// Never used.
+    Unspecified = 0,
+    /// The day.
+    Day = 1,
+    /// The model.
+    Model = 2,
+    /// The app.
+    App = 3,
+    /// The key.
+    Key = 4,
+}
+impl UsageDimension {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "USAGE_DIMENSION_UNSPECIFIED",
+            Self::Day => "USAGE_DIMENSION_DAY",
+            Self::Model => "USAGE_DIMENSION_MODEL",
+            Self::App => "USAGE_DIMENSION_APP",
+            Self::Key => "USAGE_DIMENSION_KEY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "USAGE_DIMENSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "USAGE_DIMENSION_DAY" => Some(Self::Day),
+            "USAGE_DIMENSION_MODEL" => Some(Self::Model),
+            "USAGE_DIMENSION_APP" => Some(Self::App),
+            "USAGE_DIMENSION_KEY" => Some(Self::Key),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod usage_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// UsageService says what an account's calls used and cost.
+    #[derive(Debug, Clone)]
+    pub struct UsageServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl UsageServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> UsageServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> UsageServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            UsageServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// ListUsage sums the settled calls of days up, in the groups that are asked for. A call counts on
+        /// the day on which it was settled, in Asia/Shanghai. Errors: INVALID_ARGUMENT.
+        pub async fn list_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.UsageService/ListUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.UsageService", "ListUsage"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod usage_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with UsageServiceServer.
+    #[async_trait]
+    pub trait UsageService: std::marker::Send + std::marker::Sync + 'static {
+        /// ListUsage sums the settled calls of days up, in the groups that are asked for. A call counts on
+        /// the day on which it was settled, in Asia/Shanghai. Errors: INVALID_ARGUMENT.
+        async fn list_usage(
+            &self,
+            request: tonic::Request<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        >;
+    }
+    /// UsageService says what an account's calls used and cost.
+    #[derive(Debug)]
+    pub struct UsageServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> UsageServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for UsageServiceServer<T>
+    where
+        T: UsageService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.UsageService/ListUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUsageSvc<T: UsageService>(pub Arc<T>);
+                    impl<
+                        T: UsageService,
+                    > tonic::server::UnaryService<super::ListUsageRequest>
+                    for ListUsageSvc<T> {
+                        type Response = super::ListUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as UsageService>::list_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUsageSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for UsageServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.UsageService";
+    impl<T> tonic::server::NamedService for UsageServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

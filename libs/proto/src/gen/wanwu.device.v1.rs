@@ -969,7 +969,7 @@ pub struct SetDemandRequest {
     /// The app (UUID text).
     #[prost(string, tag = "1")]
     pub app_id: ::prost::alloc::string::String,
-    /// The capability: "chat".
+    /// The capability: "chat", "embedding".
     #[prost(string, tag = "2")]
     pub capability: ::prost::alloc::string::String,
     /// Whether a licensed device is needed.
@@ -1005,7 +1005,7 @@ pub struct GrantLicenceRequest {
     /// The device (UUID text).
     #[prost(string, tag = "1")]
     pub device_id: ::prost::alloc::string::String,
-    /// The capability: "chat".
+    /// The capability: "chat", "embedding".
     #[prost(string, tag = "2")]
     pub capability: ::prost::alloc::string::String,
     /// When it ends; unset: never.

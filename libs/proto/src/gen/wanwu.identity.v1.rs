@@ -516,7 +516,7 @@ pub struct CreateApiKeyRequest {
     /// The app (UUID text).
     #[prost(string, tag = "2")]
     pub app_id: ::prost::alloc::string::String,
-    /// At least one capability; known ones: "chat".
+    /// At least one capability; known ones: "chat", "embedding".
     #[prost(string, repeated, tag = "3")]
     pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// When the key ends; unset: never.

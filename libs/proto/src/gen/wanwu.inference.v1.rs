@@ -931,6 +931,760 @@ pub mod chat_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// CreateCompletionRequest is one call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateCompletionRequest {
+    /// The JSON of the OpenAI request, at most 4 MiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub body: ::prost::bytes::Bytes,
+    /// Token of the end user's device from device-registry; empty: none.
+    #[prost(string, tag = "2")]
+    pub device_token: ::prost::alloc::string::String,
+    /// At most 128 characters; the same key within 24 hours is refused as a duplicate; empty: none.
+    #[prost(string, tag = "3")]
+    pub idempotency_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreateCompletionRequest {
+    const NAME: &'static str = "CreateCompletionRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.CreateCompletionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.CreateCompletionRequest".into()
+    }
+}
+/// CreateCompletionResponse is one frame.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateCompletionResponse {
+    /// The call (UUID text); set in the first frame.
+    #[prost(string, tag = "3")]
+    pub call_id: ::prost::alloc::string::String,
+    /// The request asked for a stream (`"stream": true`); set in the first frame.
+    #[prost(bool, tag = "4")]
+    pub stream: bool,
+    /// What the frame holds.
+    #[prost(oneof = "create_completion_response::Frame", tags = "1, 2")]
+    pub frame: ::core::option::Option<create_completion_response::Frame>,
+}
+/// Nested message and enum types in `CreateCompletionResponse`.
+pub mod create_completion_response {
+    /// What the frame holds.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Frame {
+        /// JSON of the whole answer, or of one chunk of the stream (without `data:`).
+        #[prost(bytes, tag = "1")]
+        Data(::prost::bytes::Bytes),
+        /// JSON of an OpenAI error object: the stream ends here, without `\[DONE\]`.
+        #[prost(bytes, tag = "2")]
+        Error(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for CreateCompletionResponse {
+    const NAME: &'static str = "CreateCompletionResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.CreateCompletionResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.CreateCompletionResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod completion_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// CompletionService continues a text. The bodies are those of the OpenAI completions API, as they
+    /// are: fields that Wanwu does not know reach the engine unchanged.
+    #[derive(Debug, Clone)]
+    pub struct CompletionServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CompletionServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CompletionServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CompletionServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CompletionServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// CreateCompletion goes the way of ChatService.CreateChatCompletion: the same admission, journal,
+        /// label and errors. Errors besides: SHAPE_NOT_SERVED.
+        pub async fn create_completion(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateCompletionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::CreateCompletionResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.CompletionService/CreateCompletion",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.inference.v1.CompletionService",
+                        "CreateCompletion",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod completion_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CompletionServiceServer.
+    #[async_trait]
+    pub trait CompletionService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the CreateCompletion method.
+        type CreateCompletionStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::CreateCompletionResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// CreateCompletion goes the way of ChatService.CreateChatCompletion: the same admission, journal,
+        /// label and errors. Errors besides: SHAPE_NOT_SERVED.
+        async fn create_completion(
+            &self,
+            request: tonic::Request<super::CreateCompletionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::CreateCompletionStream>,
+            tonic::Status,
+        >;
+    }
+    /// CompletionService continues a text. The bodies are those of the OpenAI completions API, as they
+    /// are: fields that Wanwu does not know reach the engine unchanged.
+    #[derive(Debug)]
+    pub struct CompletionServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CompletionServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CompletionServiceServer<T>
+    where
+        T: CompletionService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.inference.v1.CompletionService/CreateCompletion" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateCompletionSvc<T: CompletionService>(pub Arc<T>);
+                    impl<
+                        T: CompletionService,
+                    > tonic::server::ServerStreamingService<
+                        super::CreateCompletionRequest,
+                    > for CreateCompletionSvc<T> {
+                        type Response = super::CreateCompletionResponse;
+                        type ResponseStream = T::CreateCompletionStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateCompletionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CompletionService>::create_completion(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateCompletionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for CompletionServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.inference.v1.CompletionService";
+    impl<T> tonic::server::NamedService for CompletionServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// CreateEmbeddingRequest is one call, with at most 2,048 inputs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateEmbeddingRequest {
+    /// The JSON of the OpenAI request, at most 4 MiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub body: ::prost::bytes::Bytes,
+    /// Token of the end user's device from device-registry; empty: none.
+    #[prost(string, tag = "2")]
+    pub device_token: ::prost::alloc::string::String,
+    /// At most 128 characters; the same key within 24 hours is refused as a duplicate; empty: none.
+    #[prost(string, tag = "3")]
+    pub idempotency_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreateEmbeddingRequest {
+    const NAME: &'static str = "CreateEmbeddingRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.CreateEmbeddingRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.CreateEmbeddingRequest".into()
+    }
+}
+/// CreateEmbeddingResponse is the answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateEmbeddingResponse {
+    /// The call (UUID text).
+    #[prost(string, tag = "3")]
+    pub call_id: ::prost::alloc::string::String,
+    /// What it holds.
+    #[prost(oneof = "create_embedding_response::Frame", tags = "1, 2")]
+    pub frame: ::core::option::Option<create_embedding_response::Frame>,
+}
+/// Nested message and enum types in `CreateEmbeddingResponse`.
+pub mod create_embedding_response {
+    /// What it holds.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Frame {
+        /// JSON of the answer.
+        #[prost(bytes, tag = "1")]
+        Data(::prost::bytes::Bytes),
+        /// JSON of an OpenAI error object: the call was made, and its answer cannot be given.
+        #[prost(bytes, tag = "2")]
+        Error(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for CreateEmbeddingResponse {
+    const NAME: &'static str = "CreateEmbeddingResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.CreateEmbeddingResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.CreateEmbeddingResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod embedding_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// EmbeddingService turns texts into vectors. The bodies are those of the OpenAI embeddings API, as
+    /// they are.
+    #[derive(Debug, Clone)]
+    pub struct EmbeddingServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl EmbeddingServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> EmbeddingServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> EmbeddingServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            EmbeddingServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// CreateEmbedding goes the way of ChatService.CreateChatCompletion: the same admission, journal
+        /// and errors. A vector is no generated content: it has no label. Errors besides:
+        /// SHAPE_NOT_SERVED.
+        pub async fn create_embedding(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateEmbeddingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEmbeddingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.EmbeddingService/CreateEmbedding",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.inference.v1.EmbeddingService",
+                        "CreateEmbedding",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod embedding_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with EmbeddingServiceServer.
+    #[async_trait]
+    pub trait EmbeddingService: std::marker::Send + std::marker::Sync + 'static {
+        /// CreateEmbedding goes the way of ChatService.CreateChatCompletion: the same admission, journal
+        /// and errors. A vector is no generated content: it has no label. Errors besides:
+        /// SHAPE_NOT_SERVED.
+        async fn create_embedding(
+            &self,
+            request: tonic::Request<super::CreateEmbeddingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateEmbeddingResponse>,
+            tonic::Status,
+        >;
+    }
+    /// EmbeddingService turns texts into vectors. The bodies are those of the OpenAI embeddings API, as
+    /// they are.
+    #[derive(Debug)]
+    pub struct EmbeddingServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> EmbeddingServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for EmbeddingServiceServer<T>
+    where
+        T: EmbeddingService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.inference.v1.EmbeddingService/CreateEmbedding" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateEmbeddingSvc<T: EmbeddingService>(pub Arc<T>);
+                    impl<
+                        T: EmbeddingService,
+                    > tonic::server::UnaryService<super::CreateEmbeddingRequest>
+                    for CreateEmbeddingSvc<T> {
+                        type Response = super::CreateEmbeddingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateEmbeddingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EmbeddingService>::create_embedding(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateEmbeddingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for EmbeddingServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.inference.v1.EmbeddingService";
+    impl<T> tonic::server::NamedService for EmbeddingServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// ErrorReason of inference-routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -953,7 +1707,7 @@ pub enum ErrorReason {
     EngineUnavailable = 7,
     /// The call could not be journalled within two seconds.
     JournalUnavailable = 8,
-    /// The body is not a chat completion request; the message says where.
+    /// The body is not the request that it should be; the message says where.
     InvalidBody = 9,
     /// The Idempotency-Key was used in the last 24 hours.
     DuplicateCall = 10,
@@ -967,6 +1721,14 @@ pub enum ErrorReason {
     ModelRetired = 13,
     /// The route was changed by somebody else meanwhile: read it again.
     RouteChanged = 14,
+    /// The budget of the app or of the key does not cover the highest cost of the call: metadata
+    /// `subject` (app, key). Its owner sets it (billing, BudgetService).
+    BudgetExhausted = 30,
+    /// The model's engines do not know this kind of request (such as embeddings of a chat model);
+    /// metadata `model` has the name, `shape` what was asked for, `served` what they know.
+    ShapeNotServed = 50,
+    /// The request wants something kept for a later one, or names what was kept; nothing is.
+    StateNotKept = 51,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -990,6 +1752,9 @@ impl ErrorReason {
             Self::LimitReached => "ERROR_REASON_LIMIT_REACHED",
             Self::ModelRetired => "ERROR_REASON_MODEL_RETIRED",
             Self::RouteChanged => "ERROR_REASON_ROUTE_CHANGED",
+            Self::BudgetExhausted => "ERROR_REASON_BUDGET_EXHAUSTED",
+            Self::ShapeNotServed => "ERROR_REASON_SHAPE_NOT_SERVED",
+            Self::StateNotKept => "ERROR_REASON_STATE_NOT_KEPT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1010,13 +1775,16 @@ impl ErrorReason {
             "ERROR_REASON_LIMIT_REACHED" => Some(Self::LimitReached),
             "ERROR_REASON_MODEL_RETIRED" => Some(Self::ModelRetired),
             "ERROR_REASON_ROUTE_CHANGED" => Some(Self::RouteChanged),
+            "ERROR_REASON_BUDGET_EXHAUSTED" => Some(Self::BudgetExhausted),
+            "ERROR_REASON_SHAPE_NOT_SERVED" => Some(Self::ShapeNotServed),
+            "ERROR_REASON_STATE_NOT_KEPT" => Some(Self::StateNotKept),
             _ => None,
         }
     }
 }
 /// UsageRecorded: a call ended, this is what it used. One for each dispatched call, ever, also
 /// for a call that used nothing.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct UsageRecorded {
     /// The call (UUID text): the identity of the usage.
     #[prost(string, tag = "1")]
@@ -1048,12 +1816,19 @@ pub struct UsageRecorded {
     /// What it costs, in 10^-9 CNY; billing computes it again and refuses another result.
     #[prost(int64, tag = "10")]
     pub amount_nanos: i64,
-    /// Where the counts come from: "engine", "progress", "estimate".
+    /// Where the counts come from: "engine", "progress", "tokenizer", "estimate".
     #[prost(string, tag = "11")]
     pub usage_source: ::prost::alloc::string::String,
     /// When the call ended.
     #[prost(message, optional, tag = "12")]
     pub finish_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What else was counted, each unit at most once: parts of the tokens above, and what is no token.
+    /// Together the parts of a whole are never more than it.
+    #[prost(message, repeated, tag = "20")]
+    pub parts: ::prost::alloc::vec::Vec<super::super::billing::v1::UnitCount>,
+    /// The tier of the lease, whose prices applied; 0 also from a sender that knows of no tiers.
+    #[prost(int32, tag = "21")]
+    pub price_tier: i32,
 }
 impl ::prost::Name for UsageRecorded {
     const NAME: &'static str = "UsageRecorded";
@@ -1918,7 +2693,7 @@ pub struct Model {
     /// The name that calls use.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// What it is for: "chat".
+    /// What it is for: "chat", "embedding".
     #[prost(string, tag = "2")]
     pub capability: ::prost::alloc::string::String,
     /// When it came into the catalogue.
@@ -1933,6 +2708,9 @@ pub struct Model {
     /// From then it is refused; unset: not known.
     #[prost(message, optional, tag = "6")]
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The kinds of requests that it answers: "chat", "completions", "responses", "embeddings".
+    #[prost(string, repeated, tag = "50")]
+    pub shapes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for Model {
     const NAME: &'static str = "Model";
@@ -2276,6 +3054,394 @@ pub mod model_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "wanwu.inference.v1.ModelService";
     impl<T> tonic::server::NamedService for ModelServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// CreateResponseRequest is one call.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateResponseRequest {
+    /// The JSON of the OpenAI request, at most 4 MiB.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub body: ::prost::bytes::Bytes,
+    /// Token of the end user's device from device-registry; empty: none.
+    #[prost(string, tag = "2")]
+    pub device_token: ::prost::alloc::string::String,
+    /// At most 128 characters; the same key within 24 hours is refused as a duplicate; empty: none.
+    #[prost(string, tag = "3")]
+    pub idempotency_key: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreateResponseRequest {
+    const NAME: &'static str = "CreateResponseRequest";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.CreateResponseRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.CreateResponseRequest".into()
+    }
+}
+/// CreateResponseResponse is one frame.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateResponseResponse {
+    /// The call (UUID text); set in the first frame.
+    #[prost(string, tag = "3")]
+    pub call_id: ::prost::alloc::string::String,
+    /// The request asked for a stream (`"stream": true`); set in the first frame.
+    #[prost(bool, tag = "4")]
+    pub stream: bool,
+    /// The name of the event, such as "response.output_text.delta"; empty in a whole answer.
+    #[prost(string, tag = "5")]
+    pub event: ::prost::alloc::string::String,
+    /// What the frame holds.
+    #[prost(oneof = "create_response_response::Frame", tags = "1, 2")]
+    pub frame: ::core::option::Option<create_response_response::Frame>,
+}
+/// Nested message and enum types in `CreateResponseResponse`.
+pub mod create_response_response {
+    /// What the frame holds.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Frame {
+        /// JSON of the whole answer, or of one event of the stream (without `data:`).
+        #[prost(bytes, tag = "1")]
+        Data(::prost::bytes::Bytes),
+        /// JSON of an error event: the stream ends here.
+        #[prost(bytes, tag = "2")]
+        Error(::prost::bytes::Bytes),
+    }
+}
+impl ::prost::Name for CreateResponseResponse {
+    const NAME: &'static str = "CreateResponseResponse";
+    const PACKAGE: &'static str = "wanwu.inference.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.inference.v1.CreateResponseResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.inference.v1.CreateResponseResponse".into()
+    }
+}
+/// Generated client implementations.
+pub mod response_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// ResponseService answers in the shape of the OpenAI responses API. Bodies and events pass as they
+    /// are. Nothing of a call is kept for a later one: a request names its whole input, and `store` is
+    /// set to false for the engine.
+    #[derive(Debug, Clone)]
+    pub struct ResponseServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl ResponseServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> ResponseServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ResponseServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            ResponseServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// CreateResponse goes the way of ChatService.CreateChatCompletion: the same admission, journal,
+        /// label and errors. Errors besides: SHAPE_NOT_SERVED, STATE_NOT_KEPT (`store`, `background`,
+        /// `previous_response_id`, `conversation`, `prompt` and items that name what was stored);
+        /// UNBOUNDED_COST also for tools that an engine would run itself.
+        pub async fn create_response(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateResponseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::CreateResponseResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.inference.v1.ResponseService/CreateResponse",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.inference.v1.ResponseService",
+                        "CreateResponse",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod response_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with ResponseServiceServer.
+    #[async_trait]
+    pub trait ResponseService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the CreateResponse method.
+        type CreateResponseStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::CreateResponseResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// CreateResponse goes the way of ChatService.CreateChatCompletion: the same admission, journal,
+        /// label and errors. Errors besides: SHAPE_NOT_SERVED, STATE_NOT_KEPT (`store`, `background`,
+        /// `previous_response_id`, `conversation`, `prompt` and items that name what was stored);
+        /// UNBOUNDED_COST also for tools that an engine would run itself.
+        async fn create_response(
+            &self,
+            request: tonic::Request<super::CreateResponseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::CreateResponseStream>,
+            tonic::Status,
+        >;
+    }
+    /// ResponseService answers in the shape of the OpenAI responses API. Bodies and events pass as they
+    /// are. Nothing of a call is kept for a later one: a request names its whole input, and `store` is
+    /// set to false for the engine.
+    #[derive(Debug)]
+    pub struct ResponseServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> ResponseServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for ResponseServiceServer<T>
+    where
+        T: ResponseService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.inference.v1.ResponseService/CreateResponse" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateResponseSvc<T: ResponseService>(pub Arc<T>);
+                    impl<
+                        T: ResponseService,
+                    > tonic::server::ServerStreamingService<super::CreateResponseRequest>
+                    for CreateResponseSvc<T> {
+                        type Response = super::CreateResponseResponse;
+                        type ResponseStream = T::CreateResponseStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateResponseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ResponseService>::create_response(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateResponseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for ResponseServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.inference.v1.ResponseService";
+    impl<T> tonic::server::NamedService for ResponseServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -79,6 +79,7 @@ impl App {
         drop(connection);
         let offer = Offer::of(&order, title);
         let code_url = provider.offer(&offer, channel.method, payer).await?;
+        wanwu_crash::point("channel.offered");
         let mut tx = self.pool.begin().await?;
         let mut order = orders::lock(&mut tx, order.order_id)
             .await?
@@ -95,7 +96,9 @@ impl App {
         }
         order.state = order.state.after(Event::ChannelOpened).0;
         orders::save(&mut tx, &order).await?;
+        wanwu_crash::point("channel.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("channel.committed");
         Ok(())
     }
 

@@ -94,10 +94,15 @@ impl App {
             Applied::Credited
         };
         payment_channels::hurry(&mut tx, order.order_id, now).await?;
+        wanwu_crash::point("payment.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("payment.committed");
         if applied == Applied::Credited {
             metrics::counter!("wanwu_orders_ended_total", "state" => "paid").increment(1);
             self.freed.notify_waiters();
+            if order.package_product.is_some() {
+                self.tell_changed(order.account_id);
+            }
         }
         Ok(applied)
     }
@@ -168,15 +173,20 @@ impl App {
         let nanos = order.amount_fen * NANOS_PER_FEN;
         let cash = LedgerAccount::from(payment.provider);
         let item = products::find_item(tx, order.order_id).await?;
-        let movement = match &item {
-            None => Movement::top_up(cash, order.account_id, nanos),
-            Some(_) => Movement::sale(cash, order.account_id, nanos),
-        };
-        let posting = Posting {
-            movement,
-            cause_id: order.order_id.uuid(),
-        };
-        ledger::book(tx, &self.ids, &[posting], now).await?;
+        if let Some(product) = &order.package_product {
+            let bought = (order.order_id, order.account_id);
+            self.sell_package(tx, bought, product, cash, now).await?;
+        } else {
+            let movement = match &item {
+                None => Movement::top_up(cash, order.account_id, nanos),
+                Some(_) => Movement::sale(cash, order.account_id, nanos),
+            };
+            let posting = Posting {
+                movement,
+                cause_id: order.order_id.uuid(),
+            };
+            ledger::book(tx, &self.ids, &[posting], now).await?;
+        }
         let paid = OrderPaid {
             order_id: order.order_id.to_string(),
             account_id: order.account_id.to_string(),

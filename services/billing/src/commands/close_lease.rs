@@ -2,15 +2,9 @@ use wanwu_ids::{EpochId, LeaseId};
 
 use crate::{
     app::App,
-    domain::{
-        lease::{State, Tally},
-        ledger::Movement,
-    },
+    domain::lease::{State, Tally},
     error::Error,
-    store::{
-        leases::{self, StoredLease},
-        ledger::{self, Posting},
-    },
+    store::{leases, ledger},
 };
 
 /// A replica, or another for it, states what a lease paid for.
@@ -35,21 +29,17 @@ impl App {
             .ok_or(Error::NotFound)?;
         let rest = stored.lease.close(command.stated)?;
         leases::save(&mut tx, &stored, now).await?;
-        let returned = rest.map(|rest| give_back(&stored, rest));
-        ledger::book(&mut tx, &self.ids, returned.as_slice(), now).await?;
+        if rest.is_some() {
+            let postings = self.free_lease(&mut tx, &stored, now).await?;
+            ledger::book(&mut tx, &self.ids, &postings, now).await?;
+        }
+        wanwu_crash::point("lease_close.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("lease_close.committed");
         let freed = stored.lease.state == State::Freed;
         if freed {
             self.freed.notify_waiters();
         }
         Ok(freed)
-    }
-}
-
-/// What goes back to the customer when a lease is freed.
-pub(super) fn give_back(stored: &StoredLease, rest: i64) -> Posting {
-    Posting {
-        movement: Movement::lease_return(stored.account_id, rest),
-        cause_id: stored.lease_id.uuid(),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
-        terminations,
+        prices, terminations,
     },
 };
 
@@ -29,6 +29,8 @@ pub struct CreateTopUpOrder {
     pub amount_fen: i64,
     /// Where the order is offered first.
     pub method: Method,
+    /// The package that is bought; `None`: credit.
+    pub package_product: Option<String>,
     /// What the provider asks of the payer.
     pub payer: Payer,
 }
@@ -45,7 +47,9 @@ impl App {
         let order = self.make_order(&command).await?;
         self.open_channel(&order, command.method, &command.payer)
             .await?;
-        self.order(command.account_id, order.order_id).await
+        let made = self.order(command.account_id, order.order_id).await;
+        wanwu_crash::point("order.before_answer");
+        made
     }
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
@@ -67,10 +71,19 @@ impl App {
                 .ok_or(Error::NotFound);
         }
         let (fen, method) = (command.amount_fen, command.method);
+        let package = command.package_product.clone();
         let order = self
-            .insert_order(&mut tx, order_id, command.account_id, fen, method)
+            .insert_order(
+                &mut tx,
+                order_id,
+                command.account_id,
+                (fen, package),
+                method,
+            )
             .await?;
+        wanwu_crash::point("order.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("order.committed");
         Ok(order)
     }
 
@@ -80,7 +93,7 @@ impl App {
         tx: &mut PgConnection,
         order_id: OrderId,
         account_id: AccountId,
-        amount_fen: i64,
+        (amount_fen, package_product): (i64, Option<String>),
         method: Method,
     ) -> Result<Order, Error> {
         if terminations::is_over(tx, account_id).await? {
@@ -96,6 +109,9 @@ impl App {
             created_at: now,
             expires_at: now + LIFETIME,
             paid_at: None,
+            package_product,
+            price_version: prices::in_force(tx, now).await?,
+            payment: None,
         };
         orders::insert(tx, &order).await?;
         let channel = Channel {

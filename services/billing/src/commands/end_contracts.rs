@@ -8,7 +8,7 @@ use wanwu_ids::RefundId;
 
 use super::request_termination::after;
 use crate::{
-    app::App,
+    app::{App, Recall},
     domain::{
         ledger::{LedgerAccount, Movement},
         money::NANOS_PER_FEN,
@@ -58,7 +58,10 @@ impl App {
             terminations::save(&mut tx, &termination).await?;
             tx.commit().await?;
             // Idle credit comes back from the routers; new credit is refused.
-            let _ = self.recalls.send(termination.account_id);
+            let _ = self.recalls.send(Recall {
+                account_id: termination.account_id,
+                forget: false,
+            });
             return Ok(State::Ending);
         }
         let account_id = termination.account_id;

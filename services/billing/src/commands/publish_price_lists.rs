@@ -4,15 +4,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use prost_types::Timestamp;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use wanwu_proto::billing::v1::PriceListPublished;
+use wanwu_tariff::{Prices, Unit};
 
-use crate::{
-    app::App,
-    domain::price::{PriceList, Unit},
-    store::prices,
-};
+use crate::{app::App, convert::timestamp, domain::price::PriceList, store::prices};
 
 /// The price lists cannot be published.
 #[derive(Debug, thiserror::Error)]
@@ -39,15 +36,25 @@ pub enum PriceListError {
 struct File {
     version: i32,
     effective_time: DateTime<Utc>,
+    #[serde(default)]
+    tiers: Vec<Tier>,
     prices: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Tier {
+    threshold_nanos: i64,
+}
+
+#[derive(Deserialize)]
 struct Entry {
     model: String,
-    input_token: i64,
-    output_token: i64,
+    #[serde(default)]
+    tier: i32,
+    /// Anything else has to be the name of a unit.
+    #[serde(flatten)]
+    units: BTreeMap<Unit, i64>,
 }
 
 impl TryFrom<File> for PriceList {
@@ -58,26 +65,31 @@ impl TryFrom<File> for PriceList {
         if file.version < 1 {
             return invalid("versions count from 1");
         }
-        if file.effective_time.timestamp_subsec_nanos() != 0 {
-            return invalid("the start is a whole second");
-        }
-        let mut prices = BTreeMap::new();
+        let mut list = Self {
+            version: file.version,
+            effective_at: file.effective_time,
+            tiers: file.tiers.iter().map(|tier| tier.threshold_nanos).collect(),
+            prices: BTreeMap::new(),
+        };
         for entry in file.prices {
-            if entry.model.is_empty() || entry.input_token < 0 || entry.output_token < 0 {
-                return invalid("a price has no model, or is below zero");
+            if entry.units.values().any(|nanos| *nanos < 0) {
+                return invalid("a price is below zero");
             }
-            let model = entry.model;
-            prices.insert((model.clone(), Unit::InputToken), entry.input_token);
-            let before = prices.insert((model, Unit::OutputToken), entry.output_token);
-            if before.is_some() {
+            let Some(prices) = Prices::from_units(entry.units) else {
+                return invalid("a model has prices for input and output tokens");
+            };
+            if list
+                .prices
+                .insert((entry.model, entry.tier), prices)
+                .is_some()
+            {
                 return invalid("a model is priced twice");
             }
         }
-        Ok(Self {
-            version: file.version,
-            effective_at: file.effective_time,
-            prices,
-        })
+        match list.check() {
+            Ok(()) => Ok(list),
+            Err(what) => invalid(what),
+        }
     }
 }
 
@@ -92,20 +104,29 @@ impl App {
             match prices::find(&mut tx, list.version).await? {
                 Some(published) if published == list => {}
                 Some(_) => return Err(PriceListError::Changed(list.version)),
-                None => {
-                    prices::insert(&mut tx, &list).await?;
-                    let event = PriceListPublished {
-                        version: list.version,
-                        effective_time: Some(Timestamp {
-                            seconds: list.effective_at.timestamp(),
-                            nanos: 0,
-                        }),
-                    };
-                    wanwu_events::publish(&mut tx, &self.ids, &event).await?;
+                None if prices::is_out_of_order(&mut tx, &list).await? => {
+                    let what = "a later version starts later";
+                    return Err(PriceListError::Invalid(list.version, what));
                 }
+                None => self.publish_price_list(&mut tx, &list).await?,
             }
         }
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Writes a list that was not there and tells of it.
+    pub(super) async fn publish_price_list(
+        &self,
+        tx: &mut PgConnection,
+        list: &PriceList,
+    ) -> sqlx::Result<()> {
+        prices::insert(tx, list).await?;
+        let event = PriceListPublished {
+            version: list.version,
+            effective_time: Some(timestamp(list.effective_at)),
+        };
+        wanwu_events::publish(tx, &self.ids, &event).await?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use wanwu_ids::{AccountId, CallId, OrderId};
 use wanwu_postgres::page::{Page, PageRequest};
+use wanwu_tariff::Line as Charge;
 
 use crate::{
     app::App,
@@ -14,8 +15,10 @@ use crate::{
         calls::{self, Call, Line, Position},
         ledger,
         orders::{self, Order},
+        packages,
         payment_channels::{self, Channel},
         prices,
+        usage_days::{self, Group, Question, Usage},
     },
 };
 
@@ -24,6 +27,12 @@ impl App {
     pub async fn balance(&self, account_id: AccountId) -> Result<(i64, i64), Error> {
         let mut connection = self.pool.acquire().await?;
         Ok(ledger::balances(&mut connection, account_id).await?)
+    }
+
+    /// What is free in an account's packages, in 10^-9 CNY.
+    pub async fn free_in_packages(&self, account_id: AccountId) -> Result<i64, Error> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(packages::free(&mut connection, account_id, self.now()).await?)
     }
 
     /// The account's order and its channels.
@@ -61,23 +70,62 @@ impl App {
         Ok(page.page(rows.collect(), |(order, _)| order.order_id))
     }
 
-    /// The account's top-ups and calls, newest first.
+    /// The account's top-ups and calls, newest first, each with what it was charged for.
     pub async fn statement(
         &self,
         account_id: AccountId,
         page: &PageRequest<Position>,
-    ) -> Result<Page<Line>, Error> {
+    ) -> Result<Page<(Line, Vec<Charge>)>, Error> {
         let mut connection = self.pool.acquire().await?;
         let rows = calls::statement(&mut connection, account_id, page.after, page.limit()).await?;
-        Ok(page.page(rows, Line::position))
+        let mut explained = Vec::with_capacity(rows.len());
+        for line in rows {
+            let charges = match &line {
+                Line::Call(call) => self.explain(&mut connection, call).await?,
+                _ => Vec::new(),
+            };
+            explained.push((line, charges));
+        }
+        Ok(page.page(explained, |(line, _)| line.position()))
     }
 
-    /// The bill of one of the account's calls, once it is settled.
-    pub async fn call_bill(&self, account_id: AccountId, id: CallId) -> Result<Call, Error> {
+    /// The bill of one of the account's calls, once it is settled, line by line.
+    pub async fn call_bill(
+        &self,
+        account_id: AccountId,
+        id: CallId,
+    ) -> Result<(Call, Vec<Charge>), Error> {
         let mut connection = self.pool.acquire().await?;
-        calls::find(&mut connection, account_id, id)
-            .await?
-            .ok_or(Error::NotFound)
+        let call = calls::find(&mut connection, account_id, id).await?;
+        let call = call.ok_or(Error::NotFound)?;
+        let charges = self.explain(&mut connection, &call).await?;
+        Ok((call, charges))
+    }
+
+    /// What a call was charged for: its settlement made sure that this is its amount.
+    async fn explain(
+        &self,
+        connection: &mut PgConnection,
+        call: &Call,
+    ) -> Result<Vec<Charge>, Error> {
+        let list = self
+            .price_list_version(connection, call.price_version)
+            .await?;
+        let prices = list.prices(&call.model, call.price_tier);
+        let lines = prices.and_then(|prices| prices.explain(call.counts()).ok());
+        lines.ok_or(Error::NoPrices)
+    }
+
+    /// The account's usage of some days, in groups.
+    pub async fn usage(
+        &self,
+        question: &Question,
+        page: &PageRequest<Group>,
+    ) -> Result<Page<Usage>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let after = page.after.as_ref();
+        let rows = usage_days::list(&mut connection, question, after, page.limit()).await?;
+        Ok(page.page(rows, Usage::group))
     }
 
     /// The price list in force at an instant.
@@ -89,6 +137,20 @@ impl App {
         prices::find(&mut connection, version)
             .await?
             .ok_or(Error::NotFound)
+    }
+
+    /// Every published list, the newest first.
+    pub async fn published_price_lists(
+        &self,
+        page: &PageRequest<i32>,
+    ) -> Result<Page<Arc<PriceList>>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let versions = prices::versions(&mut connection, page.after, page.limit()).await?;
+        let mut lists = Vec::with_capacity(versions.len());
+        for version in versions {
+            lists.push(self.price_list_version(&mut connection, version).await?);
+        }
+        Ok(page.page(lists, |list| list.version))
     }
 
     /// The price list with this version. A list never changes, so it is read once.

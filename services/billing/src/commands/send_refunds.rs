@@ -56,6 +56,7 @@ impl App {
         if reply.progress == RefundProgress::Unknown {
             reply = provider.refund(&refund, paid_fen).await?;
         }
+        wanwu_crash::point("refund.answered");
         self.apply_refund_reply(&refund, &reply).await.map(drop)
     }
 
@@ -82,7 +83,9 @@ impl App {
             // Later questions tell the provider nothing new.
             self.share_refund(&mut tx, &order, refund.provider).await?;
         }
+        wanwu_crash::point("refund_attempt.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("refund_attempt.committed");
         // Every payment of an order is the order's amount.
         Ok(Some((refund, order.amount_fen)))
     }
@@ -134,7 +137,9 @@ impl App {
             };
             wanwu_events::publish(&mut tx, &self.ids, &refunded).await?;
         }
+        wanwu_crash::point("refund.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("refund.committed");
         if matches!(state, State::Succeeded | State::Failed) {
             let state = state.as_str();
             metrics::counter!("wanwu_refunds_ended_total", "state" => state).increment(1);

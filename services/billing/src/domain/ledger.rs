@@ -14,6 +14,8 @@ use super::payment::Provider;
 pub enum LedgerAccount {
     /// What a customer can spend or lend out; we owe it.
     Available(AccountId),
+    /// What a customer has in packages; we owe it.
+    Package(AccountId),
     /// What is lent to router replicas on a customer's behalf; we owe it.
     Leased(AccountId),
     /// What a customer paid for and did not get yet; we owe it.
@@ -33,6 +35,10 @@ pub enum LedgerAccount {
     CashBank,
     /// What came to our bank and is nobody's yet; we owe it.
     BankUnmatched,
+    /// What a customer has got for nothing in packages: negative.
+    Discount(AccountId),
+    /// What ended unused of a customer's packages.
+    Expired(AccountId),
 }
 
 impl From<Provider> for LedgerAccount {
@@ -50,6 +56,7 @@ impl LedgerAccount {
     pub const fn kind(self) -> &'static str {
         match self {
             Self::Available(_) => "available",
+            Self::Package(_) => "package",
             Self::Leased(_) => "leased",
             Self::Held(_) => "held",
             Self::Revenue(_) => "revenue",
@@ -59,6 +66,8 @@ impl LedgerAccount {
             Self::BankOwed(_) => "bank_owed",
             Self::BankUnmatched => "bank_unmatched",
             Self::CashBank => "cash_bank",
+            Self::Discount(_) => "discount",
+            Self::Expired(_) => "expired",
         }
     }
 
@@ -67,11 +76,14 @@ impl LedgerAccount {
     pub const fn account_id(self) -> Option<AccountId> {
         match self {
             Self::Available(id)
+            | Self::Package(id)
             | Self::Leased(id)
             | Self::Held(id)
             | Self::Revenue(id)
             | Self::RefundDue(id)
-            | Self::BankOwed(id) => Some(id),
+            | Self::BankOwed(id)
+            | Self::Discount(id)
+            | Self::Expired(id) => Some(id),
             Self::CashWechat | Self::CashAlipay | Self::CashBank | Self::BankUnmatched => None,
         }
     }
@@ -86,7 +98,7 @@ pub enum Kind {
     Lease,
     /// A call is settled; the cause is the call.
     Usage,
-    /// A lease is freed; the cause is the lease.
+    /// A lease is freed, the cause is the lease; or a part of it, the cause is this part.
     LeaseReturn,
     /// A payment came that is not credited; the cause is its refund.
     Surplus,
@@ -112,6 +124,16 @@ pub enum Kind {
     BankRecall,
     /// A customer owes what the bank took back; the cause is the match that takes back.
     BankDebt,
+    /// An order of a package was paid; the cause is the package.
+    PackageSale,
+    /// What a package is worth more than was paid; the cause is the package.
+    PackageDiscount,
+    /// Credit of a package is lent; the cause is the lease's part.
+    PackageLease,
+    /// What was not spent of it comes back; the cause is the lease's part.
+    PackageReturn,
+    /// A package ended; the cause is the package, or the lease's part that came back later.
+    PackageExpiry,
 }
 
 impl Kind {
@@ -135,6 +157,11 @@ impl Kind {
             Self::BankReturn => "bank_return",
             Self::BankRecall => "bank_recall",
             Self::BankDebt => "bank_debt",
+            Self::PackageSale => "package_sale",
+            Self::PackageDiscount => "package_discount",
+            Self::PackageLease => "package_lease",
+            Self::PackageReturn => "package_return",
+            Self::PackageExpiry => "package_expiry",
         }
     }
 }
@@ -325,6 +352,7 @@ mod tests {
     use wanwu_ids::Ids;
 
     use super::*;
+    use crate::domain::package_booking;
 
     /// What a customer has, counted in the plainest way: the oracle.
     #[derive(Clone, Copy, Default)]
@@ -335,6 +363,9 @@ mod tests {
         spent: i64,
         due: i64,
         refunded: i64,
+        package: i64,
+        given: i64,
+        expired: i64,
     }
 
     impl Customer {
@@ -351,6 +382,19 @@ mod tests {
                     self.due += nanos;
                     return true;
                 }
+                Kind::PackageSale => {
+                    self.paid += nanos;
+                    self.package += nanos;
+                    return true;
+                }
+                Kind::PackageDiscount => {
+                    self.given += nanos;
+                    self.package += nanos;
+                    return true;
+                }
+                Kind::PackageLease => (&mut self.package, &mut self.leased),
+                Kind::PackageReturn => (&mut self.leased, &mut self.package),
+                Kind::PackageExpiry => (&mut self.package, &mut self.expired),
                 Kind::Lease => (&mut self.available, &mut self.leased),
                 Kind::Usage => (&mut self.leased, &mut self.spent),
                 Kind::LeaseReturn => (&mut self.leased, &mut self.available),
@@ -378,11 +422,16 @@ mod tests {
             Kind::RefundOfCredit => Movement::set_aside(customer, nanos, nanos)[0],
             Kind::RefundOfUsage => Movement::set_aside(customer, nanos, 0)[1],
             Kind::Refund => Movement::refund(customer, LedgerAccount::CashAlipay, nanos),
+            Kind::PackageSale => package_booking::sale(LedgerAccount::CashWechat, customer, nanos),
+            Kind::PackageDiscount => package_booking::discount(customer, nanos),
+            Kind::PackageLease => package_booking::lend(customer, nanos),
+            Kind::PackageReturn => package_booking::give_back(customer, nanos),
+            Kind::PackageExpiry => package_booking::expire(customer, nanos),
             bank => unreachable!("{bank:?} is not among the moves"),
         }
     }
 
-    const KINDS: [Kind; 8] = [
+    const KINDS: [Kind; 13] = [
         Kind::TopUp,
         Kind::Lease,
         Kind::Usage,
@@ -391,12 +440,17 @@ mod tests {
         Kind::RefundOfCredit,
         Kind::RefundOfUsage,
         Kind::Refund,
+        Kind::PackageSale,
+        Kind::PackageDiscount,
+        Kind::PackageLease,
+        Kind::PackageReturn,
+        Kind::PackageExpiry,
     ];
 
     proptest! {
         #[test]
         fn the_accounts_hold_what_an_oracle_counts(
-            moves in prop::collection::vec((0_usize..8, 0_usize..3, 1_i64..1_000_000), 0..200),
+            moves in prop::collection::vec((0_usize..13, 0_usize..3, 1_i64..1_000_000), 0..200),
         ) {
             let ids = Ids::system();
             let names: [AccountId; 3] = [ids.id(), ids.id(), ids.id()];
@@ -406,7 +460,9 @@ mod tests {
                 let movement = movement(KINDS[kind], names[customer], nanos);
                 let holds = balances.get(&movement.from).copied().unwrap_or_default();
                 // As the table's check: nobody spends what they do not hold.
-                let there = movement.from.account_id().is_none() || holds >= nanos;
+                let there = movement.from.account_id().is_none()
+                    || matches!(movement.from, LedgerAccount::Discount(_))
+                    || holds >= nanos;
                 prop_assert_eq!(oracle[customer].step(KINDS[kind], nanos), there);
                 if there {
                     for (account, change) in changes([movement]) {
@@ -421,6 +477,9 @@ mod tests {
                 prop_assert_eq!(holds(LedgerAccount::Leased(name)), customer.leased);
                 prop_assert_eq!(holds(LedgerAccount::Revenue(name)), customer.spent);
                 prop_assert_eq!(holds(LedgerAccount::RefundDue(name)), customer.due);
+                prop_assert_eq!(holds(LedgerAccount::Package(name)), customer.package);
+                prop_assert_eq!(holds(LedgerAccount::Discount(name)), -customer.given);
+                prop_assert_eq!(holds(LedgerAccount::Expired(name)), customer.expired);
             }
             let paid: i64 = oracle.iter().map(|it| it.paid - it.refunded).sum();
             let cash = holds(LedgerAccount::CashWechat) + holds(LedgerAccount::CashAlipay);
@@ -429,7 +488,7 @@ mod tests {
 
         #[test]
         fn what_is_booked_together_locks_in_one_order_and_sums_to_zero(
-            moves in prop::collection::vec((0_usize..8, 1_i64..1_000_000), 1..6),
+            moves in prop::collection::vec((0_usize..13, 1_i64..1_000_000), 1..6),
         ) {
             let customer: AccountId = Ids::system().id();
             let together = moves.iter().map(|(kind, n)| movement(KINDS[*kind], customer, *n));

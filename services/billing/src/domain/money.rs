@@ -56,9 +56,66 @@ pub fn top_up_fen(money: &Money) -> Result<i64, InvalidAmount> {
     }
 }
 
+/// The largest budget, in yuan.
+const MAX_BUDGET_CNY: i64 = 100_000_000;
+
+/// The 10^-9 CNY of a budget.
+///
+/// # Errors
+/// When the currency is another, or it is out of the limits.
+pub fn budget_nanos(money: &Money) -> Result<i64, InvalidBudget> {
+    let nanos = i64::from(money.nanos);
+    let fits = money.currency_code == "CNY"
+        && (0..NANOS_PER_CNY).contains(&nanos)
+        && (0..=MAX_BUDGET_CNY).contains(&money.units);
+    let nanos = fits.then(|| money.units * NANOS_PER_CNY + nanos);
+    nanos
+        .filter(|nanos| *nanos <= MAX_BUDGET_CNY * NANOS_PER_CNY)
+        .ok_or(InvalidBudget)
+}
+
+/// The 10^-9 CNY below which an account is told: as a budget, and above nothing.
+///
+/// # Errors
+/// When the currency is another, or it is out of the limits.
+pub fn alert_nanos(money: &Money) -> Result<i64, InvalidAlert> {
+    let nanos = budget_nanos(money).map_err(|_| InvalidAlert)?;
+    (nanos > 0).then_some(nanos).ok_or(InvalidAlert)
+}
+
+/// The amount is not one to be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be above 0 and at most 100000000 CNY")]
+pub struct InvalidAlert;
+
+/// The amount is not one of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be from 0 to 100000000 CNY")]
+pub struct InvalidBudget;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_may_be_nothing_and_a_hundred_million() {
+        let money = |code: &str, units, nanos| Money {
+            currency_code: code.into(),
+            units,
+            nanos,
+        };
+        for (amount, expected) in [
+            (money("CNY", 0, 0), Ok(0)),
+            (money("CNY", 1, 7), Ok(1_000_000_007)),
+            (money("CNY", 100_000_000, 0), Ok(100_000_000_000_000_000)),
+            (money("CNY", 100_000_000, 1), Err(InvalidBudget)),
+            (money("CNY", -1, 0), Err(InvalidBudget)),
+            (money("CNY", 0, -1), Err(InvalidBudget)),
+            (money("USD", 1, 0), Err(InvalidBudget)),
+        ] {
+            assert_eq!(budget_nanos(&amount), expected, "{amount:?}");
+        }
+    }
 
     #[test]
     fn only_whole_fen_within_the_limits_are_topped_up() {

@@ -3,11 +3,15 @@ use wanwu_access::caller;
 use wanwu_proto::billing::v1::{
     AuditLedgerRequest, AuditLedgerResponse, GetBalanceRequest, GetBalanceResponse,
     GetCallBillRequest, GetCallBillResponse, ListStatementLinesRequest, ListStatementLinesResponse,
-    balance_service_server::BalanceService,
+    SetBalanceAlertRequest, SetBalanceAlertResponse, balance_service_server::BalanceService,
 };
 
 use super::{Handlers, id, page};
-use crate::domain::money::to_wire;
+use crate::{
+    convert::{call_bill, statement_line},
+    domain::money::{alert_nanos, to_wire},
+    error::Error,
+};
 
 #[tonic::async_trait]
 impl BalanceService for Handlers {
@@ -17,10 +21,26 @@ impl BalanceService for Handlers {
     ) -> Result<Response<GetBalanceResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
         let (available, leased) = self.0.balance(account_id).await?;
+        let packages = self.0.free_in_packages(account_id).await?;
         Ok(Response::new(GetBalanceResponse {
             available: Some(to_wire(available)),
             leased: Some(to_wire(leased)),
+            packages: Some(to_wire(packages)),
+            alert_below: self.0.balance_alert(account_id).await?.map(to_wire),
         }))
+    }
+
+    async fn set_balance_alert(
+        &self,
+        request: Request<SetBalanceAlertRequest>,
+    ) -> Result<Response<SetBalanceAlertResponse>, Status> {
+        let account_id = caller(&request)?.account_id()?;
+        let below = request.get_ref().below.as_ref().map(alert_nanos);
+        let below = below
+            .transpose()
+            .map_err(|error| Error::invalid("below", error.to_string()))?;
+        self.0.set_balance_alert(account_id, below).await?;
+        Ok(Response::new(SetBalanceAlertResponse {}))
     }
 
     async fn list_statement_lines(
@@ -32,7 +52,7 @@ impl BalanceService for Handlers {
         let page = page(request.page_size, &request.page_token)?;
         let page = self.0.statement(account_id, &page).await?;
         Ok(Response::new(ListStatementLinesResponse {
-            lines: page.items.into_iter().map(Into::into).collect(),
+            lines: page.items.into_iter().map(statement_line).collect(),
             next_page_token: page.next_page_token,
         }))
     }
@@ -43,9 +63,9 @@ impl BalanceService for Handlers {
     ) -> Result<Response<GetCallBillResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
         let call_id = id("call_id", &request.get_ref().call_id)?;
-        let bill = self.0.call_bill(account_id, call_id).await?;
+        let (call, charges) = self.0.call_bill(account_id, call_id).await?;
         Ok(Response::new(GetCallBillResponse {
-            bill: Some(bill.into()),
+            bill: Some(call_bill(call, &charges)),
         }))
     }
 

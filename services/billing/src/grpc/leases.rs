@@ -3,17 +3,21 @@ use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
 use tonic::{Request, Response, Status};
 use wanwu_proto::billing::v1::{
     AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
-    FenceEpochRequest, FenceEpochResponse, WatchRecallsRequest, WatchRecallsResponse,
-    lease_service_server::LeaseService,
+    FenceEpochRequest, FenceEpochResponse, ReduceLeaseRequest, ReduceLeaseResponse,
+    WatchRecallsRequest, WatchRecallsResponse, lease_service_server::LeaseService,
 };
 use wanwu_watch::HEARTBEAT;
 
 use super::{Handlers, id};
 use crate::{
-    commands::{AcquireLease, CloseLease},
+    commands::{AcquireLease, CloseLease, ReduceLease, Wanting},
+    convert::price_snapshot,
     domain::lease::Tally,
     error::Error,
 };
+
+/// Longest name of a model, in bytes.
+const MAX_MODEL: usize = 128;
 
 fn amount(field: &'static str, nanos: i64) -> Result<i64, Error> {
     if nanos > 0 {
@@ -31,6 +35,21 @@ fn count(field: &'static str, number: i64) -> Result<i64, Error> {
     }
 }
 
+/// The call that the lease is for, if the replica says it.
+fn wanting(request: &AcquireLeaseRequest) -> Result<Option<Wanting>, Error> {
+    if request.app_id.is_empty() && request.key_id.is_empty() {
+        return Ok(None);
+    }
+    if request.model.is_empty() || request.model.len() > MAX_MODEL {
+        return Err(Error::invalid("model", "must have 1 to 128 bytes"));
+    }
+    Ok(Some(Wanting {
+        app_id: id("app_id", &request.app_id)?,
+        key_id: id("key_id", &request.key_id)?,
+        model: request.model.clone(),
+    }))
+}
+
 #[tonic::async_trait]
 impl LeaseService for Handlers {
     type WatchRecallsStream = BoxStream<'static, Result<WatchRecallsResponse, Status>>;
@@ -46,12 +65,14 @@ impl LeaseService for Handlers {
             epoch_id: id("epoch_id", &request.epoch_id)?,
             min_nanos: amount("min_nanos", request.min_nanos)?,
             want_nanos: amount("want_nanos", request.want_nanos)?,
+            call: wanting(&request)?,
         };
-        let lease = self.0.acquire_lease(command).await?;
-        let list = self.0.prices_of(&lease).await?;
+        let acquired = self.0.acquire_lease(command).await?;
+        let list = self.0.prices_of(&acquired.lease).await?;
         Ok(Response::new(AcquireLeaseResponse {
-            lease: Some(lease.into()),
-            price_list: Some(list.as_ref().clone().into()),
+            price_list: Some(price_snapshot(&list, acquired.lease.price_tier)),
+            lease: Some(acquired.lease.into()),
+            account_wide: acquired.account_wide,
         }))
     }
 
@@ -73,6 +94,20 @@ impl LeaseService for Handlers {
         Ok(Response::new(CloseLeaseResponse { freed }))
     }
 
+    async fn reduce_lease(
+        &self,
+        request: Request<ReduceLeaseRequest>,
+    ) -> Result<Response<ReduceLeaseResponse>, Status> {
+        let request = request.into_inner();
+        let command = ReduceLease {
+            lease_id: id("lease_id", &request.lease_id)?,
+            epoch_id: id("epoch_id", &request.epoch_id)?,
+            amount_nanos: amount("amount_nanos", request.amount_nanos)?,
+        };
+        self.0.reduce_lease(command).await?;
+        Ok(Response::new(ReduceLeaseResponse {}))
+    }
+
     async fn fence_epoch(
         &self,
         request: Request<FenceEpochRequest>,
@@ -89,13 +124,20 @@ impl LeaseService for Handlers {
         &self,
         _: Request<WatchRecallsRequest>,
     ) -> Result<Response<Self::WatchRecallsStream>, Status> {
-        // A recall that a slow replica missed costs one refused call, and the next is told again.
-        let recalls = BroadcastStream::new(self.0.recalls.subscribe())
-            .filter_map(|recall| async { recall.ok().map(|account_id| account_id.to_string()) });
-        let heartbeats =
-            IntervalStream::new(tokio::time::interval(HEARTBEAT)).map(|_| String::new());
+        // A replica that was too slow watches anew, and forgets everything then.
+        let missed = |_| Status::unavailable("recalls were missed");
+        let recalls = BroadcastStream::new(self.0.recalls.subscribe()).map(
+            move |recall| -> Result<WatchRecallsResponse, Status> {
+                let recall = recall.map_err(missed)?;
+                Ok(WatchRecallsResponse {
+                    account_id: recall.account_id.to_string(),
+                    forget: recall.forget,
+                })
+            },
+        );
+        let heartbeats = IntervalStream::new(tokio::time::interval(HEARTBEAT))
+            .map(|_| Ok(WatchRecallsResponse::default()));
         let items = futures::stream::select(recalls, heartbeats)
-            .map(|account_id| Ok(WatchRecallsResponse { account_id }))
             .take_until(self.0.stopping.clone().cancelled_owned());
         Ok(Response::new(items.boxed()))
     }

@@ -12,7 +12,7 @@ use super::{Handlers, id, page};
 use crate::{
     commands::CreateTopUpOrder,
     convert::order,
-    domain::{money::top_up_fen, payment_channel::Method},
+    domain::{money::top_up_fen, package::Offer, payment_channel::Method},
     error::Error,
     providers::Payer,
 };
@@ -21,6 +21,24 @@ use crate::{
 const NOTICE_ID: &str = "third_party_payment_v1";
 const NOTICE: &str = "您将使用第三方支付机构提供的支付服务。付款前请审慎阅读其用户服务协议和隐私政策。我们仅向该机构提供\
     订单号、商品描述、金额及完成支付所必需的技术信息。";
+
+impl Handlers {
+    /// The package that an order buys, at its price; `None`: credit.
+    fn bought(&self, product: &str, amount_fen: i64) -> Result<Option<String>, Error> {
+        if product.is_empty() {
+            return Ok(None);
+        }
+        let products = self.0.products.read();
+        let sold = products
+            .iter()
+            .find(|sold| sold.product == product && sold.offer == Offer::Sold)
+            .ok_or_else(|| Error::invalid("package_product", "is not sold"))?;
+        if sold.price_fen != amount_fen {
+            return Err(Error::invalid("amount", "is not the package's price"));
+        }
+        Ok(Some(sold.product.clone()))
+    }
+}
 
 pub(super) fn method(provider: PaymentProvider) -> Result<Method, Error> {
     Method::from_wire(provider).ok_or_else(|| Error::invalid("provider", "is not known"))
@@ -62,16 +80,18 @@ impl OrderService for Handlers {
         // Not part of what is ordered: a phone changes its network between two tries.
         let payer = payer(method, request.payer.take())?;
         let amount = request.amount.clone().unwrap_or_default();
+        let amount_fen =
+            top_up_fen(&amount).map_err(|error| Error::invalid("amount", error.to_string()))?;
         let made = self
             .0
             .create_top_up_order(CreateTopUpOrder {
                 account_id,
                 request_id: id("request_id", &request.request_id)?,
                 body: self.0.body_key.mac(&request),
-                amount_fen: top_up_fen(&amount)
-                    .map_err(|error| Error::invalid("amount", error.to_string()))?,
+                amount_fen,
                 method,
                 payer,
+                package_product: self.bought(&request.package_product, amount_fen)?,
             })
             .await?;
         Ok(Response::new(CreateTopUpOrderResponse {

@@ -129,7 +129,7 @@ impl OrderDesk {
                 &mut tx,
                 order_id,
                 command.account_id,
-                amount_fen,
+                (amount_fen, None),
                 command.method,
             )
             .await?;

@@ -49,7 +49,7 @@ pub async fn recompute(tx: &mut PgConnection) -> sqlx::Result<Audit> {
 }
 
 /// How much is wrong by the balances alone, which is quick to tell: their sum is not zero, or what
-/// is lent of an account is not what its leases hold.
+/// is lent of an account is not what its leases hold, or what it has in packages is not theirs.
 pub async fn glance(tx: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "select
@@ -61,7 +61,14 @@ pub async fn glance(tx: &mut PgConnection) -> sqlx::Result<i64> {
                    select account_id, sum(amount_nanos - settled_nanos) as nanos
                    from leases where state <> 'freed' group by account_id
                ) as lent using (account_id)
-               where coalesce(booked.balance_nanos, 0) <> coalesce(lent.nanos, 0))",
+               where coalesce(booked.balance_nanos, 0) <> coalesce(lent.nanos, 0))
+             + (select count(*) from (
+                   select account_id, balance_nanos from ledger_accounts where kind = 'package'
+               ) as booked
+               full join (
+                   select account_id, sum(left_nanos) as nanos from packages group by account_id
+               ) as had using (account_id)
+               where coalesce(booked.balance_nanos, 0) <> coalesce(had.nanos, 0))",
     )
     .fetch_one(tx)
     .await

@@ -1,8 +1,11 @@
+use std::collections::{BTreeMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 use wanwu_ids::{AccountId, AppId, CallId, KeyId, LeaseId, OrderId};
+use wanwu_tariff::{Counts, Unit};
 
 /// The bill of one call.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -23,8 +26,12 @@ pub struct Call {
     pub input_tokens: i64,
     /// Tokens of the answer.
     pub output_tokens: i64,
+    /// What else was counted, by unit.
+    pub parts: Json<BTreeMap<Unit, i64>>,
     /// The price list that applied.
     pub price_version: i32,
+    /// The tier that applied.
+    pub price_tier: i32,
     /// What it cost, in 10^-9 CNY.
     pub amount_nanos: i64,
     /// Where the counts come from.
@@ -34,6 +41,17 @@ pub struct Call {
 }
 
 impl Call {
+    /// Everything that was counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let number = |count: i64| u64::try_from(count).unwrap_or_default();
+        let tokens = Counts::tokens(number(self.input_tokens), number(self.output_tokens));
+        let parts = self.parts.iter();
+        parts.fold(tokens, |counts, (unit, count)| {
+            counts.with(*unit, number(*count))
+        })
+    }
+
     /// The other is the same bill, told another time.
     #[must_use]
     pub fn is_bill_of(&self, other: &Self) -> bool {
@@ -46,29 +64,57 @@ impl Call {
     }
 }
 
-/// Writes the bill of a call; `false` when it was there.
-pub async fn insert(tx: &mut PgConnection, call: &Call) -> sqlx::Result<bool> {
-    let inserted = sqlx::query(
+/// Writes the bills of calls; answers those that were not there.
+pub async fn insert_all<'a>(
+    tx: &mut PgConnection,
+    calls: impl Iterator<Item = &'a Call> + Clone,
+) -> sqlx::Result<HashSet<CallId>> {
+    // One array a column, so that a row too many changes neither the statement nor its plan.
+    let inserted: Vec<CallId> = sqlx::query_scalar(
         "insert into calls (call_id, lease_id, account_id, app_id, key_id, model, input_tokens,
-             output_tokens, price_version, amount_nanos, usage_source, booked_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         on conflict on constraint calls_pkey do nothing",
+             output_tokens, price_version, amount_nanos, usage_source, booked_at, parts, price_tier)
+         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[],
+             $6::text[], $7::bigint[], $8::bigint[], $9::integer[], $10::bigint[], $11::text[],
+             $12::timestamptz[], $13::jsonb[], $14::integer[])
+             as c (call_id, lease_id, account_id, app_id, key_id, model, input_tokens,
+                 output_tokens, price_version, amount_nanos, usage_source, booked_at, parts, price_tier)
+         -- What accounts spent is summed by a trigger: two batches lock it in one order.
+         order by account_id, call_id
+         on conflict on constraint calls_pkey do nothing
+         returning call_id",
     )
-    .bind(call.call_id)
-    .bind(call.lease_id)
-    .bind(call.account_id)
-    .bind(call.app_id)
-    .bind(call.key_id)
-    .bind(&call.model)
-    .bind(call.input_tokens)
-    .bind(call.output_tokens)
-    .bind(call.price_version)
-    .bind(call.amount_nanos)
-    .bind(&call.usage_source)
-    .bind(call.booked_at)
-    .execute(tx)
+    .bind(column(&calls, |call| call.call_id))
+    .bind(column(&calls, |call| call.lease_id))
+    .bind(column(&calls, |call| call.account_id))
+    .bind(column(&calls, |call| call.app_id))
+    .bind(column(&calls, |call| call.key_id))
+    .bind(column(&calls, |call| call.model.clone()))
+    .bind(column(&calls, |call| call.input_tokens))
+    .bind(column(&calls, |call| call.output_tokens))
+    .bind(column(&calls, |call| call.price_version))
+    .bind(column(&calls, |call| call.amount_nanos))
+    .bind(column(&calls, |call| call.usage_source.clone()))
+    .bind(column(&calls, |call| call.booked_at))
+    .bind(column(&calls, |call| call.parts.clone()))
+    .bind(column(&calls, |call| call.price_tier))
+    .fetch_all(tx)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(inserted.into_iter().collect())
+}
+
+fn column<'a, T>(
+    calls: &(impl Iterator<Item = &'a Call> + Clone),
+    of: impl Fn(&Call) -> T,
+) -> Vec<T> {
+    calls.clone().map(of).collect()
+}
+
+/// The bills of these calls, whoever pays them.
+pub async fn find_all(tx: &mut PgConnection, ids: &[CallId]) -> sqlx::Result<Vec<Call>> {
+    sqlx::query_as("select * from calls where call_id = any ($1)")
+        .bind(ids)
+        .fetch_all(tx)
+        .await
 }
 
 /// The account's call with this id.

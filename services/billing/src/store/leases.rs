@@ -1,11 +1,24 @@
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
-use wanwu_ids::{AccountId, EpochId, LeaseId};
+use wanwu_ids::{AccountId, AppId, EpochId, KeyId, LeaseId};
 
 use crate::domain::lease::{Lease, State, Tally};
 
+/// Which calls a lease pays for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Of this app, which has a budget; `None`: of every app without one.
+    pub app_id: Option<AppId>,
+    /// Of this key, which has a budget; `None`: of every key without one.
+    pub key_id: Option<KeyId>,
+    /// Of these models; `None`: of all.
+    pub models: Option<Vec<String>>,
+}
+
 /// A lease with its place.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredLease {
     /// The lease.
     pub lease_id: LeaseId,
@@ -15,6 +28,12 @@ pub struct StoredLease {
     pub epoch_id: EpochId,
     /// The price list that its calls are billed at.
     pub price_version: i32,
+    /// Which calls it pays for.
+    pub scope: Scope,
+    /// What of it is of packages, in 10^-9 CNY.
+    pub package_nanos: i64,
+    /// The tier of the list that they are billed at.
+    pub price_tier: i32,
     /// What it is and what came of it.
     pub lease: Lease,
 }
@@ -25,6 +44,11 @@ struct Row {
     account_id: AccountId,
     epoch_id: EpochId,
     price_version: i32,
+    app_id: Option<AppId>,
+    key_id: Option<KeyId>,
+    models: Option<Vec<String>>,
+    package_nanos: i64,
+    price_tier: i32,
     amount_nanos: i64,
     state: String,
     stated_calls: Option<i64>,
@@ -45,6 +69,13 @@ impl TryFrom<Row> for StoredLease {
             account_id: row.account_id,
             epoch_id: row.epoch_id,
             price_version: row.price_version,
+            scope: Scope {
+                app_id: row.app_id,
+                key_id: row.key_id,
+                models: row.models,
+            },
+            package_nanos: row.package_nanos,
+            price_tier: row.price_tier,
             lease: Lease {
                 amount: row.amount_nanos,
                 state,
@@ -66,8 +97,9 @@ pub async fn insert(
 ) -> sqlx::Result<()> {
     sqlx::query(
         "insert into leases
-             (lease_id, account_id, epoch_id, amount_nanos, price_version, state, granted_at)
-         values ($1, $2, $3, $4, $5, 'open', $6)",
+             (lease_id, account_id, epoch_id, amount_nanos, price_version, state, granted_at,
+              app_id, key_id, models, package_nanos, price_tier)
+         values ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $11)",
     )
     .bind(lease.lease_id)
     .bind(lease.account_id)
@@ -75,6 +107,11 @@ pub async fn insert(
     .bind(lease.lease.amount)
     .bind(lease.price_version)
     .bind(now)
+    .bind(lease.scope.app_id)
+    .bind(lease.scope.key_id)
+    .bind(&lease.scope.models)
+    .bind(lease.package_nanos)
+    .bind(lease.price_tier)
     .execute(tx)
     .await?;
     Ok(())
@@ -83,8 +120,9 @@ pub async fn insert(
 /// The lease with this id.
 pub async fn find(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<StoredLease>> {
     let row: Option<Row> = sqlx::query_as(
-        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
-                stated_nanos, settled_calls, settled_nanos
+        "select lease_id, account_id, epoch_id, price_version, price_tier, app_id, key_id, models,
+                package_nanos, amount_nanos, state, stated_calls, stated_nanos, settled_calls,
+                settled_nanos
          from leases where lease_id = $1",
     )
     .bind(id)
@@ -96,14 +134,64 @@ pub async fn find(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<Sto
 /// The lease with this id, locked until the transaction ends.
 pub async fn lock(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<StoredLease>> {
     let row: Option<Row> = sqlx::query_as(
-        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
-                stated_nanos, settled_calls, settled_nanos
+        "select lease_id, account_id, epoch_id, price_version, price_tier, app_id, key_id, models,
+                package_nanos, amount_nanos, state, stated_calls, stated_nanos, settled_calls,
+                settled_nanos
          from leases where lease_id = $1 for update",
     )
     .bind(id)
     .fetch_optional(tx)
     .await?;
     row.map(TryInto::try_into).transpose()
+}
+
+/// The leases with these ids, locked in their order until the transaction ends.
+pub async fn lock_all(
+    tx: &mut PgConnection,
+    ids: &[LeaseId],
+) -> sqlx::Result<BTreeMap<LeaseId, StoredLease>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select lease_id, account_id, epoch_id, price_version, price_tier, app_id, key_id, models,
+                package_nanos, amount_nanos, state, stated_calls, stated_nanos, settled_calls,
+                settled_nanos
+         from leases where lease_id = any ($1) order by lease_id for update",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    let keyed = |row: Row| Ok((row.lease_id, row.try_into()?));
+    rows.into_iter().map(keyed).collect()
+}
+
+/// Writes what settling changed of leases that the transaction holds.
+pub async fn save_settled(
+    tx: &mut PgConnection,
+    leases: impl Iterator<Item = &StoredLease>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (mut ids, mut states, mut calls, mut nanos) = (vec![], vec![], vec![], vec![]);
+    for stored in leases {
+        ids.push(stored.lease_id);
+        states.push(stored.lease.state.as_str());
+        calls.push(stored.lease.settled.calls);
+        nanos.push(stored.lease.settled.nanos);
+    }
+    sqlx::query(
+        "update leases set
+             state = new.state, settled_calls = new.calls, settled_nanos = new.nanos,
+             freed_at = case when new.state = 'freed' then coalesce(freed_at, $5) end
+         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])
+              as new (lease_id, state, calls, nanos)
+         where leases.lease_id = new.lease_id",
+    )
+    .bind(ids)
+    .bind(states)
+    .bind(calls)
+    .bind(nanos)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 /// Writes what can change of a lease that the transaction holds.
@@ -133,11 +221,22 @@ pub async fn save(
     Ok(())
 }
 
+/// Writes what a lease is worth that the transaction holds.
+pub async fn reduce(tx: &mut PgConnection, stored: &StoredLease) -> sqlx::Result<()> {
+    sqlx::query("update leases set amount_nanos = $2 where lease_id = $1")
+        .bind(stored.lease_id)
+        .bind(stored.lease.amount)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// The open leases of an epoch.
 pub async fn open_of(tx: &mut PgConnection, id: EpochId) -> sqlx::Result<Vec<StoredLease>> {
     let rows: Vec<Row> = sqlx::query_as(
-        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
-                stated_nanos, settled_calls, settled_nanos
+        "select lease_id, account_id, epoch_id, price_version, price_tier, app_id, key_id, models,
+                package_nanos, amount_nanos, state, stated_calls, stated_nanos, settled_calls,
+                settled_nanos
          from leases where epoch_id = $1 and state = 'open'",
     )
     .bind(id)

@@ -2,7 +2,7 @@ use chrono::{DateTime, Duration, Utc};
 use sqlx::{FromRow, PgConnection};
 use wanwu_ids::{AccountId, OrderId};
 
-use crate::domain::{order::State, payment_channel::Method};
+use crate::domain::{order::State, payment::Provider, payment_channel::Method};
 
 /// A top-up order.
 #[derive(Clone, Debug)]
@@ -23,6 +23,37 @@ pub struct Order {
     pub expires_at: DateTime<Utc>,
     /// When it was paid.
     pub paid_at: Option<DateTime<Utc>>,
+    /// The package that is bought; `None`: credit.
+    pub package_product: Option<String>,
+    /// The price list in force when it was made; none: it is older than that is kept.
+    pub price_version: Option<i32>,
+    /// The payment that was credited.
+    pub payment: Option<CreditedPayment>,
+}
+
+/// The payment that an order was credited with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreditedPayment {
+    /// Who moved the money.
+    pub provider: Provider,
+    /// Its number there.
+    pub transaction_id: String,
+    /// In fen.
+    pub amount_fen: i64,
+    /// When, by the provider.
+    pub paid_at: DateTime<Utc>,
+}
+
+/// Orders with their credited payment, of which there is one at most.
+macro_rules! select {
+    ($which:literal $(,)?) => {
+        concat!(
+            "select o.*, p.provider as payment_provider, p.provider_transaction_id as payment_number,
+                 p.amount_fen as payment_fen, p.paid_at as payment_at
+             from orders o left join payments p on p.order_id = o.order_id and not p.surplus ",
+            $which
+        )
+    };
 }
 
 #[derive(FromRow)]
@@ -35,12 +66,39 @@ struct Row {
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
     paid_at: Option<DateTime<Utc>>,
+    package_product: Option<String>,
+    price_version: Option<i32>,
+    payment_provider: Option<String>,
+    payment_number: Option<String>,
+    payment_fen: Option<i64>,
+    payment_at: Option<DateTime<Utc>>,
+}
+
+impl Row {
+    fn payment(&self) -> sqlx::Result<Option<CreditedPayment>> {
+        let Some(provider) = &self.payment_provider else {
+            return Ok(None);
+        };
+        let provider = Provider::from_stored(provider)
+            .ok_or_else(|| sqlx::Error::Decode("unknown provider".into()))?;
+        let number = self.payment_number.clone();
+        let rest = number.zip(self.payment_fen).zip(self.payment_at);
+        Ok(
+            rest.map(|((transaction_id, amount_fen), paid_at)| CreditedPayment {
+                provider,
+                transaction_id,
+                amount_fen,
+                paid_at,
+            }),
+        )
+    }
 }
 
 impl TryFrom<Row> for Order {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> sqlx::Result<Self> {
+        let payment = row.payment()?;
         Ok(Self {
             order_id: row.order_id,
             account_id: row.account_id,
@@ -52,6 +110,9 @@ impl TryFrom<Row> for Order {
             created_at: row.created_at,
             expires_at: row.expires_at,
             paid_at: row.paid_at,
+            package_product: row.package_product,
+            price_version: row.price_version,
+            payment,
         })
     }
 }
@@ -63,8 +124,8 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
     let never = order.created_at + Duration::days(36_500);
     sqlx::query(
         "insert into orders (order_id, account_id, amount_fen, provider, state, created_at,
-             expires_at, query_after)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+             expires_at, query_after, package_product, price_version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(order.order_id)
     .bind(order.account_id)
@@ -74,6 +135,8 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
     .bind(order.created_at)
     .bind(order.expires_at)
     .bind(never)
+    .bind(&order.package_product)
+    .bind(order.price_version)
     .execute(tx)
     .await?;
     Ok(())
@@ -81,7 +144,7 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
 
 /// The order with this id.
 pub async fn find(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<Option<Order>> {
-    let row: Option<Row> = sqlx::query_as("select * from orders where order_id = $1")
+    let row: Option<Row> = sqlx::query_as(select!("where o.order_id = $1"))
         .bind(id)
         .fetch_optional(tx)
         .await?;
@@ -91,11 +154,12 @@ pub async fn find(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<Option<Ord
 /// The order with this id, locked until the transaction ends. Whoever changes its channels,
 /// payments or refunds holds it.
 pub async fn lock(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<Option<Order>> {
-    let row: Option<Row> = sqlx::query_as("select * from orders where order_id = $1 for update")
+    sqlx::query("select 1 from orders where order_id = $1 for update")
         .bind(id)
-        .fetch_optional(tx)
+        .execute(&mut *tx)
         .await?;
-    row.map(TryInto::try_into).transpose()
+    // Read when it is held: what was joined to a row that is waited for would be from before.
+    find(tx, id).await
 }
 
 /// Writes what can change of an order that the transaction holds.
@@ -116,10 +180,10 @@ pub async fn list(
     before: Option<OrderId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Order>> {
-    let rows: Vec<Row> = sqlx::query_as(
-        "select * from orders where account_id = $1 and ($2::uuid is null or order_id < $2)
-         order by order_id desc limit $3",
-    )
+    let rows: Vec<Row> = sqlx::query_as(select!(
+        "where o.account_id = $1 and ($2::uuid is null or o.order_id < $2)
+         order by o.order_id desc limit $3",
+    ))
     .bind(account_id)
     .bind(before)
     .bind(limit)

@@ -169,3 +169,40 @@ async fn amounts_and_providers_that_cannot_be_are_refused(pool: PgPool) {
     }
     assert_eq!(world.wechat.prepays.load(Ordering::SeqCst), 0);
 }
+
+#[sqlx::test]
+async fn an_order_names_the_price_list_of_its_time_and_the_payment_that_paid_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    let account = world.account();
+    let (order, number) = world.order(account, 1234).await;
+    assert_eq!((order.price_version, &order.payment), (1, &None));
+    // A list that comes into force between order and payment changes nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let list = "version = 2\neffective_time = \"2026-11-23T04:01:00Z\"\n\n[[prices]]\nmodel = \"m\"\n\
+                input_token = 1\noutput_token = 1\n";
+    std::fs::write(folder.path().join("2.toml"), list).unwrap();
+    world
+        .app()
+        .publish_price_lists(folder.path())
+        .await
+        .unwrap();
+    world.clock.advance(chrono::Duration::minutes(2));
+    let transaction = world.wechat.pay(&number);
+    assert_eq!(world.notify(transaction.clone()).await, 204);
+
+    let request = ListOrdersRequest::default();
+    let orders = world.api.list_orders(world.by(account, request)).await;
+    let order = orders.unwrap().into_inner().orders.remove(0);
+    assert_eq!((order.state(), order.price_version), (OrderState::Paid, 1));
+    let payment = order.payment.unwrap();
+    assert_eq!(payment.provider(), order.channels[0].provider());
+    assert_eq!(
+        payment.provider_transaction_id,
+        transaction["transaction_id"]
+    );
+    assert_eq!(nanos(payment.amount), 12_340_000_000);
+    // 12:00:03 in China: by the provider, not by when we heard of it.
+    assert_eq!(payment.pay_time.unwrap().seconds, 1_795_406_403);
+    let (later, _) = world.order(account, 1).await;
+    assert_eq!(later.price_version, 2);
+}

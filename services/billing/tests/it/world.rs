@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 use wanwu_access::{Caller, Subject};
 use wanwu_clock::{Clock, SharedClock, SystemEntropy, TestClock};
 use wanwu_events::{Handler, HandlerError};
-use wanwu_ids::{AccountId, EpochId, Ids, OperatorId};
+use wanwu_ids::{AccountId, AppId, EpochId, Ids, KeyId, OperatorId};
 use wanwu_personal::KeyProvider;
 use wanwu_postgres::requests::BodyKey;
 use wanwu_proto::{
@@ -21,7 +21,7 @@ use wanwu_proto::{
     billing::v1::{
         AcquireLeaseRequest, AddPaymentChannelRequest, CloseLeaseRequest, CreateTopUpOrderRequest,
         GetBalanceRequest, GetOrderRequest, Lease, Order, OrderState, PaymentProvider,
-        ReceiveAlipayCallbackRequest, balance_service_server::BalanceService,
+        ReceiveAlipayCallbackRequest, ReduceLeaseRequest, balance_service_server::BalanceService,
         lease_service_server::LeaseService, order_service_server::OrderService,
         payment_callback_service_server::PaymentCallbackService,
     },
@@ -52,7 +52,7 @@ pub const YUAN: i64 = 1_000_000_000;
 pub const PRICES: (i64, i64) = (700, 1300);
 
 pub fn price_lists() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/price-lists"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/price-lists"))
 }
 
 /// `NAME` of the error.
@@ -173,7 +173,7 @@ impl World {
                 nanos: i32::try_from(fen % 100 * 10_000_000).unwrap(),
             }),
             provider: PaymentProvider::WechatNative.into(),
-            payer: None,
+            ..CreateTopUpOrderRequest::default()
         }
     }
 
@@ -275,6 +275,7 @@ impl World {
             epoch_id: epoch.to_string(),
             min_nanos: min,
             want_nanos: want,
+            ..AcquireLeaseRequest::default()
         }
     }
 
@@ -286,6 +287,22 @@ impl World {
         let answer = answer.into_inner();
         assert_eq!(answer.price_list.unwrap().version, 1);
         Ok(answer.lease.unwrap())
+    }
+
+    /// A request for a call of this app and key, and of the model `scripted`.
+    pub fn lease_request_of(
+        &self,
+        account: AccountId,
+        epoch: EpochId,
+        (app, key): (AppId, KeyId),
+        (min, want): (i64, i64),
+    ) -> AcquireLeaseRequest {
+        AcquireLeaseRequest {
+            app_id: app.to_string(),
+            key_id: key.to_string(),
+            model: "scripted".to_owned(),
+            ..self.lease_request(account, epoch, min, want)
+        }
     }
 
     /// A lease of exactly so much.
@@ -305,6 +322,15 @@ impl World {
         Ok(answer.into_inner().freed)
     }
 
+    pub async fn reduce(&self, lease: &Lease, worth: i64) -> Result<(), Status> {
+        let request = ReduceLeaseRequest {
+            lease_id: lease.lease_id.clone(),
+            epoch_id: lease.epoch_id.clone(),
+            amount_nanos: worth,
+        };
+        self.api.reduce_lease(Request::new(request)).await.map(drop)
+    }
+
     /// What the router tells of a call of the model `scripted`.
     pub fn usage(&self, lease: &Lease, input: i64, output: i64) -> UsageRecorded {
         let id = || self.ids.id::<()>().to_string();
@@ -320,7 +346,7 @@ impl World {
             price_version: 1,
             amount_nanos: input * PRICES.0 + output * PRICES.1,
             usage_source: "engine".to_owned(),
-            finish_time: None,
+            ..UsageRecorded::default()
         }
     }
 
@@ -329,6 +355,14 @@ impl World {
         let handler = SettleRecordedUsage(Arc::clone(self.app()));
         let mut tx = self.pool.begin().await?;
         handler.handle(&mut tx, event.clone()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// As [`World::settle`] for many in one transaction.
+    pub async fn settle_all(&self, events: &[UsageRecorded]) -> Result<(), HandlerError> {
+        let handler = SettleRecordedUsage(Arc::clone(self.app()));
+        let mut tx = self.pool.begin().await?;
+        handler.handle_all(&mut tx, events.to_vec()).await?;
         Ok(tx.commit().await?)
     }
 

@@ -1,4 +1,4 @@
-//! The frames of a chat answer.
+//! The frames of an answer.
 
 use std::task::{Context, Poll, ready};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 use wanwu_access::{Reason, refusal};
-use wanwu_proto::inference::v1::{CreateChatCompletionResponse, create_chat_completion_response};
+use wanwu_proto::inference::v1::{CreateResponseResponse, create_response_response};
 
 use crate::messages::Messages;
 
@@ -17,6 +17,8 @@ pub(super) struct Frame {
     pub(super) call_id: String,
     /// The request asked for a stream; in the first frame.
     pub(super) stream: bool,
+    /// The name of the event; empty where events have no names.
+    pub(super) event: String,
 }
 
 /// What a frame holds.
@@ -49,28 +51,79 @@ impl Frames {
         };
         let frame = decode(message);
         if frame.is_none() {
-            tracing::error!("a frame of a chat answer cannot be read");
+            tracing::error!("a frame of an answer cannot be read");
         }
         Poll::Ready(frame.map(Some).ok_or_else(|| refusal(Reason::Internal)))
     }
 }
 
+/// The messages of all shapes are alike on the wire; this is the one with the most fields.
 fn decode(message: Bytes) -> Option<Frame> {
-    let response = CreateChatCompletionResponse::decode(message).ok()?;
+    let response = CreateResponseResponse::decode(message).ok()?;
     let content = match response.frame? {
-        create_chat_completion_response::Frame::Data(json) => Content::Data(json),
-        create_chat_completion_response::Frame::Error(json) => Content::Error(json),
+        create_response_response::Frame::Data(json) => Content::Data(json),
+        create_response_response::Frame::Error(json) => Content::Error(json),
     };
     Some(Frame {
         content,
         call_id: response.call_id,
         stream: response.stream,
+        event: response.event,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use wanwu_proto::inference::v1::{
+        CreateChatCompletionResponse, CreateCompletionResponse, CreateEmbeddingResponse,
+        create_chat_completion_response, create_completion_response, create_embedding_response,
+    };
+
     use super::*;
+
+    #[test]
+    fn frames_of_every_shape_are_alike_on_the_wire() {
+        let json = || Bytes::from_static(b"{}");
+        let call_id = || "call".to_owned();
+        let chat = CreateChatCompletionResponse {
+            frame: Some(create_chat_completion_response::Frame::Data(json())),
+            call_id: call_id(),
+            stream: true,
+        };
+        let completion = CreateCompletionResponse {
+            frame: Some(create_completion_response::Frame::Data(json())),
+            call_id: call_id(),
+            stream: true,
+        };
+        let embedding = CreateEmbeddingResponse {
+            frame: Some(create_embedding_response::Frame::Data(json())),
+            call_id: call_id(),
+        };
+        let response = CreateResponseResponse {
+            frame: Some(create_response_response::Frame::Data(json())),
+            call_id: call_id(),
+            stream: true,
+            event: "response.created".to_owned(),
+        };
+        let messages = [
+            (chat.encode_to_vec(), true, ""),
+            (completion.encode_to_vec(), true, ""),
+            (embedding.encode_to_vec(), false, ""),
+            (response.encode_to_vec(), true, "response.created"),
+        ];
+        for (message, stream, event) in messages {
+            let frame = decode(message.into()).unwrap();
+            assert_eq!(frame.content, Content::Data(json()));
+            assert_eq!((frame.call_id, frame.stream), (call_id(), stream));
+            assert_eq!(frame.event, event);
+        }
+        let error = CreateEmbeddingResponse {
+            frame: Some(create_embedding_response::Frame::Error(json())),
+            call_id: String::new(),
+        };
+        let error = decode(error.encode_to_vec().into()).unwrap();
+        assert_eq!(error.content, Content::Error(json()));
+    }
 
     #[test]
     fn the_json_of_a_frame_is_not_copied() {

@@ -25,17 +25,21 @@ pub(super) struct Events {
     /// Events are put together here: one copy of a few hundred bytes costs less than the three
     /// writes of framing them in place.
     buffer: BytesMut,
+    /// `[DONE]` says that all went well.
+    done: bool,
     ended: bool,
 }
 
 const BUFFER: usize = 16 << 10;
+const EVENT: &[u8] = b"event: ";
 const DATA: &[u8] = b"data: ";
 const END: &[u8] = b"\n\n";
 const DONE: &[u8] = b"data: [DONE]\n\n";
 const COMMENT: &[u8] = b": keep-alive\n\n";
 
 impl Events {
-    pub(super) fn new(first: Frame, frames: Frames, keep_alive: Duration) -> Self {
+    /// Without `done` the last event itself says that all went well.
+    pub(super) fn new(first: Frame, frames: Frames, keep_alive: Duration, done: bool) -> Self {
         Self {
             first: Some(first),
             frames,
@@ -43,40 +47,41 @@ impl Events {
             keep_alive,
             spoke: Instant::now(),
             buffer: BytesMut::with_capacity(BUFFER),
+            done,
             ended: false,
         }
     }
 
     /// Puts everything that is there into the buffer.
     fn gather(&mut self, task: &mut Context<'_>) {
-        if let Some(Frame { content, .. }) = self.first.take() {
-            self.put(content);
+        if let Some(frame) = self.first.take() {
+            self.put(&frame);
         }
         while !self.ended && self.buffer.len() < BUFFER {
             match self.frames.poll_next(task) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(Some(frame))) => self.put(frame.content),
+                Poll::Ready(Ok(Some(frame))) => self.put(&frame),
                 Poll::Ready(Ok(None)) => {
-                    self.buffer.put_slice(DONE);
+                    if self.done {
+                        self.buffer.put_slice(DONE);
+                    }
                     self.ended = true;
                 }
                 Poll::Ready(Err(status)) => {
-                    put_event(&mut self.buffer, openai_error::event(&status).as_bytes());
+                    let name = if self.done { "" } else { "error" };
+                    let json = openai_error::event(&status);
+                    put_event(&mut self.buffer, name, json.as_bytes());
                     self.ended = true;
                 }
             }
         }
     }
 
-    fn put(&mut self, content: Content) {
-        match content {
-            Content::Data(json) => put_event(&mut self.buffer, &json),
-            // It ends the stream; `[DONE]` would say that all went well.
-            Content::Error(json) => {
-                put_event(&mut self.buffer, &json);
-                self.ended = true;
-            }
-        }
+    fn put(&mut self, frame: &Frame) {
+        let (Content::Data(json) | Content::Error(json)) = &frame.content;
+        put_event(&mut self.buffer, &frame.event, json);
+        // It ends the stream; `[DONE]` would say that all went well.
+        self.ended = matches!(frame.content, Content::Error(_));
     }
 
     /// The silence lasted too long.
@@ -93,8 +98,13 @@ impl Events {
 }
 
 /// An event; a line break in the data would end it.
-fn put_event(buffer: &mut BytesMut, json: &[u8]) {
-    buffer.reserve(json.len() + DATA.len() + END.len());
+fn put_event(buffer: &mut BytesMut, name: &str, json: &[u8]) {
+    buffer.reserve(json.len() + name.len() + EVENT.len() + DATA.len() + END.len());
+    if !name.is_empty() {
+        buffer.put_slice(EVENT);
+        buffer.put_slice(name.as_bytes());
+        buffer.put_u8(b'\n');
+    }
     buffer.put_slice(DATA);
     let mut lines = json.split(|&byte| byte == b'\n');
     buffer.put_slice(lines.next().unwrap_or_default());

@@ -4,7 +4,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use wanwu_access::Subject;
 use wanwu_testkit::wait_for;
@@ -166,6 +166,55 @@ async fn a_client_that_goes_away_stops_the_call() {
         })
         .await;
     }
+}
+
+/// A client with little room that asks for a long stream and reads nothing of it.
+async fn slow_reader(world: &World, key: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut tcp = socket.connect(world.address).await.unwrap();
+    let text = "x".repeat(8 << 10);
+    let body = json!({"stream": true, "n": 10_000, "text": text}).to_string();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    tcp.write_all(format!("{head}{body}").as_bytes())
+        .await
+        .unwrap();
+    tcp
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_loses_its_connection_and_its_call_ends() {
+    let world = World::start_with("[limits]\nstall_timeout = '300ms'").await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let _reader = slow_reader(&world, &key).await;
+    wait_for("the end of the call", PATIENCE, || async {
+        *world.inference.gone.lock() == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_hold_up_nobody_else() {
+    let world = World::start().await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let mut readers = Vec::new();
+    for _ in 0..24 {
+        readers.push(slow_reader(&world, &key).await);
+    }
+    // Until every one of them has filled what there is to fill.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let body = json!({"stream": true, "n": 2});
+    let answer = async { ask(&world, &key, &body).send().await.unwrap().text().await };
+    let text = tokio::time::timeout(Duration::from_secs(5), answer).await;
+    assert!(
+        text.expect("it waits for others")
+            .unwrap()
+            .ends_with("[DONE]\n\n")
+    );
+    assert_eq!(*world.inference.gone.lock(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,11 +11,15 @@ use tonic::{Code, Request, Response, Status, service::Routes};
 use tonic_types::{ErrorDetails, StatusExt};
 use wanwu_access::{Caller, read_principal};
 use wanwu_proto::inference::v1::{
-    CreateChatCompletionRequest, CreateChatCompletionResponse, ListModelsRequest,
+    CreateChatCompletionRequest, CreateChatCompletionResponse, CreateEmbeddingRequest,
+    CreateEmbeddingResponse, CreateResponseRequest, CreateResponseResponse, ListModelsRequest,
     ListModelsResponse, Model,
     chat_service_server::{ChatService, ChatServiceServer},
     create_chat_completion_response::Frame,
+    create_embedding_response, create_response_response,
+    embedding_service_server::{EmbeddingService, EmbeddingServiceServer},
     model_service_server::{ModelService, ModelServiceServer},
+    response_service_server::{ResponseService, ResponseServiceServer},
 };
 
 /// What it was asked, and how often a client went away.
@@ -28,7 +32,10 @@ pub struct Inference {
 impl Inference {
     pub fn routes(&self) -> Routes {
         let chat = ChatServiceServer::new(self.clone()).max_decoding_message_size(8 << 20);
-        Routes::new(chat).add_service(ModelServiceServer::new(self.clone()))
+        Routes::new(chat)
+            .add_service(ModelServiceServer::new(self.clone()))
+            .add_service(ResponseServiceServer::new(self.clone()))
+            .add_service(EmbeddingServiceServer::new(self.clone()))
     }
 }
 
@@ -68,6 +75,52 @@ impl ChatService for Inference {
             metadata.insert("sunset", end.parse().unwrap());
         }
         Ok(response)
+    }
+}
+
+#[tonic::async_trait]
+impl ResponseService for Inference {
+    type CreateResponseStream = BoxStream<'static, Result<CreateResponseResponse, Status>>;
+
+    async fn create_response(
+        &self,
+        request: Request<CreateResponseRequest>,
+    ) -> Result<Response<Self::CreateResponseStream>, Status> {
+        let script: Value = serde_json::from_slice(&request.into_inner().body).unwrap();
+        let stream = script["stream"] == true;
+        let frames = ["response.created", "response.completed"].map(|event| {
+            Ok(CreateResponseResponse {
+                frame: Some(create_response_response::Frame::Data(Bytes::from_static(
+                    b"{}",
+                ))),
+                call_id: "call-1".to_owned(),
+                stream,
+                event: event.to_owned(),
+            })
+        });
+        let failed = script["fail_at_end"].as_str().map(|r| Err(refusal(r)));
+        let count = if stream { 2 } else { 1 };
+        let frames = frames.into_iter().take(count).chain(failed);
+        Ok(Response::new(futures::stream::iter(frames).boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl EmbeddingService for Inference {
+    async fn create_embedding(
+        &self,
+        request: Request<CreateEmbeddingRequest>,
+    ) -> Result<Response<CreateEmbeddingResponse>, Status> {
+        let body = request.into_inner().body;
+        let script: Value = serde_json::from_slice(&body).unwrap();
+        let frame = match script["error"].is_null() {
+            true => create_embedding_response::Frame::Data(body),
+            false => create_embedding_response::Frame::Error(body),
+        };
+        Ok(Response::new(CreateEmbeddingResponse {
+            frame: Some(frame),
+            call_id: "call-1".to_owned(),
+        }))
     }
 }
 
@@ -143,6 +196,9 @@ impl ModelService for Inference {
                 nanos: 0,
             }),
             context_tokens: 4096,
+            deprecation_time: None,
+            end_time: None,
+            shapes: vec!["chat".to_owned()],
         };
         Ok(Response::new(ListModelsResponse {
             models: vec![model("Qwen/Qwen3"), model("small")],

@@ -17,5 +17,6 @@ mod models_and_callbacks;
 mod network;
 mod open_services;
 mod pass_through;
+mod shapes;
 mod trace;
 mod world;

@@ -24,7 +24,7 @@ use crate::{
 /// Live keys that an app may have.
 const MAX_KEYS: i64 = 100;
 /// What a key can be used for.
-const SCOPES: [&str; 1] = ["chat"];
+const SCOPES: [&str; 2] = ["chat", "embedding"];
 
 /// The owner of an app makes a key.
 pub struct CreateApiKey {

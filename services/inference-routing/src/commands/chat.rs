@@ -1,4 +1,4 @@
-//! A chat request is read, admitted and paid for; then its call runs by itself.
+//! A request is read, admitted and paid for; then its call runs by itself.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::{
     client::Reply,
     gen_ai,
     run_call::{Call, Got},
+    waited::waited,
 };
 use crate::{
     catalogue::{Catalogue, Model},
@@ -20,8 +21,8 @@ use crate::{
     credit::{Credit, Hold},
     devices::Devices,
     domain::{
-        fair_queue::Turn, lease_purse::Ask, request_body::RequestBody, screen::Screen,
-        usage::estimated_input,
+        fair_queue::Turn, lease_purse::Ask, lease_scope::Class, request_body::RequestBody,
+        screen::Screen, shape::Shape, usage::estimated_input,
     },
     engine::client::EngineClient,
     error::Error,
@@ -80,7 +81,9 @@ pub struct Caller {
 
 /// One request.
 #[derive(Clone, Debug)]
-pub struct CreateChatCompletion {
+pub struct CreateCall {
+    /// What kind of request it is.
+    pub shape: Shape,
     /// Who calls.
     pub caller: Caller,
     /// The JSON of the OpenAI request.
@@ -93,10 +96,10 @@ pub struct CreateChatCompletion {
 
 impl Chat {
     /// Begins a call; answers when its first frame may be sent.
-    pub async fn create(self: &Arc<Self>, request: CreateChatCompletion) -> Result<Reply, Error> {
+    pub async fn create(self: &Arc<Self>, request: CreateCall) -> Result<Reply, Error> {
         let caller = request.caller;
         let key = idempotency_key(request.idempotency_key)?;
-        let body = RequestBody::parse(request.body)?;
+        let body = RequestBody::parse(request.shape, request.body)?;
         gen_ai::asked(&body);
         let call_id: CallId = self.ids.id();
         let account = caller.account_id;
@@ -107,12 +110,13 @@ impl Chat {
             call_id,
             self.clock.now(),
         )?;
+        let way = way.for_shape(request.shape)?;
         let model = way.first.clone();
         self.devices
             .admit(
                 caller.app_id,
                 &request.device_token,
-                &model.config.capability,
+                request.shape.capability(),
             )
             .await?;
         tracing::Span::current().record("call.id", tracing::field::display(call_id));
@@ -120,12 +124,11 @@ impl Chat {
         if !self.is_ready() {
             return Err(Error::JournalUnavailable);
         }
-        let ask = self.ask(&body, &way);
-        let permit = self
-            .limiter
-            .admit(caller.ids(), highest_use(&body, &ask))
-            .instrument(info_span!("inference.limits"))
-            .await?;
+        let images = body.image_tokens(model.config.image_tokens)?;
+        let ask = self.ask(&body, &way, caller, images);
+        let use_at_most = highest_use(&body, &ask, images);
+        let admitted = self.limiter.admit(caller.ids(), use_at_most);
+        let permit = waited(admitted, || info_span!("inference.limits")).await?;
         let arrived = Instant::now();
         let turn = Turn {
             account: caller.account_id,
@@ -133,18 +136,12 @@ impl Chat {
             account_priority: permit.account_priority,
             key_priority: permit.key_priority,
         };
-        let place = model
-            .admission
-            .enter(turn)
-            .instrument(info_span!("inference.queue"))
-            .await?;
+        let entered = model.admission.enter(turn);
+        let place = waited(entered, || info_span!("inference.queue")).await?;
         metrics::histogram!("inference_routing_queue_seconds", "model" => model.config.name.clone())
             .record(arrived.elapsed());
-        let hold = self
-            .credit
-            .hold(caller.account_id, &ask)
-            .instrument(info_span!("inference.hold"))
-            .await?;
+        let held = self.credit.hold(caller.account_id, &ask);
+        let hold = waited(held, || info_span!("inference.hold")).await?;
         let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
         let label = model.labeller.label(call_id);
         let (client, reply) = Reply::channel(call_id, label.clone(), body.stream(), way.notice);
@@ -165,28 +162,33 @@ impl Chat {
     }
 
     /// The bound of what the call can cost.
-    fn ask(&self, body: &RequestBody, way: &Way) -> Ask {
+    fn ask(&self, body: &RequestBody, way: &Way, caller: Caller, images: u64) -> Ask {
         let config = &way.first.config;
         // No engine makes an answer that is longer than its context.
         let longest = u64::from(config.context_tokens);
-        let default = config.default_max_tokens.min(longest);
+        let default = body.shape().default_output(config.default_max_tokens);
         let output = body.max_tokens().unwrap_or(default).min(longest);
         let least = if body.max_tokens().is_some() {
             output
         } else {
             self.least(output)
         };
+        let template = config.template_allowance_tokens * body.prompts();
         Ask {
-            model: way.priced.config.name.clone(),
-            input: body.bytes() + config.template_allowance_tokens,
-            answers: body.answers(),
+            class: Class {
+                app: caller.app_id,
+                key: caller.key_id,
+                model: way.priced.config.name.clone(),
+            },
+            input: body.bytes() + template + images,
+            answers: body.answers_made(),
             output,
             least_output: least,
         }
     }
 
     fn least(&self, output: u64) -> u64 {
-        self.config.least_output_tokens.clamp(1, output.max(1))
+        self.config.least_output_tokens.max(1).min(output)
     }
 
     async fn screen_input(
@@ -250,8 +252,10 @@ impl Caller {
 
 /// What a call takes of limits of tokens: its prompt as it is estimated, its answers at their
 /// longest.
-fn highest_use(body: &RequestBody, ask: &Ask) -> u64 {
-    estimated_input(body.message_bytes()).saturating_add(ask.answers.saturating_mul(ask.output))
+fn highest_use(body: &RequestBody, ask: &Ask, images: u64) -> u64 {
+    estimated_input(body.message_bytes())
+        .saturating_add(images)
+        .saturating_add(ask.answers.saturating_mul(ask.output))
 }
 
 fn idempotency_key(text: String) -> Result<Option<String>, Error> {

@@ -22,6 +22,8 @@ use crate::{
 
 /// Frames that wait for the client at most.
 const FRAMES: usize = 8;
+/// What a client that was given up finds when it reads on.
+const STALLED: &[u8] = br#"{"error":{"message":"nothing of the stream was taken for too long; what was taken is billed","type":"server_error","param":null,"code":"client_stalled"}}"#;
 
 /// One item of an answer.
 #[derive(Clone, Debug)]
@@ -36,7 +38,15 @@ pub enum Item {
 #[derive(Debug)]
 pub struct Client {
     items: mpsc::Sender<Result<Item, Error>>,
-    delivered: Arc<Mutex<Spent>>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// What the client's stream took.
+#[derive(Debug, Default)]
+struct Taken {
+    spent: Spent,
+    /// It gets no more.
+    given_up: bool,
 }
 
 /// The answer as the client gets it.
@@ -52,7 +62,8 @@ pub struct Reply {
     pub notice: Notice,
     first: Option<Item>,
     items: mpsc::Receiver<Result<Item, Error>>,
-    delivered: Arc<Mutex<Spent>>,
+    taken: Arc<Mutex<Taken>>,
+    told: bool,
 }
 
 /// The client went away.
@@ -82,7 +93,13 @@ impl Client {
 
     /// What was taken for sending so far.
     pub fn delivered(&self) -> Spent {
-        *self.delivered.lock()
+        self.taken.lock().spent
+    }
+
+    /// The client took nothing for too long. What it did not take it does not get any more, and does
+    /// not pay.
+    pub fn give_up(&self) {
+        self.taken.lock().given_up = true;
     }
 }
 
@@ -91,10 +108,10 @@ impl Reply {
     #[must_use]
     pub fn channel(call_id: CallId, label: String, stream: bool, notice: Notice) -> (Client, Self) {
         let (sender, items) = mpsc::channel(FRAMES);
-        let delivered = Arc::new(Mutex::new(Spent::default()));
+        let taken = Arc::<Mutex<Taken>>::default();
         let client = Client {
             items: sender,
-            delivered: delivered.clone(),
+            taken: taken.clone(),
         };
         (
             client,
@@ -105,7 +122,8 @@ impl Reply {
                 notice,
                 first: None,
                 items,
-                delivered,
+                taken,
+                told: false,
             },
         )
     }
@@ -135,9 +153,16 @@ impl Stream for Reply {
                 Poll::Ready(item) => item.and_then(Result::ok),
             },
         };
-        if let Some(Item::Data(frame)) = &item {
-            *self.delivered.lock() = frame.spent;
+        let mut taken = self.taken.lock();
+        if taken.given_up {
+            drop(taken);
+            let error = Item::Error(Bytes::from_static(STALLED));
+            return Poll::Ready((!std::mem::replace(&mut self.told, true)).then_some(error));
         }
+        if let Some(Item::Data(frame)) = &item {
+            taken.spent = frame.spent;
+        }
+        drop(taken);
         Poll::Ready(item)
     }
 }

@@ -8,16 +8,18 @@ use tracing::{Span, field::Empty, info_span};
 
 use crate::domain::{
     request_body::RequestBody,
+    shape::Shape,
     usage::{Outcome, Tokens},
 };
 
 /// The span of a call, whose attributes are recorded as they become known.
 #[must_use]
-pub fn span() -> Span {
+pub fn span(shape: Shape) -> Span {
     info_span!(
         "inference.chat",
+        otel.name = format!("inference.{}", shape.name()),
         call.id = Empty,
-        gen_ai.operation.name = "chat",
+        gen_ai.operation.name = shape.operation(),
         gen_ai.request.model = Empty,
         gen_ai.request.max_tokens = Empty,
         gen_ai.request.stream = Empty,

@@ -7,6 +7,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use futures::FutureExt;
+use tokio::task::spawn_blocking;
 use tracing::{Instrument, Span, info_span};
 
 use super::{
@@ -22,6 +23,8 @@ use crate::{
         answer::{Spent, Wishes},
         placement::Ending,
         request_body::RequestBody,
+        shape::Shape,
+        told::Told,
         usage::{Outcome, Source, Tokens, estimated_input},
     },
     engine::{Answer, EngineError, at_work::AtWork, attempts, client::Question},
@@ -197,9 +200,10 @@ impl Call {
 
     /// What a model's engines are asked.
     pub(super) fn question(&self, model: &Model) -> Question {
-        let limit = Some(self.row.bound.output / self.body.answers());
+        let limit = Some(self.row.bound.output / self.body.answers_made());
         let config = &model.config;
         Question {
+            shape: self.body.shape(),
             call_id: self.row.call_id,
             traceparent: wanwu_events::traceparent(&Span::current()),
             body: self
@@ -214,6 +218,7 @@ impl Call {
         let config = &self.model().config;
         let renamed = config.engine_model() != config.name;
         Wishes {
+            shape: self.body.shape(),
             answers: self.body.answers(),
             usage: self.body.include_usage(),
             continuous_usage: self.body.continuous_usage(),
@@ -230,7 +235,8 @@ impl Call {
         violation: Option<String>,
     ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
         metrics::counter!("inference_routing_calls",
-            "outcome" => outcome.as_str(), "model" => self.row.model.clone())
+            "outcome" => outcome.as_str(), "model" => self.row.model.clone(),
+            "shape" => self.body.shape().name())
         .increment(1);
         let (tokens, source) = self.bill(outcome, spent);
         let engine_model = self.model().config.engine_model();
@@ -255,37 +261,82 @@ impl Call {
 
     /// What is paid for what was spent: within the hold, and nothing where nothing was sent.
     fn bill(&self, outcome: Outcome, spent: Spent) -> (Tokens, Source) {
-        let source = if spent.by_engine {
-            Source::Engine
-        } else {
-            Source::Estimate
-        };
         if spent.tokens.output == 0 && outcome != Outcome::Completed {
-            return (Tokens::default(), source);
+            return (Tokens::default(), spent.source);
         }
-        (self.with_input(spent.tokens).within(self.row.bound), source)
+        let used = self.with_input(spent.tokens);
+        let charged = self.row.prices.charged(used, self.row.bound);
+        (charged, spent.source)
+    }
+
+    /// What was spent, counted by the model's tokenizer where the engine did not say and there is
+    /// one. On a thread of its own: a long text takes a while.
+    pub(super) async fn counted(&self, spent: Spent, told: Option<Told>) -> Spent {
+        let tokenizer = self.model().tokenizer.clone();
+        let unsaid = spent.source == Source::Estimate && spent.tokens.output > 0;
+        let (Some(tokenizer), Some(told), true) = (tokenizer, told, unsaid) else {
+            return spent;
+        };
+        let Some(texts) = told.texts(spent.text) else {
+            return spent;
+        };
+        // The engine may have said this before it fell silent.
+        let known = spent.tokens.input;
+        let prompt = self.body.clone();
+        let images = self.image_tokens();
+        let counter = tokenizer.clone();
+        let count = move || {
+            let input = match known {
+                0 => counter
+                    .count(&prompt.prompt_texts())?
+                    .saturating_add(images),
+                known => known,
+            };
+            Some(Tokens::of(input, counter.count(&texts)?))
+        };
+        let _turn = tokenizer.turn().await;
+        let counting = spawn_blocking(count).instrument(info_span!("inference.tokenize"));
+        let Ok(Some(tokens)) = counting.await else {
+            return spent;
+        };
+        Spent {
+            tokens,
+            source: Source::Tokenizer,
+            ..spent
+        }
     }
 
     /// Tokens with an estimate of the prompt's where the engine did not say.
     pub(super) fn with_input(&self, tokens: Tokens) -> Tokens {
         let input = match tokens.input {
-            0 => estimated_input(self.body.message_bytes()),
+            0 => self.estimated_input(),
             known => known,
         };
         Tokens { input, ..tokens }
     }
 
+    fn estimated_input(&self) -> u64 {
+        estimated_input(self.body.message_bytes()).saturating_add(self.image_tokens())
+    }
+
+    fn image_tokens(&self) -> u64 {
+        let bound = self.model().config.image_tokens;
+        self.body.image_tokens(bound).unwrap_or_default()
+    }
+
     /// The error frame for an engine that broke off.
-    pub(super) fn engine_failed() -> Item {
+    pub(super) fn engine_failed(&self) -> Item {
         error_item(
+            self.body.shape(),
             "engine_failed",
             "the engine broke off; what was sent is billed",
         )
     }
 
     /// The error frame in place of a last frame that cannot be stood for.
-    pub(super) fn journal_failed() -> Item {
+    pub(super) fn journal_failed(&self) -> Item {
         error_item(
+            self.body.shape(),
             "journal_unavailable",
             "the end of the call could not be recorded in time",
         )
@@ -303,9 +354,15 @@ impl Got {
     }
 }
 
-fn error_item(code: &str, message: &str) -> Item {
-    let json = serde_json::json!({"error": {
+fn error_item(shape: Shape, code: &str, message: &str) -> Item {
+    let mut json = serde_json::json!({"error": {
         "message": message, "type": "server_error", "param": null, "code": code,
     }});
+    if shape.has_typed_events() {
+        // As its events have it; the official clients look at `error`.
+        json["type"] = "error".into();
+        json["code"] = code.into();
+        json["message"] = message.into();
+    }
     Item::Error(Bytes::from(json.to_string()))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::{
     client::{Gone, Item},
@@ -38,6 +38,9 @@ impl Call {
     pub(super) async fn stream(&mut self, first: Bytes, mut events: Events, at_work: AtWork) {
         let screen = Arc::clone(&self.chat.screen);
         let mut answer = Answer::new(&screen, self.wishes());
+        if self.model().tokenizer.is_some() {
+            answer = answer.keeping_text();
+        }
         let mut meter = Meter {
             recorded: 0,
             due: self.next_progress(),
@@ -83,7 +86,11 @@ impl Call {
         let mut event = first;
         loop {
             if event.as_ref() == b"[DONE]" {
-                return End::Completed;
+                // What has an event for its end has not ended without it.
+                return match self.body.shape().has_typed_events() {
+                    true => End::Cut(EngineError::Cut),
+                    false => End::Completed,
+                };
             }
             let frames = match answer.push(&event) {
                 Ok(frames) => frames,
@@ -95,6 +102,9 @@ impl Call {
                 if self.send(frame, meter, sent).await.is_err() {
                     return End::ClientGone;
                 }
+            }
+            if answer.is_over() {
+                return End::Completed;
             }
             event = match self.next_event(events, meter).await {
                 Ok(Ok(Some(event))) => event,
@@ -123,7 +133,10 @@ impl Call {
         }
     }
 
+    /// Sends a frame when there is room for it. A client that makes none for too long is taken for
+    /// one that went away.
     async fn send(&self, frame: Frame, meter: &mut Meter, sent: &mut Spent) -> Result<(), Gone> {
+        let mut waits_since = None;
         loop {
             tokio::select! {
                 biased;
@@ -133,6 +146,13 @@ impl Call {
                     break;
                 }
                 () = sleep_until(meter.due) => self.record(meter, true),
+            }
+            // Looked at when progress is due anyway: a frame that has room costs no timer.
+            let since = *waits_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.chat.config.stall_timeout {
+                metrics::counter!("inference_routing_stalled_streams").increment(1);
+                self.client.give_up();
+                return Err(Gone);
             }
         }
         self.record(meter, false);
@@ -169,7 +189,8 @@ impl Call {
     ) {
         let last = match end {
             End::ClientGone => {
-                let delivered = self.client.delivered();
+                let delivered = self.counted(self.client.delivered(), answer.told());
+                let delivered = delivered.await;
                 drop(self.finish(Outcome::ClientGone, delivered, None));
                 return;
             }
@@ -182,12 +203,14 @@ impl Call {
                         break;
                     }
                 }
-                let durable = self.finish(Outcome::Completed, answer.spent(), None).await;
+                let spent = self.counted(answer.spent(), answer.told()).await;
+                let durable = self.finish(Outcome::Completed, spent, None).await;
                 durable.map(|()| last.map(Item::Data))
             }
             End::Violation(class) => {
                 metrics::counter!("inference_routing_violations", "side" => "output").increment(1);
                 let last = answer.stopped(sent);
+                let sent = self.counted(sent, answer.told()).await;
                 let durable = self
                     .finish(Outcome::ContentStopped, sent, Some(class))
                     .await;
@@ -195,12 +218,13 @@ impl Call {
             }
             End::Cut(error) => {
                 tracing::info!(call.id = %self.row.call_id, error = &error as &dyn std::error::Error, "an answer was cut");
+                let sent = self.counted(sent, answer.told()).await;
                 let durable = self.finish(Outcome::EngineFailed, sent, None).await;
-                durable.map(|()| Some(Self::engine_failed()))
+                durable.map(|()| Some(self.engine_failed()))
             }
         };
-        if let Some(item) = last.unwrap_or_else(|_| Some(Self::journal_failed())) {
-            let _ = self.client.send(item).await;
+        if let Some(item) = last.unwrap_or_else(|_| Some(self.journal_failed())) {
+            let _ = timeout(self.chat.config.stall_timeout, self.client.send(item)).await;
         }
     }
 }

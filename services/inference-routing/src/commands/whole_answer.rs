@@ -5,10 +5,11 @@ use bytes::Bytes;
 use super::{client::Item, run_call::Call};
 use crate::{
     domain::{
-        answer::{Frame, Spent},
-        chunk::{Chunk, Edits, labelled},
+        answer::{Frame, Spent, withheld},
+        chunk::{Chunk, Edits, Piece, labelled},
         screen::Screen,
-        usage::Outcome,
+        told::Told,
+        usage::{Outcome, Source},
     },
     engine::EngineError,
 };
@@ -16,16 +17,18 @@ use crate::{
 impl Call {
     /// Screens and labels the answer; sends it when its final row is durable.
     pub(super) async fn whole(&mut self, answer: &Bytes) {
-        let chunk = match Chunk::parse(answer) {
+        let shape = self.body.shape();
+        let chunk = match Chunk::parse(shape, answer) {
             Ok(chunk) if !chunk.is_error => chunk,
             Ok(_) => return self.refuse(EngineError::Cut).await,
             Err(error) => return self.refuse(EngineError::Nonsense(error.into())).await,
         };
-        let spent = spent(&chunk);
+        let (spent, told) = spent(&chunk);
+        let spent = self.counted(spent, Some(told)).await;
         let wishes = self.wishes();
         let (outcome, spent, data, class) = match violation(&self.chat.screen, &chunk) {
             None => {
-                let label = Some(self.label.as_str());
+                let label = shape.is_generated().then_some(self.label.as_str());
                 let edits = Edits {
                     without_usage: false,
                     model: wishes.model.as_deref(),
@@ -35,7 +38,7 @@ impl Call {
             }
             Some(class) => {
                 metrics::counter!("inference_routing_violations", "side" => "output").increment(1);
-                let withheld = labelled(&withheld(answer), &self.label);
+                let withheld = labelled(&withheld(shape, answer), &self.label);
                 (
                     Outcome::ContentStopped,
                     Spent::default(),
@@ -45,10 +48,12 @@ impl Call {
             }
         };
         let durable = self.finish(outcome, spent, class).await;
-        let item = durable.map_or_else(
-            |_| Self::journal_failed(),
-            |()| Item::Data(Frame { data, spent }),
-        );
+        let frame = Frame {
+            data,
+            event: None,
+            spent,
+        };
+        let item = durable.map_or_else(|_| self.journal_failed(), |()| Item::Data(frame));
         let _ = self.client.send(item).await;
     }
 
@@ -61,42 +66,39 @@ impl Call {
     }
 }
 
-fn spent(chunk: &Chunk<'_>) -> Spent {
+/// What an answer used, and its text where the engine does not say.
+fn spent(chunk: &Chunk<'_>) -> (Spent, Told) {
+    let mut told = Told::default();
     let mut spent = Spent::default();
     match chunk.usage() {
         Some(tokens) => {
-            spent = Spent {
-                tokens,
-                by_engine: true,
-            }
+            spent.tokens = tokens;
+            spent.source = Source::Engine;
         }
         // An engine that says nothing: a quarter of the bytes, as for prompts.
         None => {
-            let bytes: usize = chunk.pieces().map(|piece| piece.text.len()).sum();
-            spent.tokens.output = (bytes as u64).div_ceil(4);
+            let texts = chunk.texts();
+            let pieces: usize = chunk.pieces().map(|piece| piece.text.len()).sum();
+            let repeated: usize = texts.iter().map(String::len).sum();
+            spent.tokens.output = ((pieces + repeated) as u64).div_ceil(4);
+            chunk.pieces().for_each(|piece| told.push(&piece));
+            for (index, text) in (0..).zip(&texts) {
+                let place = (index, u8::MAX);
+                told.push(&Piece { place, text });
+            }
+            spent.text = told.len();
         }
     }
-    spent
+    (spent, told)
 }
 
 /// The class of the first term in any text of the answer.
 fn violation(screen: &Screen, chunk: &Chunk<'_>) -> Option<String> {
-    chunk.pieces().find_map(|piece| {
-        screen
-            .read(&mut screen.window(), piece.text)
-            .err()
-            .map(str::to_owned)
-    })
-}
-
-/// The answer without its content.
-fn withheld(answer: &[u8]) -> Vec<u8> {
-    let mut json: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    for choice in json["choices"].as_array_mut().into_iter().flatten() {
-        choice["message"] = serde_json::json!({"role": "assistant", "content": ""});
-        choice["finish_reason"] = "content_filter".into();
-    }
-    json["usage"] =
-        serde_json::json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
-    json.to_string().into_bytes()
+    let class = |text: &str| {
+        let read = screen.read(&mut screen.window(), text);
+        read.err().map(str::to_owned)
+    };
+    let mut pieces = chunk.pieces();
+    let found = pieces.find_map(|piece| class(piece.text));
+    found.or_else(|| chunk.texts().iter().find_map(|text| class(text)))
 }

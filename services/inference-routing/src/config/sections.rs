@@ -4,8 +4,10 @@ use serde::Deserialize;
 
 use crate::domain::{
     breaker::BreakerLimits,
+    engine_report::Reports,
     limits::Limits,
     placement::{PlacementLimits, Policy},
+    shape::Shape,
 };
 
 /// `[chat]`: who may run how much at the same time.
@@ -24,6 +26,9 @@ pub struct ChatConfig {
     /// When a refused call should come again.
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
+    /// A client that takes nothing of its stream for so long is given up.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// How short an answer is of use where the client set no limit, in tokens.
     pub least_output_tokens: u64,
     /// Most tokens of an answer between two progress rows.
@@ -156,6 +161,9 @@ pub struct EngineConfig {
     /// How long an engine may take to say that it is well.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
+    /// How often the metrics of engines that report are read.
+    #[serde(with = "humantime_serde")]
+    pub report_every: Duration,
     /// Failures in a row after which an engine is left out; half of its last calls do it too.
     pub eject_after: u32,
     /// Failures of the way to it in a row after which it is left out.
@@ -216,9 +224,12 @@ pub struct ScreenConfig {
 pub struct ModelConfig {
     /// The name that calls and the price list use.
     pub name: String,
-    /// What it is for: `chat`.
+    /// What it is for: `chat`, `embedding`.
     #[serde(default = "chat")]
     pub capability: String,
+    /// The kinds of requests that all of its engines know; none: `chat`, or `embeddings`.
+    #[serde(default)]
+    pub shapes: Option<Vec<Shape>>,
     /// The engines' name of it; none: the same.
     #[serde(default)]
     pub engine_model: Option<String>,
@@ -227,9 +238,16 @@ pub struct ModelConfig {
     /// Its context window, in tokens.
     pub context_tokens: u32,
     /// The limit of an answer where the client sets none, in tokens.
+    #[serde(default)]
     pub default_max_tokens: u64,
     /// What the engine's template adds to a prompt at most, in tokens.
     pub template_allowance_tokens: u64,
+    /// Its `tokenizer.json`, for calls whose engine does not say what they used; none: an estimate.
+    #[serde(default)]
+    pub tokenizer_file: Option<PathBuf>,
+    /// The most tokens that its engines make of one image; none: they are refused.
+    #[serde(default)]
+    pub image_tokens: Option<u64>,
     /// The engines understand `continuous_usage_stats`.
     #[serde(default)]
     pub continuous_usage: bool,
@@ -245,6 +263,9 @@ pub struct ModelConfig {
     /// Which of its engines gets a call.
     #[serde(default = "prefix_aware")]
     pub policy: Policy,
+    /// Whose metrics its engines have, at `/metrics`.
+    #[serde(default)]
+    pub reports: Reports,
     /// Its engines.
     pub engines: Vec<EngineAddress>,
 }
@@ -253,7 +274,7 @@ pub struct ModelConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EngineAddress {
-    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` is put after it. Or
+    /// Where it is, such as `http://10.0.0.7:8000`; `/v1/chat/completions` and the like are put after it. Or
     /// where more are: `dns:host:port`, `file:/path` (see [`crate::engine::discovery::Source`]).
     pub url: String,
     /// A file with the bearer token that it wants.

@@ -4,14 +4,20 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
-use wanwu_ids::{AccountId, EpochId, LeaseId};
+use wanwu_ids::{AccountId, EpochId, Id, LeaseId};
 use wanwu_proto::billing::v1::{
-    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, PriceList, Unit,
-    WatchRecallsRequest, WatchRecallsResponse, lease_service_client::LeaseServiceClient,
+    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, Lease, PriceList,
+    ReduceLeaseRequest, WatchRecallsRequest, WatchRecallsResponse,
+    lease_service_client::LeaseServiceClient,
 };
+use wanwu_tariff::Unit;
 
 use crate::{
-    domain::{lease_purse::PriceTable, usage::Prices},
+    domain::{
+        lease_purse::PriceTable,
+        lease_scope::{Class, Scope},
+        usage::Prices,
+    },
     peers::PeerChannel,
     store::calls::LeaseTotal,
 };
@@ -29,6 +35,9 @@ pub enum LendError {
     /// The account has not enough.
     #[error("the balance is not sufficient")]
     Insufficient,
+    /// The budget of the app or the key has not enough.
+    #[error("the budget of the {0} is not sufficient")]
+    Budget(String),
     /// Calls of the lease run still.
     #[error("calls of the lease run still")]
     InUse,
@@ -43,6 +52,39 @@ pub enum LendError {
     Nonsense,
 }
 
+/// How much is asked for, in 10^-9 CNY.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// At least.
+    pub least: i64,
+    /// At best.
+    pub want: i64,
+}
+
+/// What billing lent.
+#[derive(Clone, Debug)]
+pub struct Lent {
+    /// How much, in 10^-9 CNY.
+    pub amount: i64,
+    /// The prices that apply.
+    pub prices: Arc<PriceTable>,
+    /// For which calls.
+    pub scope: Scope,
+    /// Nothing narrows the account's leases.
+    pub account_wide: bool,
+}
+
+impl LendError {
+    /// Whose budget is short, if one is.
+    #[must_use]
+    pub fn budget(&self) -> Option<String> {
+        match self {
+            Self::Budget(subject) => Some(subject.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl Lender {
     /// A client of billing; each question may take `timeout`.
     #[must_use]
@@ -53,21 +95,24 @@ impl Lender {
         }
     }
 
-    /// Sets credit aside: at least `least`, at best `want`, in 10^-9 CNY.
+    /// Sets credit aside for a call of this class and those like it.
     pub async fn acquire(
         &self,
         account: AccountId,
         epoch: EpochId,
         lease: LeaseId,
-        least: i64,
-        want: i64,
-    ) -> Result<(i64, Arc<PriceTable>), LendError> {
+        class: &Class,
+        wanted: Wanted,
+    ) -> Result<Lent, LendError> {
         let request = AcquireLeaseRequest {
             lease_id: lease.to_string(),
             account_id: account.to_string(),
             epoch_id: epoch.to_string(),
-            min_nanos: least,
-            want_nanos: want,
+            min_nanos: wanted.least,
+            want_nanos: wanted.want,
+            app_id: class.app.to_string(),
+            key_id: class.key.to_string(),
+            model: class.model.clone(),
         };
         let answer = self
             .client
@@ -76,7 +121,12 @@ impl Lender {
             .await?
             .into_inner();
         match (answer.lease, answer.price_list) {
-            (Some(lease), Some(list)) => Ok((lease.amount_nanos, Arc::new(table(&list)))),
+            (Some(lease), Some(list)) => Ok(Lent {
+                amount: lease.amount_nanos,
+                prices: Arc::new(table(&list)),
+                scope: scope(lease)?,
+                account_wide: answer.account_wide,
+            }),
             _ => Err(LendError::Nonsense),
         }
     }
@@ -102,6 +152,33 @@ impl Lender {
             Ok(answer) => Ok(answer.into_inner().freed),
             Err(status) if status.code() == Code::NotFound => Ok(true),
             Err(status) => Err(status.into()),
+        }
+    }
+
+    /// Gives back what is above `amount` of a lease that calls use. Where billing does not know the
+    /// lease, or not yet how, the rest goes back with the lease.
+    pub async fn reduce(
+        &self,
+        epoch: EpochId,
+        lease: LeaseId,
+        amount: i64,
+    ) -> Result<(), LendError> {
+        let request = ReduceLeaseRequest {
+            lease_id: lease.to_string(),
+            epoch_id: epoch.to_string(),
+            amount_nanos: amount,
+        };
+        match self
+            .client
+            .clone()
+            .reduce_lease(self.request(request))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(status) => match status.code() {
+                Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => Ok(()),
+                _ => Err(status.into()),
+            },
         }
     }
 
@@ -151,32 +228,50 @@ impl Lender {
 
 impl From<Status> for LendError {
     fn from(status: Status) -> Self {
-        let reason = status.get_details_error_info().map(|info| info.reason);
-        if reason.as_deref() == Some("INSUFFICIENT_BALANCE") {
-            Self::Insufficient
-        } else {
-            Self::Failed(Box::new(status))
+        let info = status.get_details_error_info();
+        match info.as_ref().map(|info| info.reason.as_str()) {
+            Some("INSUFFICIENT_BALANCE") => Self::Insufficient,
+            Some("BUDGET_EXHAUSTED") => {
+                let subject = info.and_then(|info| info.metadata.get("subject").cloned());
+                Self::Budget(subject.unwrap_or_else(|| "key".to_owned()))
+            }
+            _ => Self::Failed(Box::new(status)),
         }
     }
+}
+
+/// The calls that a lease is for.
+fn scope(lease: Lease) -> Result<Scope, LendError> {
+    fn some<K>(text: &str) -> Result<Option<Id<K>>, LendError> {
+        match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| LendError::Nonsense),
+        }
+    }
+    Ok(Scope {
+        app: some(&lease.app_id)?,
+        key: some(&lease.key_id)?,
+        models: lease.models,
+    })
 }
 
 /// A price list, by model.
 fn table(list: &PriceList) -> PriceTable {
     let mut models: HashMap<String, Prices> = HashMap::new();
     for price in &list.prices {
+        // A unit that is not known here is never counted here.
+        let Some(unit) = Unit::from_number(price.unit) else {
+            continue;
+        };
         let prices = models.entry(price.model.clone()).or_insert(Prices {
             version: list.version,
-            input: i64::MAX,
-            output: i64::MAX,
+            tier: list.tier,
+            units: wanwu_tariff::Prices::NONE,
         });
-        match price.unit() {
-            Unit::InputToken => prices.input = price.nanos_per_unit,
-            Unit::OutputToken => prices.output = price.nanos_per_unit,
-            Unit::Unspecified => {}
-        }
+        prices.units = prices.units.with(unit, price.nanos_per_unit);
     }
     // A model with half a price has none.
-    models.retain(|_, prices| prices.input != i64::MAX && prices.output != i64::MAX);
+    models.retain(|_, prices| prices.units.is_whole());
     PriceTable {
         version: list.version,
         models,
@@ -193,25 +288,32 @@ mod tests {
     fn a_model_needs_both_prices() {
         let price = |model: &str, unit: Unit, nanos_per_unit| Price {
             model: model.to_owned(),
-            unit: unit.into(),
+            unit: unit.number(),
             nanos_per_unit,
+        };
+        let unheard_of = Price {
+            unit: 99,
+            ..price("m", Unit::Call, 9)
         };
         let list = PriceList {
             version: 3,
-            effective_time: None,
+            tier: 2,
             prices: vec![
                 price("m", Unit::InputToken, 5),
                 price("m", Unit::OutputToken, 7),
+                price("m", Unit::CachedInputToken, 1),
                 price("half", Unit::InputToken, 5),
+                unheard_of,
             ],
+            ..PriceList::default()
         };
         let table = table(&list);
         assert_eq!(
             table.models["m"],
             Prices {
                 version: 3,
-                input: 5,
-                output: 7
+                tier: 2,
+                units: wanwu_tariff::Prices::tokens(5, 7).with(Unit::CachedInputToken, 1),
             }
         );
         assert_eq!(table.models.len(), 1);

@@ -3,11 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Credit;
 
+/// A watch without a heartbeat for so long is broken.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Before a broken watch is made again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,8 +39,13 @@ impl Credit {
                 return;
             }
         };
-        while let Some(Ok(item)) = recalls.next().await {
+        // What was told while nobody listened is not known.
+        self.forget_all();
+        while let Ok(Some(Ok(item))) = timeout(SILENCE, recalls.next()).await {
             if let Ok(account) = item.account_id.parse() {
+                if item.forget {
+                    self.forget(account);
+                }
                 self.recall(account);
             }
         }

@@ -3,6 +3,8 @@
 //! Pure: events go in, frames come out, each with what the answer has used up to and including
 //! it.
 
+mod own_words;
+
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
@@ -10,14 +12,20 @@ use bytes::Bytes;
 use super::{
     chunk::{Chunk, Edits, NotAChunk, labelled},
     screen::{Screen, Window},
-    usage::Tokens,
+    shape::Shape,
+    told::Told,
+    usage::{Source, Tokens},
 };
+use own_words::Known;
+pub use own_words::withheld;
 
 /// A frame for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// JSON of a chunk.
     pub data: Bytes,
+    /// The name of its event, where events have names.
+    pub event: Option<Box<str>>,
     /// What is used with it.
     pub spent: Spent,
 }
@@ -27,13 +35,17 @@ pub struct Frame {
 pub struct Spent {
     /// Tokens; of the prompt 0 while the engine does not say.
     pub tokens: Tokens,
-    /// The engine said so, up to here.
-    pub by_engine: bool,
+    /// Who said so: the engine, up to here, or nobody.
+    pub source: Source,
+    /// How much of the answer's text this is, for a tokenizer: see [`Answer::told`].
+    pub text: usize,
 }
 
 /// What the client gets to see.
 #[derive(Clone, Debug)]
 pub struct Wishes {
+    /// What it asked for.
+    pub shape: Shape,
     /// How many answers it wants.
     pub answers: u64,
     /// Usage at the end.
@@ -71,9 +83,13 @@ pub struct Answer<'s> {
     spent: Spent,
     /// What the engine said last.
     by_engine: Option<Tokens>,
+    /// The text, where it may have to be counted.
+    told: Option<Told>,
     finished: u64,
+    /// The event that ends a stream of typed events came.
+    over: bool,
     labelled_first: bool,
-    head: Option<String>,
+    known: Known,
 }
 
 /// How far one text has been read.
@@ -102,16 +118,37 @@ impl<'s> Answer<'s> {
             waiting: VecDeque::new(),
             spent: Spent::default(),
             by_engine: None,
+            told: None,
             finished: 0,
+            over: false,
             labelled_first: false,
-            head: None,
+            known: Known::default(),
         }
+    }
+
+    /// Keeps the text, so that it can be counted if the engine does not say what it used.
+    #[must_use]
+    pub fn keeping_text(mut self) -> Self {
+        self.told = Some(Told::default());
+        self
+    }
+
+    /// The text, where it is kept.
+    #[must_use]
+    pub fn told(&mut self) -> Option<Told> {
+        self.told.take()
     }
 
     /// Every answer has its finish reason.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.finished >= self.wishes.answers
+    }
+
+    /// The event came after which there is nothing, however long the engine leaves the stream open.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// What the engine said last about usage.
@@ -128,14 +165,18 @@ impl<'s> Answer<'s> {
 
     /// Takes an event; answers the frames that may go now.
     pub fn push(&mut self, event: &Bytes) -> Result<Vec<Frame>, Stop> {
-        let chunk = Chunk::parse(event).map_err(Stop::Nonsense)?;
+        let chunk = Chunk::parse(self.wishes.shape, event).map_err(Stop::Nonsense)?;
         if chunk.is_error {
             return Err(Stop::EngineError);
         }
-        self.head
-            .get_or_insert_with(|| chunk.head(self.wishes.model.as_deref()));
+        if let Some(told) = &mut self.told {
+            chunk.pieces().for_each(|piece| told.push(&piece));
+            self.spent.text = told.len();
+        }
+        self.know(&chunk);
         self.count(&chunk);
         self.finished += chunk.finished();
+        self.over |= chunk.is_last();
         let ends = self.read(&chunk)?;
         let last_usage = chunk.is_usage_only() || chunk.finished() > 0;
         let keep_usage = self.wishes.continuous_usage || (self.wishes.usage && last_usage);
@@ -149,6 +190,7 @@ impl<'s> Answer<'s> {
         };
         let frame = Frame {
             data: chunk.edited(edits),
+            event: chunk.event_name().map(Box::from),
             spent: self.spent,
         };
         self.waiting.push_back(Waiting { frame, ends });
@@ -159,9 +201,9 @@ impl<'s> Answer<'s> {
     pub fn finish(&mut self) -> Vec<Frame> {
         let mut frames: Vec<Frame> = self.waiting.drain(..).map(|w| w.frame).collect();
         if frames.is_empty() {
-            let data = self.chunk("[]").into();
             frames.push(Frame {
-                data,
+                data: self.known.empty_chunk(self.wishes.shape).into(),
+                event: None,
                 spent: self.spent,
             });
         }
@@ -183,28 +225,34 @@ impl<'s> Answer<'s> {
     /// The screen stopped it: the frame that says so.
     #[must_use]
     pub fn stopped(&self, spent: Spent) -> Frame {
-        let choices: Vec<String> = (0..self.wishes.answers)
-            .map(|index| {
-                format!("{{\"index\":{index},\"delta\":{{}},\"finish_reason\":\"content_filter\"}}")
-            })
-            .collect();
-        let chunk = self.chunk(&format!("[{}]", choices.join(",")));
+        let (json, event) = self.known.stopped(&self.wishes);
         Frame {
-            data: labelled(chunk.as_bytes(), &self.wishes.label),
+            data: labelled(json.as_bytes(), &self.wishes.label),
+            event: event.map(Box::from),
             spent,
+        }
+    }
+
+    fn know(&mut self, chunk: &Chunk<'_>) {
+        let known = &mut self.known;
+        if self.wishes.shape.has_typed_events() {
+            if known.object.is_none() {
+                known.object = chunk.object().map(str::to_owned);
+            }
+            known.number = chunk.event_number().or(known.number);
+        } else if known.head.is_none() {
+            known.head = Some(chunk.head(self.wishes.model.as_deref()));
         }
     }
 
     fn count(&mut self, chunk: &Chunk<'_>) {
         if let Some(tokens) = chunk.usage() {
             self.by_engine = Some(tokens);
-            self.spent = Spent {
-                tokens,
-                by_engine: true,
-            };
+            self.spent.tokens = tokens;
+            self.spent.source = Source::Engine;
         } else if chunk.units() > 0 {
             self.spent.tokens.output += chunk.units();
-            self.spent.by_engine = false;
+            self.spent.source = Source::Estimate;
         }
     }
 
@@ -224,7 +272,11 @@ impl<'s> Answer<'s> {
             progress.read += piece.text.len();
             ends.push((piece.place, progress.read));
         }
-        if chunk.finished() > 0 {
+        for text in chunk.texts() {
+            let whole = self.screen.read(&mut self.screen.window(), &text);
+            whole.map_err(|class| Stop::Violation(class.to_owned()))?;
+        }
+        if chunk.ends_text() {
             // What has ended cannot become a term any more.
             for (place, progress) in &mut self.windows {
                 if chunk.finishes(place.0) {
@@ -262,12 +314,6 @@ impl<'s> Answer<'s> {
             self.labelled_first = true;
         }
     }
-
-    /// A chunk of our own in the engine's words.
-    fn chunk(&self, choices: &str) -> String {
-        let head = self.head.as_deref().unwrap_or_default();
-        format!("{{{head}\"object\":\"chat.completion.chunk\",\"choices\":{choices}}}")
-    }
 }
 
 #[cfg(test)]
@@ -283,6 +329,7 @@ mod tests {
     fn wishes() -> Wishes {
         let label = LABEL.to_owned();
         Wishes {
+            shape: Shape::Chat,
             answers: 1,
             usage: false,
             continuous_usage: false,
@@ -332,13 +379,7 @@ mod tests {
                 .all(|f| !String::from_utf8_lossy(&f.data).contains("usage"))
         );
         assert_eq!(frames[1].spent.tokens.output, 2);
-        assert_eq!(
-            answer.by_engine(),
-            Some(Tokens {
-                input: 7,
-                output: 2
-            })
-        );
+        assert_eq!(answer.by_engine(), Some(Tokens::of(7, 2)));
     }
 
     #[test]
@@ -421,28 +462,32 @@ mod tests {
             br#"{"choices":[{"delta":{"content":"ab"}}],"usage":{"prompt_tokens":5,"completion_tokens":2}}"#,
         );
         let frames = answer.push(&running).unwrap();
-        let tokens = Tokens {
-            input: 5,
-            output: 2,
-        };
+        let spent = frames[0].spent;
         assert_eq!(
-            frames[0].spent,
-            Spent {
-                tokens,
-                by_engine: true
-            }
+            (spent.tokens, spent.source),
+            (Tokens::of(5, 2), Source::Engine)
         );
         let frames = answer.push(&text("c")).unwrap();
+        let spent = frames[0].spent;
         assert_eq!(
-            frames[0].spent,
-            Spent {
-                tokens: Tokens {
-                    input: 5,
-                    output: 3
-                },
-                by_engine: false
-            }
+            (spent.tokens, spent.source),
+            (Tokens::of(5, 3), Source::Estimate)
         );
+    }
+
+    #[test]
+    fn a_text_that_is_kept_says_how_much_of_it_each_frame_is() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, wishes()).keeping_text();
+        let mut frames = Vec::new();
+        for content in ["你", "好", " for"] {
+            frames.extend(answer.push(&text(content)).unwrap());
+        }
+        let sent: Vec<_> = frames.iter().map(|frame| frame.spent.text).collect();
+        assert_eq!(sent, [3, 6], "what may begin a term waits");
+        let told = answer.told().unwrap();
+        assert_eq!(told.texts(6).unwrap(), ["你好"]);
+        assert_eq!(answer.spent().text, told.len());
     }
 
     #[test]
@@ -455,5 +500,118 @@ mod tests {
             answer.push(&Bytes::from_static(b"oops")),
             Err(Stop::Nonsense(_))
         ));
+    }
+
+    fn event(kind: &str, members: &str) -> Bytes {
+        format!(r#"{{"type":"{kind}",{members}}}"#).into()
+    }
+
+    /// The events of an answer of the responses API that says these texts.
+    fn response(texts: &[&str]) -> Vec<Bytes> {
+        let mut events = vec![event(
+            "response.created",
+            r#""sequence_number":0,"response":{"id":"r","model":"/m","status":"in_progress","output":[]}"#,
+        )];
+        for text in texts {
+            let text = serde_json::Value::from(*text);
+            let delta =
+                format!(r#""output_index":0,"content_index":0,"sequence_number":1,"delta":{text}"#);
+            events.push(event("response.output_text.delta", &delta));
+        }
+        let whole = serde_json::Value::from(texts.concat());
+        let done = format!(r#""output_index":0,"content_index":0,"text":{whole}"#);
+        events.push(event("response.output_text.done", &done));
+        let end = format!(
+            r#""response":{{"id":"r","model":"/m","output":[{{"content":[{{"text":{whole}}}]}}],"usage":{{"input_tokens":7,"output_tokens":2}}}}"#
+        );
+        events.push(event("response.completed", &end));
+        events
+    }
+
+    fn of_responses() -> Wishes {
+        Wishes {
+            shape: Shape::Responses,
+            usage: true,
+            continuous_usage: true,
+            model: Some("\"m\"".to_owned()),
+            ..wishes()
+        }
+    }
+
+    #[test]
+    fn typed_events_pass_with_their_names_and_the_first_and_the_last_are_labelled() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, of_responses());
+        let events = response(&["a", " for", "b"]);
+        let mut frames = Vec::new();
+        for event in &events {
+            frames.extend(answer.push(event).unwrap());
+        }
+        assert!(answer.is_finished() && answer.is_over());
+        assert_eq!(
+            frames.len(),
+            events.len() - 1,
+            "the last one waits for its row"
+        );
+        frames.extend(answer.finish());
+        let names: Vec<_> = frames.iter().map(|f| f.event.as_deref().unwrap()).collect();
+        assert_eq!(names[0], "response.created");
+        assert_eq!(names[5], "response.completed");
+        assert_eq!(labels(&frames), [true, false, false, false, false, true]);
+        assert_eq!(frames[1].data, events[1]);
+        assert!(String::from_utf8_lossy(&frames[0].data).contains(r#""model":"m""#));
+        assert_eq!(frames[5].spent.tokens, Tokens::of(7, 2));
+        assert_eq!(frames[5].spent.source, Source::Engine);
+    }
+
+    #[test]
+    fn a_term_in_typed_events_stops_them_also_where_only_a_repetition_has_it() {
+        let screen = screen();
+        let mut answer = Answer::new(&screen, of_responses());
+        let events = response(&["a ", "forbid", "den"]);
+        assert_eq!(answer.push(&events[0]).unwrap().len(), 1);
+        let sent = answer.push(&events[1]).unwrap();
+        assert!(answer.push(&events[2]).unwrap().is_empty());
+        assert!(matches!(answer.push(&events[3]), Err(Stop::Violation(_))));
+        let last = answer.stopped(sent[0].spent);
+        assert_eq!(last.event.as_deref(), Some("response.incomplete"));
+        let json: serde_json::Value = serde_json::from_slice(&last.data).unwrap();
+        let reason = &json["response"]["incomplete_details"]["reason"];
+        assert_eq!(
+            (reason.as_str(), json["sequence_number"].as_u64()),
+            (Some("content_filter"), Some(2))
+        );
+        assert_eq!(json["response"]["model"], "m");
+        assert_eq!(json["aigc"]["Label"], "1");
+
+        let mut answer = Answer::new(&screen, of_responses());
+        let last = response(&["forbidden"]).pop().unwrap();
+        assert!(matches!(answer.push(&last), Err(Stop::Violation(_))));
+    }
+
+    #[test]
+    fn a_completion_is_screened_and_ended_in_its_own_shape() {
+        let screen = screen();
+        let wishes = Wishes {
+            shape: Shape::Completions,
+            ..wishes()
+        };
+        let mut answer = Answer::new(&screen, wishes);
+        let chunk = |text: &str| {
+            Bytes::from(format!(
+                r#"{{"id":"c","choices":[{{"index":0,"text":"{text}","finish_reason":null}}]}}"#
+            ))
+        };
+        assert_eq!(answer.push(&chunk("ok")).unwrap()[0].spent.tokens.output, 1);
+        assert!(answer.push(&chunk(" for")).unwrap().is_empty());
+        assert!(matches!(
+            answer.push(&chunk("bidden")),
+            Err(Stop::Violation(_))
+        ));
+        let last = answer.stopped(Spent::default());
+        let json: serde_json::Value = serde_json::from_slice(&last.data).unwrap();
+        assert_eq!(json["object"], "text_completion");
+        assert_eq!(json["choices"][0]["text"], "");
+        assert_eq!(json["choices"][0]["finish_reason"], "content_filter");
     }
 }

@@ -230,6 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_is_not_left_out_for_connections_that_are_lost_now_and_then() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for n in 0..1000 {
+            // As when a proxy between closes what was idle: three in a row, then none for long.
+            if n % 10 < 3 {
+                assert!(!fail(&mut breaker, Failure::Transport, now), "{n}");
+            } else {
+                breaker.succeeded();
+            }
+        }
+    }
+
+    #[test]
     fn half_of_the_calls_are_enough_even_if_never_three_in_a_row() {
         let now = Instant::now();
         let mut breaker = Breaker::default();

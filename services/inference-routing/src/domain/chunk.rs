@@ -1,19 +1,24 @@
 //! One JSON document from an engine: a chunk of a stream or a whole answer. It is parsed once,
 //! borrowed, and sent on as it is but for what must be taken out or put in.
 
+mod event;
+
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::usage::Tokens;
+use super::{engine_usage, shape::Shape, usage::Tokens};
+use event::Event;
 
 /// What is looked at in a chunk or an answer.
 #[derive(Debug)]
 pub struct Chunk<'a> {
     raw: &'a Bytes,
     choices: Vec<Choice<'a>>,
+    /// Of the responses API, which has no choices.
+    event: Option<Event<'a>>,
     usage: Option<(Tokens, Range<usize>)>,
     model_at: Option<Range<usize>>,
     /// Its id, its time of creation and its model.
@@ -33,9 +38,9 @@ pub struct Edits<'a> {
     pub label: Option<&'a str>,
 }
 
-/// Not a chunk of a chat completion.
+/// Not the chunk or the answer that it should be.
 #[derive(Debug, thiserror::Error)]
-#[error("the engine sent something that is not a chat completion")]
+#[error("the engine sent something that is not an answer")]
 pub struct NotAChunk(#[source] serde_json::Error);
 
 /// One piece of text of an answer.
@@ -75,6 +80,9 @@ struct Choice<'a> {
     /// `delta` in a stream, `message` in an answer.
     #[serde(borrow, default, alias = "message")]
     delta: Option<Delta<'a>>,
+    /// Of a completion, in a stream and in an answer.
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
 }
@@ -108,37 +116,36 @@ struct Function<'a> {
 #[derive(Debug, Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-#[derive(Default, Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-}
-
 impl<'a> Chunk<'a> {
     /// Reads a chunk.
-    pub fn parse(raw: &'a Bytes) -> Result<Self, NotAChunk> {
+    pub fn parse(shape: Shape, raw: &'a Bytes) -> Result<Self, NotAChunk> {
+        if shape.has_typed_events() {
+            let read = event::read(raw)?;
+            return Ok(Self {
+                raw,
+                choices: Vec::new(),
+                event: Some(read.event),
+                usage: read.usage,
+                model_at: read.model_at,
+                head: [None; 3],
+                is_error: read.is_error,
+            });
+        }
         let document: Document<'a> = serde_json::from_slice(raw).map_err(NotAChunk)?;
         let place = |value: &RawValue| {
             let start = value.get().as_ptr() as usize - raw.as_ptr() as usize;
             start..start + value.get().len()
         };
-        let usage = document.usage.map(|value| {
-            let usage: Usage = serde_json::from_str(value.get()).unwrap_or_default();
-            let tokens = Tokens {
-                input: usage.prompt_tokens,
-                output: usage.completion_tokens,
-            };
-            (tokens, place(value))
-        });
         Ok(Self {
             raw,
-            usage,
+            usage: document
+                .usage
+                .map(|value| (engine_usage::read(value), place(value))),
             is_error: document.error.is_some_and(|e| e.get() != "null"),
             model_at: document.model.map(place),
             head: [document.id, document.created, document.model],
             choices: document.choices.unwrap_or_default(),
+            event: None,
         })
     }
 
@@ -154,34 +161,66 @@ impl<'a> Chunk<'a> {
     /// There is no piece of any answer in it.
     #[must_use]
     pub const fn is_usage_only(&self) -> bool {
-        self.choices.is_empty()
+        self.choices.is_empty() && self.event.is_none()
     }
 
     /// How many answers end with this chunk.
     #[must_use]
     pub fn finished(&self) -> u64 {
-        self.choices
-            .iter()
-            .filter(|choice| choice.finish_reason.is_some())
-            .count() as u64
+        let choices = self.choices.iter();
+        let finished = choices.filter(|choice| choice.finish_reason.is_some());
+        finished.count() as u64 + u64::from(self.is_last())
+    }
+
+    /// The stream ends with this event, whatever the engine sends after it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.event.as_ref().is_some_and(Event::is_last)
+    }
+
+    /// A text ends with this chunk.
+    #[must_use]
+    pub fn ends_text(&self) -> bool {
+        self.finished() > 0 || self.event.as_ref().is_some_and(Event::ends_text)
     }
 
     /// How many answers go on with this chunk: what an engine that says nothing about usage is
     /// taken to have spent on it, a token each.
     #[must_use]
     pub fn units(&self) -> u64 {
-        self.choices
-            .iter()
-            .filter(|choice| choice.carries_output())
-            .count() as u64
+        let choices = self.choices.iter();
+        let carrying = choices.filter(|choice| choice.carries_output()).count() as u64;
+        let piece = self.event.as_ref().and_then(Event::piece);
+        carrying + u64::from(piece.is_some())
     }
 
-    /// The answer with this index ends with this chunk.
+    /// The texts of the answer with this index end with this chunk.
     #[must_use]
     pub fn finishes(&self, index: u32) -> bool {
-        self.choices
-            .iter()
-            .any(|c| c.index == index && c.finish_reason.is_some())
+        let event = self.event.as_ref();
+        event.is_some_and(|event| event.finishes(index))
+            || self
+                .choices
+                .iter()
+                .any(|c| c.index == index && c.finish_reason.is_some())
+    }
+
+    /// The name of the event; none where events have no names.
+    #[must_use]
+    pub fn event_name(&self) -> Option<&str> {
+        self.event.as_ref()?.kind()
+    }
+
+    /// The number of the event, where they have numbers.
+    #[must_use]
+    pub fn event_number(&self) -> Option<u64> {
+        self.event.as_ref()?.number()
+    }
+
+    /// The answer as far as it is, where an event has it in it, as JSON text.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        self.event.as_ref()?.object()
     }
 
     /// The members that name the answer, each with a comma behind it, for chunks of our own;
@@ -202,7 +241,15 @@ impl<'a> Chunk<'a> {
 
     /// Every piece of text, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        self.choices.iter().flat_map(Choice::pieces)
+        let piece = self.event.as_ref().and_then(Event::piece);
+        self.choices.iter().flat_map(Choice::pieces).chain(piece)
+    }
+
+    /// Texts that stand in it whole: those of an answer of the responses API, and what its events
+    /// repeat of the pieces before them.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        self.event.as_ref().map(Event::texts).unwrap_or_default()
     }
 
     /// The chunk as it goes on to the client.
@@ -248,7 +295,12 @@ impl Choice<'_> {
     }
 
     fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
-        self.delta.iter().flat_map(|delta| {
+        let text = self.text.as_ref().filter(|text| !text.0.is_empty());
+        let text = text.map(|text| Piece {
+            place: (self.index, 5),
+            text: &text.0,
+        });
+        let delta = self.delta.iter().flat_map(|delta| {
             let texts = [
                 &delta.content,
                 &delta.reasoning_content,
@@ -271,7 +323,8 @@ impl Choice<'_> {
                     place: (self.index, kind),
                     text: &text.0,
                 })
-        })
+        });
+        delta.chain(text)
     }
 }
 
@@ -326,7 +379,7 @@ mod tests {
 
     fn edited(json: &str, edits: Edits<'_>) -> String {
         let raw = Bytes::copy_from_slice(json.as_bytes());
-        let out = Chunk::parse(&raw).unwrap().edited(edits);
+        let out = Chunk::parse(Shape::Chat, &raw).unwrap().edited(edits);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -374,7 +427,7 @@ mod tests {
             {"index":2,"delta":{"tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":null}],
             "usage":{"prompt_tokens":3,"completion_tokens":4}}"#,
         );
-        let chunk = Chunk::parse(&raw).unwrap();
+        let chunk = Chunk::parse(Shape::Chat, &raw).unwrap();
         let pieces: Vec<_> = chunk
             .pieces()
             .map(|p| (p.place, p.text.to_owned()))
@@ -391,20 +444,84 @@ mod tests {
             (chunk.units(), chunk.finished(), chunk.is_usage_only()),
             (2, 1, false)
         );
-        assert_eq!(
-            chunk.usage(),
-            Some(Tokens {
-                input: 3,
-                output: 4
-            })
-        );
+        assert_eq!(chunk.usage(), Some(Tokens::of(3, 4)));
         assert!(!chunk.is_error);
     }
 
     #[test]
     fn an_error_inside_a_stream_is_seen_and_nonsense_is_refused() {
         let raw = Bytes::from_static(br#"{"error":{"message":"x"}}"#);
-        assert!(Chunk::parse(&raw).unwrap().is_error);
-        assert!(Chunk::parse(&Bytes::from_static(b"[]x")).is_err());
+        assert!(Chunk::parse(Shape::Chat, &raw).unwrap().is_error);
+        assert!(Chunk::parse(Shape::Chat, &Bytes::from_static(b"[]x")).is_err());
+    }
+
+    #[test]
+    fn an_event_tells_its_name_its_text_and_its_end() {
+        let read = |json: &str| Bytes::copy_from_slice(json.as_bytes());
+        let raw = read(
+            r#"{"type":"response.output_text.delta","output_index":1,"content_index":2,"delta":"a\n","sequence_number":7}"#,
+        );
+        let chunk = Chunk::parse(Shape::Responses, &raw).unwrap();
+        let pieces: Vec<_> = chunk
+            .pieces()
+            .map(|p| (p.place, p.text.to_owned()))
+            .collect();
+        assert_eq!(pieces, [((0x102, 0), "a\n".to_owned())]);
+        assert_eq!(chunk.event_name(), Some("response.output_text.delta"));
+        assert_eq!((chunk.units(), chunk.finished()), (1, 0));
+        assert_eq!(chunk.event_number(), Some(7));
+
+        let raw = read(r#"{"type":"response.output_text.done","output_index":1,"text":"ab"}"#);
+        let chunk = Chunk::parse(Shape::Responses, &raw).unwrap();
+        assert_eq!(
+            (chunk.units(), chunk.finished(), chunk.ends_text()),
+            (0, 0, true)
+        );
+        assert!(chunk.finishes(0x102) && !chunk.finishes(0x202));
+        assert_eq!(chunk.texts(), ["ab"]);
+
+        let raw = read(
+            r#"{"type":"response.completed","response":{"model":"/m","instructions":"x","output":[{"type":"message","content":[{"type":"output_text","text":"ab"}]}],"usage":{"input_tokens":3,"output_tokens":4}}}"#,
+        );
+        let chunk = Chunk::parse(Shape::Responses, &raw).unwrap();
+        assert_eq!(
+            (chunk.finished(), chunk.texts()),
+            (1, vec!["ab".to_owned()])
+        );
+        assert_eq!(chunk.usage(), Some(Tokens::of(3, 4)));
+        let edits = Edits {
+            model: Some("\"m\""),
+            label: Some("{}"),
+            without_usage: false,
+        };
+        let out = String::from_utf8(chunk.edited(edits).to_vec()).unwrap();
+        assert!(
+            out.contains(r#""response":{"model":"m","#) && out.ends_with(r#"}},"aigc":{}}"#),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn an_event_that_tells_of_a_failure_is_an_error() {
+        let cases = [
+            r#"{"type":"error","message":"x"}"#,
+            r#"{"type":"response.failed","response":{"error":{"code":"x"}}}"#,
+            r#"{"object":"response","status":"failed","output":[]}"#,
+        ];
+        for json in cases {
+            let raw = Bytes::copy_from_slice(json.as_bytes());
+            assert!(
+                Chunk::parse(Shape::Responses, &raw).unwrap().is_error,
+                "{json}"
+            );
+        }
+        let raw = Bytes::from_static(
+            br#"{"object":"response","status":"completed","error":null,"output":[{"content":[{"text":"a"}]}]}"#,
+        );
+        let whole = Chunk::parse(Shape::Responses, &raw).unwrap();
+        assert_eq!(
+            (whole.is_error, whole.texts()),
+            (false, vec!["a".to_owned()])
+        );
     }
 }

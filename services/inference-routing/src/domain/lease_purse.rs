@@ -3,16 +3,20 @@
 //!
 //! **Invariant**: for every lease, what running calls may still cost and what ended calls did
 //! cost never exceeds what billing granted.
+//! **Invariant**: a lease pays only for calls in its scope (see [`super::lease_scope`]).
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use wanwu_ids::LeaseId;
+use wanwu_tariff::Unit;
 
-use super::usage::{Prices, Tokens};
+use super::{
+    lease_scope::{Class, Scope, Scopes},
+    usage::{Prices, Tokens},
+};
 
 /// Prices of every model at the time of a lease.
 #[derive(Debug, Default)]
@@ -20,14 +24,14 @@ pub struct PriceTable {
     /// The list's version.
     pub version: i32,
     /// Prices by model.
-    pub models: HashMap<String, Prices>,
+    pub models: std::collections::HashMap<String, Prices>,
 }
 
 /// What a call may cost at most.
 #[derive(Clone, Debug)]
 pub struct Ask {
-    /// The model.
-    pub model: String,
+    /// The app, the key and the model.
+    pub class: Class,
     /// The bound of its input tokens.
     pub input: u64,
     /// How many answers it makes.
@@ -61,12 +65,15 @@ pub enum Shortage {
     Credit(i64),
     /// No lease is there to tell the price.
     Unpriced,
+    /// Which leases pay for such calls is not known: billing says it.
+    Unscoped,
 }
 
 /// The leases of one account.
 #[derive(Debug, Default)]
 pub struct LeasePurse {
     leases: Vec<Lease>,
+    scopes: Scopes,
 }
 
 #[derive(Debug)]
@@ -77,6 +84,7 @@ struct Lease {
     spent: i64,
     calls: u32,
     prices: Arc<PriceTable>,
+    scope: Scope,
     acquired: Instant,
     idle_since: Instant,
     recalled: bool,
@@ -95,20 +103,24 @@ impl Ask {
     /// What it costs at most, with answers of `output` tokens.
     #[must_use]
     pub fn cost(&self, prices: Prices, output: u64) -> i64 {
-        prices.cost(self.tokens(output))
+        prices.bound(self.tokens(output))
     }
 
     fn tokens(&self, output: u64) -> Tokens {
-        Tokens {
-            input: self.input,
-            output: output.saturating_mul(self.answers),
-        }
+        Tokens::of(self.input, output.saturating_mul(self.answers))
     }
 }
 
 impl LeasePurse {
     /// Puts a new lease in.
-    pub fn put(&mut self, id: LeaseId, granted: i64, prices: Arc<PriceTable>, now: Instant) {
+    pub fn put(
+        &mut self,
+        id: LeaseId,
+        granted: i64,
+        prices: Arc<PriceTable>,
+        scope: Scope,
+        now: Instant,
+    ) {
         let (acquired, idle_since) = (now, now);
         self.leases.push(Lease {
             id,
@@ -117,10 +129,16 @@ impl LeasePurse {
             spent: 0,
             calls: 0,
             prices,
+            scope,
             acquired,
             idle_since,
             recalled: false,
         });
+    }
+
+    /// Which leases pay for which calls.
+    pub fn scopes(&mut self) -> &mut Scopes {
+        &mut self.scopes
     }
 
     /// Nothing is in it.
@@ -131,9 +149,13 @@ impl LeasePurse {
 
     /// Holds the highest cost of a call against the first lease that covers it.
     pub fn hold(&mut self, ask: &Ask, terms: Terms, now: Instant) -> Result<Held, Shortage> {
+        let scope = self.scopes.of(&ask.class).ok_or(Shortage::Unscoped)?;
         let mut shortage = Shortage::Unpriced;
-        for lease in self.leases.iter_mut().filter(|l| l.spendable(terms, now)) {
-            let Some(prices) = lease.prices.models.get(&ask.model).copied() else {
+        let pays = |lease: &&mut Lease| {
+            lease.spendable(terms, now) && scope.takes(&lease.scope, &ask.class.model)
+        };
+        for lease in self.leases.iter_mut().filter(pays) {
+            let Some(prices) = lease.prices.models.get(&ask.class.model).copied() else {
                 continue;
             };
             let nanos = ask.cost(prices, ask.output);
@@ -147,13 +169,16 @@ impl LeasePurse {
 
     /// Holds what the fullest lease covers, where shorter answers are of use too.
     pub fn hold_less(&mut self, ask: &Ask, terms: Terms, now: Instant) -> Option<Held> {
+        let scope = self.scopes.of(&ask.class)?;
         let lease = self
             .leases
             .iter_mut()
-            .filter(|lease| lease.spendable(terms, now))
+            .filter(|lease| {
+                lease.spendable(terms, now) && scope.takes(&lease.scope, &ask.class.model)
+            })
             .max_by_key(|lease| lease.left())?;
-        let prices = lease.prices.models.get(&ask.model).copied()?;
-        let each = i128::from(prices.output) * i128::from(ask.answers);
+        let prices = lease.prices.models.get(&ask.class.model).copied()?;
+        let each = i128::from(prices.units.highest(Unit::OutputToken)) * i128::from(ask.answers);
         let left = i128::from(lease.left()) - i128::from(ask.cost(prices, 0));
         let covered = match u64::try_from(left) {
             Err(_) => return None,
@@ -179,8 +204,21 @@ impl LeasePurse {
         lease.calls == 0 && lease.recalled
     }
 
+    /// Takes out of the leases that calls use what no call holds or spent; answers what each is
+    /// still worth.
+    pub fn take_unheld(&mut self) -> Vec<(LeaseId, i64)> {
+        let used = self.leases.iter_mut().filter(|lease| lease.calls > 0);
+        used.filter_map(|lease| {
+            // A lease is worth something, even where its calls cost nothing.
+            let worth = (lease.held + lease.spent).max(1);
+            let any = worth < lease.granted;
+            lease.granted = lease.granted.min(worth);
+            any.then_some((lease.id, worth))
+        })
+        .collect()
+    }
+
     /// Billing wants this account's idle credit back: leases go as soon as no call uses them.
-    /// Until then they are spent, for what is left in them is of use nowhere else.
     pub fn recall(&mut self) {
         self.leases
             .iter_mut()
@@ -231,6 +269,8 @@ mod tests {
     use rand::{Rng as _, SeedableRng as _};
     use uuid::Uuid;
 
+    use wanwu_ids::Id;
+
     use super::*;
 
     const TERMS: Terms = Terms {
@@ -239,11 +279,7 @@ mod tests {
     };
 
     fn table() -> Arc<PriceTable> {
-        let prices = Prices {
-            version: 1,
-            input: 2,
-            output: 10,
-        };
+        let prices = Prices::tokens(1, 2, 10);
         Arc::new(PriceTable {
             version: 1,
             models: [("m".to_owned(), prices)].into(),
@@ -252,12 +288,22 @@ mod tests {
 
     fn ask(input: u64, output: u64, least_output: u64) -> Ask {
         Ask {
-            model: "m".to_owned(),
+            class: Class {
+                app: Id::from_uuid(Uuid::nil()),
+                key: Id::from_uuid(Uuid::nil()),
+                model: "m".to_owned(),
+            },
             input,
             answers: 1,
             output,
             least_output,
         }
+    }
+
+    fn purse() -> LeasePurse {
+        let mut purse = LeasePurse::default();
+        purse.scopes().all_wide();
+        purse
     }
 
     fn lease(n: u128) -> LeaseId {
@@ -268,18 +314,18 @@ mod tests {
     fn holds_never_exceed_the_grant_whatever_the_calls_cost() {
         for seed in 0..300 {
             let mut chance = rand_chacha::ChaCha20Rng::seed_from_u64(seed);
-            let mut purse = LeasePurse::default();
+            let mut purse = purse();
             let mut now = Instant::now();
             let mut granted = 0;
             let mut running: Vec<Held> = Vec::new();
             let mut spent = 0;
             for step in 0..200_u128 {
                 now += Duration::from_millis(chance.random_range(0..2_000));
-                match chance.random_range(0..5) {
+                match chance.random_range(0..6) {
                     0 => {
                         let amount = chance.random_range(0..5_000);
                         granted += amount;
-                        purse.put(lease(step), amount, table(), now);
+                        purse.put(lease(step), amount, table(), Scope::default(), now);
                     }
                     1 | 2 => {
                         let ask = ask(chance.random_range(0..300), chance.random_range(1..200), 1);
@@ -291,6 +337,14 @@ mod tests {
                         let amount = chance.random_range(0..=held.nanos);
                         spent += amount;
                         purse.settle(held.lease, held.nanos, amount, now);
+                    }
+                    4 => {
+                        let all = |purse: &LeasePurse| -> i64 {
+                            purse.leases.iter().map(|lease| lease.granted).sum()
+                        };
+                        let before = all(&purse);
+                        purse.take_unheld();
+                        granted -= before - all(&purse);
                     }
                     _ => drop(purse.take_returnable(TERMS, now, false)),
                 }
@@ -306,8 +360,8 @@ mod tests {
     #[test]
     fn a_call_without_a_limit_gets_what_the_lease_covers() {
         let now = Instant::now();
-        let mut purse = LeasePurse::default();
-        purse.put(lease(1), 1_000, table(), now);
+        let mut purse = purse();
+        purse.put(lease(1), 1_000, table(), Scope::default(), now);
         let long = ask(100, 500, 16);
         assert_eq!(purse.hold(&long, TERMS, now), Err(Shortage::Credit(5_200)));
         let held = purse.hold_less(&long, TERMS, now).unwrap();
@@ -316,10 +370,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_covers_the_dearest_kind_of_token_and_the_call() {
+        let now = Instant::now();
+        let mut prices = Prices::tokens(1, 2, 10);
+        prices.units = prices
+            .units
+            .with(Unit::CachedInputToken, 1)
+            .with(Unit::AudioInputToken, 5)
+            .with(Unit::ReasoningToken, 20)
+            .with(Unit::Call, 100);
+        let table = PriceTable {
+            version: 1,
+            models: [("m".to_owned(), prices)].into(),
+        };
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, Arc::new(table), Scope::default(), now);
+        let held = purse.hold(&ask(10, 7, 1), TERMS, now).unwrap();
+        assert_eq!(held.nanos, 10 * 5 + 7 * 20 + 100);
+        let rest = 1_000 - held.nanos;
+        let held = purse.hold_less(&ask(10, 500, 1), TERMS, now).unwrap();
+        assert_eq!(held.max_tokens, ((rest - 150) / 20) as u64);
+        assert!(held.nanos <= rest);
+    }
+
+    #[test]
+    fn what_no_call_holds_of_a_used_lease_can_go_back() {
+        let now = Instant::now();
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, table(), Scope::default(), now);
+        purse.put(lease(2), 500, table(), Scope::default(), now);
+        let ended = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
+        let running = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
+        purse.settle(lease(1), ended.nanos, 20, now);
+        // The idle one goes back whole, by another way.
+        assert_eq!(purse.take_unheld(), [(lease(1), 20 + running.nanos)]);
+        assert_eq!(purse.take_unheld(), []);
+        assert_eq!(purse.take_returnable(TERMS, now, true), [lease(2)]);
+        let shortage = purse.hold(&ask(1, 0, 0), TERMS, now);
+        assert_eq!(shortage, Err(Shortage::Credit(2)));
+        purse.settle(lease(1), running.nanos, running.nanos, now);
+        assert_eq!(purse.take_returnable(TERMS, now, true), [lease(1)]);
+    }
+
+    #[test]
     fn a_recalled_lease_goes_back_when_its_calls_end_and_an_expired_one_is_not_spent() {
         let start = Instant::now();
-        let mut purse = LeasePurse::default();
-        purse.put(lease(1), 1_000, table(), start);
+        let mut purse = purse();
+        purse.put(lease(1), 1_000, table(), Scope::default(), start);
         let first = purse.hold(&ask(1, 1, 1), TERMS, start).unwrap();
         purse.recall();
         let second = purse.hold(&ask(1, 1, 1), TERMS, start).unwrap();
@@ -328,7 +425,7 @@ mod tests {
         assert!(purse.settle(lease(1), second.nanos, 2, start));
         assert_eq!(purse.take_returnable(TERMS, start, false), [lease(1)]);
 
-        purse.put(lease(2), 1_000, table(), start);
+        purse.put(lease(2), 1_000, table(), Scope::default(), start);
         assert!(
             purse
                 .hold(&ask(1, 1, 1), TERMS, start + TERMS.expiry)
@@ -349,13 +446,33 @@ mod tests {
     #[test]
     fn a_model_without_a_price_is_not_held() {
         let now = Instant::now();
-        let mut purse = LeasePurse::default();
-        purse.put(lease(1), 1_000, table(), now);
-        let ask = Ask {
-            model: "other".to_owned(),
-            ..ask(1, 1, 1)
-        };
+        let mut purse = purse();
+        purse.put(lease(1), 1_000, table(), Scope::default(), now);
+        let mut ask = ask(1, 1, 1);
+        ask.class.model = "other".to_owned();
         assert_eq!(purse.hold(&ask, TERMS, now), Err(Shortage::Unpriced));
         assert_eq!(purse.hold_less(&ask, TERMS, now), None);
+    }
+
+    #[test]
+    fn a_call_is_paid_by_leases_of_its_scope_only() {
+        let now = Instant::now();
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, table(), Scope::default(), now);
+        let call = ask(1, 1, 1);
+        assert_eq!(purse.hold(&call, TERMS, now), Err(Shortage::Unscoped));
+        assert_eq!(purse.hold_less(&call, TERMS, now), None);
+        let bound = Scope {
+            key: Some(call.class.key),
+            ..Scope::default()
+        };
+        purse.scopes().learn(call.class.clone(), bound.clone());
+        assert_eq!(purse.hold(&call, TERMS, now), Err(Shortage::Unpriced));
+        purse.put(lease(2), 50, table(), bound, now);
+        assert_eq!(purse.hold(&call, TERMS, now).unwrap().lease, lease(2));
+        let dear = ask(100, 1, 1);
+        assert_eq!(purse.hold(&dear, TERMS, now), Err(Shortage::Credit(210)));
+        purse.scopes().forget();
+        assert_eq!(purse.hold(&call, TERMS, now), Err(Shortage::Unscoped));
     }
 }

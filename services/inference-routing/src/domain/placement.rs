@@ -5,7 +5,8 @@
 //! that is not too busy, and a call that nobody knows goes where there is room. Load compares a
 //! replica with the mean of the pool: the calls it got in the last minutes, and with less weight those
 //! it runs and the work of those that wait for their first token, so that one that is slow or hangs
-//! gets less. There is nothing to tune.
+//! gets less. Where engines report what they run, what others sent there counts as what it runs,
+//! and one that began anew knows no prompt any more. There is nothing to tune.
 //!
 //! Everything here is pure: the clock and chance are given.
 
@@ -23,6 +24,7 @@ pub use slot::{SlotId, SlotState};
 
 use super::{
     breaker::{BreakerLimits, Failure, Trust},
+    engine_report::EngineReport,
     retry_budget::RetryBudget,
 };
 use slot::{Mean, Slot};
@@ -267,6 +269,18 @@ impl Placement {
         }
     }
 
+    /// A replica said what it does. Answers whether it began anew, and the share of prompts that it
+    /// found in its cache since it said so last.
+    pub fn reported(
+        &mut self,
+        id: SlotId,
+        report: &EngineReport,
+        now: Instant,
+    ) -> (bool, Option<f64>) {
+        self.slot(id)
+            .map_or((false, None), |slot| slot.reported(report, now))
+    }
+
     /// No other replica could be chosen: all are ejected or leave.
     fn is_alone(&self, id: SlotId) -> bool {
         let mut others = self.slots.iter().filter(|slot| slot.id != id);
@@ -290,7 +304,7 @@ impl Placement {
             let anew = f64::from(new_blocks) + 1.0;
             let load = match self.policy {
                 Policy::PrefixAware => anew * mean.load(slot, anew, now),
-                Policy::RoundRobin | Policy::LeastOfTwo => f64::from(slot.running + 1),
+                Policy::RoundRobin | Policy::LeastOfTwo => f64::from(slot.busy_with(now) + 1),
             };
             Score {
                 id: slot.id,

@@ -1,42 +1,55 @@
-//! The body of a chat request: read once, changed in at most three places.
+//! The body of a request: read once, changed in at most four places.
 //!
-//! The bytes that the engine gets are the client's own bytes with `model`, `stream_options` and
-//! an absent `max_tokens` spliced in: a field that Wanwu does not know arrives byte for byte.
+//! The bytes that the engine gets are the client's own bytes with `model`, `stream_options`, an
+//! absent limit of the answer and an absent `store` spliced in: a field that Wanwu does not know
+//! arrives byte for byte.
 
-use std::{borrow::Cow, ops::Range};
+mod images;
+mod items;
+mod messages;
+mod prompts;
+mod refused;
+mod texts;
+
+use std::ops::Range;
 
 use bytes::Bytes;
-use serde::{
-    Deserialize,
-    de::{DeserializeSeed, IgnoredAny},
-};
+use serde::{Deserialize, de::DeserializeSeed};
 use serde_json::value::RawValue;
 
-use super::json::{Fields, Texts};
+use super::{
+    json::{Fields, Texts},
+    shape::Shape,
+};
+use images::Images;
+use prompts::TokenIds;
 
 /// The largest body, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The most answers to one prompt (`n`), OpenAI's own limit.
+/// The most answers to one prompt (`n`, `best_of`), OpenAI's own limit.
 const MAX_ANSWERS: u64 = 128;
-/// Kinds of content parts whose cost is bounded by their bytes.
-const BOUNDED_PARTS: [&str; 3] = ["text", "refusal", "thinking"];
 
-/// A chat request, read.
+/// A request, read.
 #[derive(Clone, Debug)]
 pub struct RequestBody {
+    shape: Shape,
     raw: Bytes,
     model: String,
     model_at: Range<usize>,
     stream: bool,
     stream_options: StreamOptions,
     answers: u64,
+    best_of: u64,
+    prompts: u64,
     max_tokens: Option<u64>,
-    /// Where `"max_tokens": null` stands, which means absent.
-    null_max_tokens_at: Option<Range<usize>>,
+    /// Where a limit of `null` stands, which means absent.
+    null_limit_at: Option<Range<usize>>,
+    /// Where `"store": null` stands, and whether there is a `store` at all.
+    store: (Option<Range<usize>>, bool),
     message_bytes: u64,
-    messages_at: Range<usize>,
-    /// Tools stand before the messages in what the model reads.
-    tools_at: Range<usize>,
+    images: Images,
+    /// What the model reads, in the order in which it does: instructions, tools, messages.
+    prompt_at: [Range<usize>; 3],
 }
 
 /// What the client asked about usage in a stream.
@@ -53,7 +66,7 @@ pub enum BodyError {
     /// Longer than [`MAX_BYTES`].
     #[error("the body is longer than {MAX_BYTES} bytes")]
     TooLarge,
-    /// Not a chat completion request.
+    /// Not the request that it should be.
     #[error("{field}: {problem}")]
     Invalid {
         /// The field, dotted.
@@ -67,64 +80,129 @@ pub enum BodyError {
         /// The field, dotted.
         field: String,
     },
+    /// An image that the engine would have to fetch, from wherever it says.
+    #[error("{field}: an image must be in the request, as a `data:` address")]
+    RemoteImage {
+        /// The field, dotted.
+        field: String,
+    },
+    /// It wants content kept, or names content that was kept.
+    #[error("{field}: nothing of a request is kept for a later one")]
+    StateNotKept {
+        /// The field, dotted.
+        field: String,
+    },
 }
 
 impl RequestBody {
     /// Reads a body.
-    pub fn parse(raw: Bytes) -> Result<Self, BodyError> {
+    pub fn parse(shape: Shape, raw: Bytes) -> Result<Self, BodyError> {
         if raw.len() > MAX_BYTES {
             return Err(BodyError::TooLarge);
         }
         let fields: Fields<'_> =
             serde_json::from_slice(&raw).map_err(|e| invalid("body", &e.to_string()))?;
         let mut body = Self {
+            shape,
             raw: Bytes::new(),
             model: String::new(),
             model_at: 0..0,
             stream: false,
             stream_options: StreamOptions::default(),
             answers: 1,
+            best_of: 1,
+            prompts: 0,
             max_tokens: None,
-            null_max_tokens_at: None,
+            null_limit_at: None,
+            store: (None, false),
             message_bytes: 0,
-            messages_at: 0..0,
-            tools_at: 0..0,
+            images: Images::default(),
+            prompt_at: [0..0, 0..0, 0..0],
         };
-        let mut messages = false;
         for (name, value) in &fields.0 {
-            let at = place(&raw, value.get());
-            match name.as_ref() {
-                "model" => {
-                    body.model = read("model", value)?;
-                    body.model_at = at;
-                }
-                "messages" => {
-                    body.message_bytes = read_messages(value)?;
-                    body.messages_at = at;
-                    messages = true;
-                }
-                "tools" => body.tools_at = at,
-                "stream" => body.stream = read::<Option<bool>>("stream", value)?.unwrap_or(false),
-                "stream_options" => body.stream_options = StreamOptions::read(value, at)?,
-                "n" => body.answers = read_answers(value)?,
-                "max_tokens" | "max_completion_tokens" => body.read_max_tokens(name, value, at)?,
-                // A template may repeat its input as often as it likes.
-                "chat_template" if value.get() != "null" => {
-                    return Err(BodyError::UnboundedCost {
-                        field: name.to_string(),
-                    });
-                }
-                _ => {}
-            }
+            body.read_field(&raw, name, value)?;
         }
         if body.model.is_empty() {
             return Err(invalid("model", "is required"));
         }
-        if !messages {
-            return Err(invalid("messages", "is required"));
+        if body.prompts == 0 {
+            return Err(invalid(shape.prompt_field(), "is required"));
         }
+        body.message_bytes = body.message_bytes.saturating_sub(body.images.bytes());
         body.raw = raw;
         Ok(body)
+    }
+
+    fn read_field(&mut self, raw: &Bytes, name: &str, value: &RawValue) -> Result<(), BodyError> {
+        let at = place(raw, value.get());
+        let bytes = at.len() as u64;
+        match (self.shape, name) {
+            (_, "model") => {
+                self.model = read("model", value)?;
+                self.model_at = at;
+            }
+            (Shape::Chat | Shape::Completions | Shape::Responses, "stream") => {
+                self.stream = read::<Option<bool>>("stream", value)?.unwrap_or(false);
+            }
+            (Shape::Chat | Shape::Completions, "stream_options") => {
+                self.stream_options = StreamOptions::read(value, at)?;
+            }
+            (Shape::Chat | Shape::Completions, "n") => self.answers = read_count(name, value)?,
+            (Shape::Chat | Shape::Completions, "best_of") => {
+                self.best_of = read_count(name, value)?;
+            }
+            (Shape::Chat | Shape::Completions, "max_tokens")
+            | (Shape::Chat, "max_completion_tokens")
+            | (Shape::Responses, "max_output_tokens") => self.read_limit(name, value, at)?,
+            (Shape::Chat, "messages") => {
+                self.message_bytes = messages::read_messages(raw, value, &mut self.images)?;
+                self.has_prompt(1, 2, at);
+            }
+            (Shape::Completions, "prompt") => {
+                let count = prompts::read_prompts(name, value, TokenIds::Refused)?;
+                self.message_bytes = bytes;
+                self.has_prompt(count, 2, at);
+            }
+            (Shape::Embeddings, "input") => {
+                let count = prompts::read_prompts(name, value, TokenIds::Taken)?;
+                self.message_bytes = bytes;
+                self.has_prompt(count, 2, at);
+            }
+            (Shape::Responses, "input") => {
+                items::read_input(raw, value, &mut self.images)?;
+                self.message_bytes += bytes;
+                self.has_prompt(1, 2, at);
+            }
+            (Shape::Responses, "instructions") => {
+                self.message_bytes += bytes;
+                self.prompt_at[0] = at;
+            }
+            (Shape::Chat | Shape::Responses, "tools") => {
+                items::read_tools(value)?;
+                self.prompt_at[1] = at;
+            }
+            (Shape::Chat | Shape::Responses, "mm_processor_kwargs") if value.get() != "null" => {
+                self.images.processor = Some(name.to_owned());
+            }
+            (shape, name) => {
+                if name == "store" {
+                    self.store = ((value.get() == "null").then_some(at), true);
+                }
+                refused::check(shape, name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_prompt(&mut self, count: u64, part: usize, at: Range<usize>) {
+        self.prompts = count;
+        self.prompt_at[part] = at;
+    }
+
+    /// What kind of request it is.
+    #[must_use]
+    pub const fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The model that the client named.
@@ -142,50 +220,77 @@ impl RequestBody {
     /// The client wants the usage at the end of its stream.
     #[must_use]
     pub const fn include_usage(&self) -> bool {
-        self.stream_options.include_usage
+        self.stream_options.include_usage || self.shape.has_typed_events()
     }
 
-    /// The client wants the usage in every chunk of its stream.
+    /// The client wants the usage in every chunk of its stream, or wherever the engine puts it.
     #[must_use]
     pub const fn continuous_usage(&self) -> bool {
-        self.stream_options.include_usage && self.stream_options.continuous_usage
+        self.include_usage() && self.stream_options.continuous_usage
+            || self.shape.has_typed_events()
     }
 
-    /// How many answers the client wants (`n`), at least 1.
+    /// How many answers the client gets: `n` for each prompt, at least 1.
     #[must_use]
     pub const fn answers(&self) -> u64 {
-        self.answers
+        self.answers * self.prompts
     }
 
-    /// The client's limit of output tokens for one answer, the greater of `max_tokens` and
-    /// `max_completion_tokens`; none: it set no limit.
+    /// How many answers are made: more than it gets where it wants the best of several.
+    #[must_use]
+    pub fn answers_made(&self) -> u64 {
+        self.answers.max(self.best_of) * self.prompts
+    }
+
+    /// How many prompts there are, at least 1.
+    #[must_use]
+    pub const fn prompts(&self) -> u64 {
+        self.prompts
+    }
+
+    /// The client's limit of output tokens for one answer, the greatest where it set several; none:
+    /// it set no limit.
     #[must_use]
     pub const fn max_tokens(&self) -> Option<u64> {
         self.max_tokens
     }
 
-    /// Length of the whole body in bytes: no tokenizer makes more tokens than bytes.
+    /// Length of the body without its images in bytes: no tokenizer makes more tokens than bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.raw.len() as u64
+        self.raw.len() as u64 - self.images.bytes()
     }
 
-    /// Length of the content of the messages in bytes.
+    /// The most tokens that its images are, where one is `each` at most.
+    pub fn image_tokens(&self, each: Option<u64>) -> Result<u64, BodyError> {
+        self.images.tokens(each)
+    }
+
+    /// Length of what the model reads in bytes, images excepted.
     #[must_use]
     pub const fn message_bytes(&self) -> u64 {
         self.message_bytes
     }
 
-    /// What the model reads, tools and messages, in the client's own bytes: calls whose bytes begin
-    /// alike have prompts that begin alike.
+    /// What the model reads, in the client's own bytes: calls whose bytes begin alike have prompts
+    /// that begin alike.
     #[must_use]
-    pub fn prompt(&self) -> [&[u8]; 2] {
-        [&self.tools_at, &self.messages_at].map(|at| &self.raw[at.clone()])
+    pub fn prompt(&self) -> [&[u8]; 3] {
+        [0, 1, 2].map(|part| &self.raw[self.prompt_at[part].clone()])
     }
 
-    /// Shows every string of the body, keys excepted, until `see` answers false.
+    /// Shows every string of the body, keys and images excepted, until `see` answers false.
     pub fn each_text(&self, see: &mut dyn FnMut(&str) -> bool) -> Result<(), BodyError> {
-        let mut texts = Texts::new(see);
+        let whole = self.raw.as_ptr_range();
+        // A string without escapes is shown where it lies.
+        let mut see = |text: &str| {
+            let image = whole.contains(&text.as_ptr())
+                && self
+                    .images
+                    .has(text.as_ptr() as usize - whole.start as usize);
+            image || see(text)
+        };
+        let mut texts = Texts::new(&mut see);
         let mut json = serde_json::Deserializer::from_slice(&self.raw);
         DeserializeSeed::deserialize(&mut texts, &mut json)
             .map_err(|e| invalid("body", &e.to_string()))
@@ -195,25 +300,30 @@ impl RequestBody {
     /// limit to set where the client set none, `continuous` asks for usage in every chunk.
     #[must_use]
     pub fn engine_body(&self, model: &str, max_tokens: Option<u64>, continuous: bool) -> Bytes {
-        let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(3);
+        let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(4);
         let mut inserted = String::new();
+        let mut set = |at: Option<Range<usize>>, name: &str, value: String| match at {
+            Some(at) => edits.push((at, value)),
+            None => inserted.push_str(&format!("\"{name}\":{value},")),
+        };
         if model != self.model {
-            edits.push((
-                self.model_at.clone(),
-                serde_json::Value::from(model).to_string(),
-            ));
+            let name = serde_json::Value::from(model).to_string();
+            set(Some(self.model_at.clone()), "model", name);
         }
-        if self.stream {
+        if self.stream && !self.shape.has_typed_events() {
             let options = self.stream_options.for_engine(&self.raw, continuous);
-            match self.stream_options.at.clone() {
-                Some(at) => edits.push((at, options)),
-                None => inserted.push_str(&format!("\"stream_options\":{options},")),
-            }
+            set(self.stream_options.at.clone(), "stream_options", options);
         }
-        if let (None, Some(tokens)) = (self.max_tokens, max_tokens) {
-            match self.null_max_tokens_at.clone() {
-                Some(at) => edits.push((at, tokens.to_string())),
-                None => inserted.push_str(&format!("\"max_tokens\":{tokens},")),
+        if let (None, Some(tokens), true) = (self.max_tokens, max_tokens, self.shape.is_generated())
+        {
+            let name = self.shape.limit_field();
+            set(self.null_limit_at.clone(), name, tokens.to_string());
+        }
+        if self.shape == Shape::Responses {
+            // Whoever does not say otherwise has his answer stored.
+            match &self.store {
+                (None, true) => {}
+                (at, _) => set(at.clone(), "store", "false".to_owned()),
             }
         }
         if !inserted.is_empty() {
@@ -223,16 +333,19 @@ impl RequestBody {
         splice(&self.raw, edits)
     }
 
-    fn read_max_tokens(
+    fn read_limit(
         &mut self,
         name: &str,
         value: &RawValue,
         at: Range<usize>,
     ) -> Result<(), BodyError> {
         match read::<Option<u64>>(name, value)? {
-            Some(0) => return Err(invalid(name, "must be at least 1")),
+            // A completion may be nothing but its echo.
+            Some(0) if self.shape != Shape::Completions => {
+                return Err(invalid(name, "must be at least 1"));
+            }
             Some(tokens) => self.max_tokens = self.max_tokens.max(Some(tokens)),
-            None if name == "max_tokens" => self.null_max_tokens_at = Some(at),
+            None if name == self.shape.limit_field() => self.null_limit_at = Some(at),
             None => {}
         }
         Ok(())
@@ -312,63 +425,12 @@ fn read<'a, T: Deserialize<'a>>(field: &str, value: &'a RawValue) -> Result<T, B
     serde_json::from_str(value.get()).map_err(|e| invalid(field, &e.to_string()))
 }
 
-fn read_answers(value: &RawValue) -> Result<u64, BodyError> {
-    match read::<Option<u64>>("n", value)? {
+fn read_count(name: &str, value: &RawValue) -> Result<u64, BodyError> {
+    match read::<Option<u64>>(name, value)? {
         None => Ok(1),
         Some(n) if (1..=MAX_ANSWERS).contains(&n) => Ok(n),
-        Some(_) => Err(invalid("n", "must be from 1 to 128")),
+        Some(_) => Err(invalid(name, "must be from 1 to 128")),
     }
-}
-
-/// Checks the messages; answers the bytes of their content.
-fn read_messages(value: &RawValue) -> Result<u64, BodyError> {
-    #[derive(Deserialize)]
-    struct Message<'a> {
-        #[serde(borrow, default)]
-        content: Option<&'a RawValue>,
-        #[serde(default)]
-        audio: Option<IgnoredAny>,
-    }
-    #[derive(Deserialize)]
-    struct Part<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: Cow<'a, str>,
-    }
-    let messages: Vec<Message<'_>> = read("messages", value)?;
-    if messages.is_empty() {
-        return Err(invalid("messages", "must not be empty"));
-    }
-    let mut bytes = 0;
-    for (at, message) in messages.iter().enumerate() {
-        if message.audio.is_some() {
-            return Err(BodyError::UnboundedCost {
-                field: format!("messages.{at}.audio"),
-            });
-        }
-        let Some(content) = message.content else {
-            continue;
-        };
-        bytes += content.get().len() as u64;
-        match content.get().as_bytes().first() {
-            Some(b'"' | b'n') => {}
-            Some(b'[') => {
-                let field = format!("messages.{at}.content");
-                for (part_at, part) in read::<Vec<Part<'_>>>(&field, content)?.iter().enumerate() {
-                    if !BOUNDED_PARTS.contains(&part.kind.as_ref()) {
-                        let field = format!("{field}.{part_at}.{}", part.kind);
-                        return Err(BodyError::UnboundedCost { field });
-                    }
-                }
-            }
-            _ => {
-                return Err(invalid(
-                    &format!("messages.{at}.content"),
-                    "must be text or parts",
-                ));
-            }
-        }
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -376,7 +438,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &str) -> Result<RequestBody, BodyError> {
-        RequestBody::parse(Bytes::copy_from_slice(body.as_bytes()))
+        RequestBody::parse(Shape::Chat, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     fn engine_body(body: &str, model: &str, max: Option<u64>, continuous: bool) -> String {
@@ -500,10 +562,7 @@ mod tests {
     #[test]
     fn a_part_without_a_bound_is_refused() {
         let cases = [
-            (
-                r#"{"type":"image_url","image_url":{"url":"http://x"}}"#,
-                true,
-            ),
+            (r#"{"type":"image_url"}"#, true),
             (r#"{"type":"input_audio"}"#, true),
             (r#"{"type":"text","text":"ok"}"#, false),
         ];
@@ -520,9 +579,93 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_bounded_by_its_model_and_not_by_its_bytes() {
+        let with = |url: &str, more: &str| {
+            let part = format!(r#"{{"type":"image_url","image_url":{{"url":"{url}"}}}}"#);
+            parse(&format!(
+                r#"{{"model":"m","messages":[{{"content":[{part}]}}]{more}}}"#
+            ))
+        };
+        let body = with("data:image/png;base64,AAAAAAAA", "").unwrap();
+        assert!(matches!(
+            body.image_tokens(None),
+            Err(BodyError::UnboundedCost { .. })
+        ));
+        assert_eq!(body.image_tokens(Some(100)), Ok(100));
+        let none = with("data:,", "").unwrap();
+        assert_eq!(body.bytes(), none.bytes());
+        assert_eq!(body.message_bytes(), none.message_bytes());
+        let mut seen = Vec::new();
+        body.each_text(&mut |text| {
+            seen.push(text.to_owned());
+            true
+        })
+        .unwrap();
+        assert_eq!(seen, ["m", "image_url"], "an image is not read as text");
+
+        let larger = with("data:,", r#","mm_processor_kwargs":{"max_pixels":9}"#).unwrap();
+        assert!(larger.image_tokens(Some(100)).is_err());
+        let remote = with("https://example.com/a.png", "");
+        assert!(matches!(remote, Err(BodyError::RemoteImage { .. })));
+        let without = parse(r#"{"model":"m","messages":[{}],"mm_processor_kwargs":{}}"#).unwrap();
+        assert_eq!(without.image_tokens(None), Ok(0));
+    }
+
+    #[test]
+    fn other_shapes_have_their_own_prompt_and_limit() {
+        let parse = |shape: Shape, body: &str| {
+            RequestBody::parse(shape, Bytes::copy_from_slice(body.as_bytes()))
+        };
+        let sent = |body: &RequestBody| {
+            String::from_utf8(body.engine_body("m", Some(7), true).to_vec()).unwrap()
+        };
+        let body = r#"{"model":"m","prompt":["a","b"],"n":2,"best_of":3}"#;
+        let completion = parse(Shape::Completions, body).unwrap();
+        let counts = (
+            completion.prompts(),
+            completion.answers(),
+            completion.answers_made(),
+        );
+        assert_eq!(counts, (2, 4, 6));
+        assert_eq!(
+            sent(&completion),
+            body.replacen('{', r#"{"max_tokens":7,"#, 1)
+        );
+        let echo = r#"{"model":"m","prompt":"a","max_tokens":0,"echo":true}"#;
+        let echo = parse(Shape::Completions, echo).unwrap();
+        assert_eq!(echo.max_tokens(), Some(0));
+
+        let body = r#"{"model":"m","input":"a","stream":true}"#;
+        let response = parse(Shape::Responses, body).unwrap();
+        let inserted = r#"{"max_output_tokens":7,"store":false,"#;
+        assert_eq!(sent(&response), body.replacen('{', inserted, 1));
+        let body = r#"{"model":"m","input":"a","store":null,"max_output_tokens":null}"#;
+        let response = parse(Shape::Responses, body).unwrap();
+        let expected = r#"{"model":"m","input":"a","store":false,"max_output_tokens":7}"#;
+        assert_eq!(sent(&response), expected);
+
+        let body = r#"{"model":"m","input":[[1,2],[3]]}"#;
+        let embeddings = parse(Shape::Embeddings, body).unwrap();
+        assert_eq!(
+            (embeddings.prompts(), sent(&embeddings)),
+            (2, body.to_owned())
+        );
+        for (shape, body) in [
+            (Shape::Completions, r#"{"model":"m"}"#),
+            (Shape::Responses, r#"{"model":"m","messages":[{}]}"#),
+            (Shape::Embeddings, r#"{"model":"m","prompt":"a"}"#),
+        ] {
+            assert!(parse(shape, body).is_err(), "{body}");
+        }
+    }
+
+    #[test]
     fn a_body_over_the_limit_is_refused() {
         let body = Bytes::from(vec![b' '; MAX_BYTES + 1]);
-        assert_eq!(RequestBody::parse(body).unwrap_err(), BodyError::TooLarge);
+        assert_eq!(
+            RequestBody::parse(Shape::Chat, body).unwrap_err(),
+            BodyError::TooLarge
+        );
     }
 
     #[test]

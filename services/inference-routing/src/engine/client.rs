@@ -19,18 +19,20 @@ use super::{
     pool::{BUSY, Engine},
     sse::SseReader,
 };
-use crate::{config::EngineConfig, domain::chunk::Chunk};
+use crate::{
+    config::EngineConfig,
+    domain::{chunk::Chunk, shape::Shape},
+};
 
 /// The longest message of an engine that is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// The longest metrics of an engine that are read, in bytes: a large engine has some hundred thousand.
+const MAX_METRICS_BYTES: usize = 2 * 1024 * 1024;
 /// What may follow the last event of a stream, in frames and in time.
 const MAX_FRAMES_AFTER_END: usize = 4;
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections to one engine that are kept for the next call.
 const IDLE_CONNECTIONS: usize = 256;
-/// Events that are read before the client gets the first: engines send one without a token first,
-/// and what follows may yet be nonsense or nothing.
-const LOOK_AHEAD: usize = 3;
 
 /// Speaks HTTP/1.1 with engines. A response that is dropped closes its connection: the engine
 /// sees that nobody listens.
@@ -43,6 +45,8 @@ pub struct EngineClient {
 /// What is asked of an engine.
 #[derive(Clone, Debug)]
 pub struct Question {
+    /// What kind of request it is.
+    pub shape: Shape,
     /// The call: `x-request-id`.
     pub call_id: CallId,
     /// The trace of the call.
@@ -96,30 +100,34 @@ impl EngineClient {
 
     /// The engine says that it is well.
     pub async fn is_well(&self, engine: &Engine, path: &str) -> bool {
-        let Ok(request) = self.request(engine, Method::GET, path, Bytes::new()) else {
-            return false;
-        };
+        self.get(engine, path, MAX_MESSAGE_BYTES).await.is_some()
+    }
+
+    /// The engine's metrics, as far as it has some.
+    pub async fn metrics(&self, engine: &Engine) -> Option<String> {
+        let text = self.get(engine, "/metrics", MAX_METRICS_BYTES).await?;
+        String::from_utf8(text.into()).ok()
+    }
+
+    /// What is at a path, within the time of a probe; none: no success.
+    async fn get(&self, engine: &Engine, path: &str, limit: usize) -> Option<Bytes> {
+        let request = self.request(engine, Method::GET, path, Bytes::new());
+        let request = request.ok()?;
         let answer = async {
             let response = self.http.request(request).await.ok()?;
             let well = response.status().is_success();
             // Read to its end, so that the connection can be used again.
-            Limited::new(response.into_body(), MAX_MESSAGE_BYTES)
-                .collect()
-                .await
-                .ok()?;
-            Some(well)
+            let body = Limited::new(response.into_body(), limit).collect().await;
+            Some(body.ok()?.to_bytes()).filter(|_| well)
         };
-        matches!(
-            timeout(self.config.probe_timeout, answer).await,
-            Ok(Some(true))
-        )
+        timeout(self.config.probe_timeout, answer).await.ok()?
     }
 
     async fn first(&self, engine: &Engine, question: &Question) -> Result<Answer, EngineError> {
         let mut request = self.request(
             engine,
             Method::POST,
-            "/v1/chat/completions",
+            question.shape.path(),
             question.body.clone(),
         )?;
         let headers = request.headers_mut();
@@ -153,16 +161,16 @@ impl EngineClient {
             let body = Limited::new(response.into_body(), self.config.max_answer_bytes);
             let whole = body.collect().await.map_err(|_| EngineError::Cut)?;
             let whole = whole.to_bytes();
-            check(&whole)?;
+            check(question.shape, &whole)?;
             return Ok(Answer::Whole(whole));
         }
         let mut events = Events {
             body: response.into_body(),
             reader: SseReader::new(self.config.max_event_bytes),
             patience: self.config.token_timeout,
-            ahead: VecDeque::with_capacity(LOOK_AHEAD),
+            ahead: VecDeque::with_capacity(question.shape.look_ahead()),
         };
-        events.look_ahead().await?;
+        events.look_ahead(question.shape).await?;
         match events.ahead.pop_front() {
             Some(first) => Ok(Answer::Stream(first, events)),
             None => Err(EngineError::Cut),
@@ -217,10 +225,10 @@ impl Events {
     }
 
     /// Reads until the answer has really begun: until then another engine can be asked.
-    async fn look_ahead(&mut self) -> Result<(), EngineError> {
-        while self.ahead.len() < LOOK_AHEAD {
+    async fn look_ahead(&mut self, shape: Shape) -> Result<(), EngineError> {
+        while self.ahead.len() < shape.look_ahead() {
             let event = self.read().await?.ok_or(EngineError::Cut)?;
-            let begun = event.as_ref() == b"[DONE]" || check(&event)?;
+            let begun = event.as_ref() == b"[DONE]" || check(shape, &event)?;
             self.ahead.push_back(event);
             if begun {
                 break;
@@ -249,9 +257,9 @@ impl Events {
     }
 }
 
-/// Refuses what is no chat completion; answers whether it has something of an answer in it.
-fn check(json: &Bytes) -> Result<bool, EngineError> {
-    let chunk = Chunk::parse(json).map_err(|error| EngineError::Nonsense(error.into()))?;
+/// Refuses what is no answer; tells whether it has something of one in it.
+fn check(shape: Shape, json: &Bytes) -> Result<bool, EngineError> {
+    let chunk = Chunk::parse(shape, json).map_err(|error| EngineError::Nonsense(error.into()))?;
     if chunk.is_error {
         return Err(EngineError::Cut);
     }

@@ -1,6 +1,6 @@
 //! What is shown of an engine by metrics.
 
-use crate::domain::placement::SlotState;
+use crate::domain::{engine_report::EngineReport, placement::SlotState};
 
 /// Shows how an engine stands.
 pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
@@ -21,6 +21,23 @@ pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
     metrics::gauge!("inference_routing_engine_running",
         "model" => model.to_owned(), "engine" => url.to_owned())
     .set(f64::from(running));
+}
+
+/// Shows what an engine says of itself, and the share of prompts that it found in its cache.
+pub(super) fn show_report(model: &str, url: &str, report: &EngineReport, found: Option<f64>) {
+    let said = [
+        ("running", Some(f64::from(report.running))),
+        ("waiting", Some(f64::from(report.waiting))),
+        ("cache_usage", report.cache_usage),
+        ("found", found),
+    ];
+    for (what, value) in said {
+        if let Some(value) = value {
+            metrics::gauge!("inference_routing_engine_reported", "model" => model.to_owned(),
+                "engine" => url.to_owned(), "what" => what)
+            .set(value);
+        }
+    }
 }
 
 /// Shows that an engine is not there any more.

@@ -11,9 +11,13 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{at_work::AtWork, gauges::forget_gauges};
+use super::{
+    at_work::AtWork,
+    gauges::{forget_gauges, show_report},
+};
 use crate::domain::{
     breaker::Failure,
+    engine_report::EngineReport,
     placement::{
         Change, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, Score, SlotId,
         SlotState,
@@ -159,7 +163,7 @@ impl Pool {
 
     /// The blocks of a prompt, where the pool's policy has a use for them.
     #[must_use]
-    pub fn prompt(&self, parts: [&[u8]; 2]) -> Prompt {
+    pub fn prompt(&self, parts: [&[u8]; 3]) -> Prompt {
         if self.policy == Policy::PrefixAware && self.state.lock().members.len() > 1 {
             Prompt::of(parts, &self.hasher)
         } else {
@@ -196,6 +200,18 @@ impl Pool {
         self.tell(change, engine);
         if change == Change::Ejected {
             engine.falls_silent();
+        }
+    }
+
+    /// An engine said what it does.
+    pub fn reported(&self, id: SlotId, engine: &Engine, report: &EngineReport, now: Instant) {
+        let (restarted, found) = self.state.lock().placement.reported(id, report, now);
+        show_report(&self.model, &engine.url, report, found);
+        if restarted {
+            metrics::counter!("inference_routing_engine_restarts",
+                "model" => self.model.clone(), "engine" => engine.url.clone())
+            .increment(1);
+            tracing::info!(model = self.model, engine.url, "an engine began anew");
         }
     }
 

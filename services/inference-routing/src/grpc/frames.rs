@@ -1,6 +1,7 @@
 //! An answer as a gRPC stream: the label is in its first and last metadata too.
 
 use std::{
+    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -11,10 +12,14 @@ use tonic::{
     metadata::{Ascii, MetadataMap, MetadataValue},
 };
 use wanwu_proto::inference::v1::{
-    CreateChatCompletionResponse, create_chat_completion_response::Frame as Kind,
+    CreateChatCompletionResponse, CreateCompletionResponse, CreateResponseResponse,
+    create_chat_completion_response, create_completion_response, create_response_response,
 };
 
-use crate::commands::{Item, Reply};
+use crate::{
+    commands::{Item, Reply},
+    domain::route::Notice,
+};
 
 /// The metadata key of the label, a JSON object.
 pub const LABEL_KEY: &str = "wanwu-aigc";
@@ -26,16 +31,25 @@ pub const SUNSET_KEY: &str = "sunset";
 /// A date as HTTP writes it (RFC 9110).
 const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 
+/// A frame as the contract of its shape has it.
+pub trait Message: Default + Unpin {
+    /// The message of an item.
+    fn of(item: Item) -> Self;
+    /// Puts in what only the first frame has.
+    fn begin(&mut self, call_id: String, stream: bool);
+}
+
 /// The frames of an answer.
-pub struct Frames {
+pub struct Frames<M> {
     reply: Reply,
     /// Not told yet.
     call_id: Option<String>,
     label: Option<MetadataValue<Ascii>>,
     done: bool,
+    message: PhantomData<fn() -> M>,
 }
 
-impl Frames {
+impl<M> Frames<M> {
     /// The response that streams this answer.
     pub fn response(reply: Reply) -> Response<Self> {
         // A label is ASCII without control characters.
@@ -47,28 +61,34 @@ impl Frames {
             call_id,
             label: label.clone(),
             done: false,
+            message: PhantomData,
         };
         let mut response = Response::new(frames);
         let metadata = response.metadata_mut();
         if let Some(label) = label {
             metadata.insert(LABEL_KEY, label);
         }
-        if let Some(from) = notice.deprecated_at
-            && let Ok(value) = format!("@{}", from.timestamp()).parse()
-        {
-            metadata.insert(DEPRECATION_KEY, value);
-        }
-        if let Some(end) = notice.ends_at
-            && let Ok(value) = end.format(HTTP_DATE).to_string().parse()
-        {
-            metadata.insert(SUNSET_KEY, value);
-        }
+        tell(notice, metadata);
         response
     }
 }
 
-impl Stream for Frames {
-    type Item = Result<CreateChatCompletionResponse, Status>;
+/// Tells of the end of a model.
+pub fn tell(notice: Notice, metadata: &mut MetadataMap) {
+    if let Some(from) = notice.deprecated_at
+        && let Ok(value) = format!("@{}", from.timestamp()).parse()
+    {
+        metadata.insert(DEPRECATION_KEY, value);
+    }
+    if let Some(end) = notice.ends_at
+        && let Ok(value) = end.format(HTTP_DATE).to_string().parse()
+    {
+        metadata.insert(SUNSET_KEY, value);
+    }
+}
+
+impl<M: Message> Stream for Frames<M> {
+    type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.done {
@@ -78,19 +98,61 @@ impl Stream for Frames {
             self.done = true;
             return Poll::Ready(self.label.take().map(|label| Err(trailer(label))));
         };
-        let frame = match item {
-            Item::Data(frame) => Kind::Data(frame.data),
-            Item::Error(error) => Kind::Error(error),
-        };
-        let mut response = CreateChatCompletionResponse {
-            frame: Some(frame),
-            ..Default::default()
-        };
+        let mut message = M::of(item);
         if let Some(call_id) = self.call_id.take() {
-            response.call_id = call_id;
-            response.stream = self.reply.stream;
+            message.begin(call_id, self.reply.stream);
         }
-        Poll::Ready(Some(Ok(response)))
+        Poll::Ready(Some(Ok(message)))
+    }
+}
+
+/// The messages of most shapes are alike.
+macro_rules! message {
+    ($message:ty, $frame:path) => {
+        impl Message for $message {
+            fn of(item: Item) -> Self {
+                use $frame as Kind;
+                let frame = match item {
+                    Item::Data(frame) => Kind::Data(frame.data),
+                    Item::Error(error) => Kind::Error(error),
+                };
+                Self {
+                    frame: Some(frame),
+                    ..Default::default()
+                }
+            }
+
+            fn begin(&mut self, call_id: String, stream: bool) {
+                self.call_id = call_id;
+                self.stream = stream;
+            }
+        }
+    };
+}
+
+message!(
+    CreateChatCompletionResponse,
+    create_chat_completion_response::Frame
+);
+message!(CreateCompletionResponse, create_completion_response::Frame);
+
+impl Message for CreateResponseResponse {
+    fn of(item: Item) -> Self {
+        use create_response_response::Frame as Kind;
+        let (frame, event) = match item {
+            Item::Data(frame) => (Kind::Data(frame.data), frame.event.unwrap_or_default()),
+            Item::Error(error) => (Kind::Error(error), "error".into()),
+        };
+        Self {
+            frame: Some(frame),
+            event: event.into_string(),
+            ..Default::default()
+        }
+    }
+
+    fn begin(&mut self, call_id: String, stream: bool) {
+        self.call_id = call_id;
+        self.stream = stream;
     }
 }
 

@@ -34,5 +34,10 @@ fn shown((name, model, notice): (String, Arc<catalogue::Model>, Notice)) -> Mode
         context_tokens: i32::try_from(config.context_tokens).unwrap_or(i32::MAX),
         deprecation_time: notice.deprecated_at.map(timestamp),
         end_time: notice.ends_at.map(timestamp),
+        shapes: config
+            .shapes()
+            .iter()
+            .map(|s| s.name().to_owned())
+            .collect(),
     }
 }

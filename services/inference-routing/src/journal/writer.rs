@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{PgConnection, PgPool};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout, timeout_at},
@@ -26,11 +26,17 @@ pub struct Inbox {
     depth: Arc<AtomicUsize>,
 }
 
+/// Up to so many rows of a group nobody else comes while it waits.
+const ALONE: usize = 2;
+
 /// Writes the journal.
 pub struct Writer {
     inbox: Inbox,
     pool: PgPool,
-    connection: Option<PoolConnection<Postgres>>,
+    /// Its own, not the pool's: whatever state it is left in, nobody else gets it.
+    connection: Option<PgConnection>,
+    /// Rows of the last group.
+    company: usize,
     epoch: EpochId,
     ids: Ids,
     config: JournalConfig,
@@ -56,6 +62,14 @@ impl Inbox {
             .fetch_sub(usize::from(entry.is_some()), Ordering::Relaxed);
         entry
     }
+
+    /// What is here already.
+    fn ready(&mut self) -> Option<Entry> {
+        let entry = self.entries.try_recv().ok();
+        self.depth
+            .fetch_sub(usize::from(entry.is_some()), Ordering::Relaxed);
+        entry
+    }
 }
 
 impl Writer {
@@ -72,6 +86,7 @@ impl Writer {
             inbox,
             pool,
             connection: None,
+            company: 0,
             epoch,
             ids,
             config,
@@ -92,17 +107,25 @@ impl Writer {
         }
     }
 
-    /// Waits for company, at most `group_wait` and up to `group_rows`.
+    /// Takes what is here, and waits for company, at most `group_wait` and up to `group_rows`. Where
+    /// the last group had none, waiting would only make calls late.
     async fn gather(&mut self, first: Entry) -> Batch {
         let mut batch = Batch::default();
         batch.add(first);
+        let most = self.config.group_rows;
+        while batch.len() < most
+            && let Some(entry) = self.inbox.ready()
+        {
+            batch.add(entry);
+        }
         let deadline = Instant::now() + self.config.group_wait;
-        while batch.len() < self.config.group_rows {
+        while self.company.max(batch.len()) > ALONE && batch.len() < most {
             match timeout_at(deadline, self.inbox.next()).await {
                 Ok(Some(entry)) => batch.add(entry),
                 Ok(None) | Err(_) => break,
             }
         }
+        self.company = batch.len();
         batch
     }
 
@@ -157,30 +180,15 @@ impl Writer {
     async fn write(&mut self, batch: &Batch) -> Result<calls::Written, WriteError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.pool.acquire().await?,
+            None => self.pool.acquire().await?.detach(),
         };
-        let work = write_once(&mut connection, self.epoch, &self.ids, batch);
+        let work = calls::write(&mut connection, self.epoch, &self.ids, batch);
         let result = match timeout(self.config.write_timeout, work).await {
             Ok(result) => result,
             Err(_) => Err(WriteError::Database(sqlx::Error::PoolTimedOut)),
         };
-        match result {
-            Ok(_) | Err(WriteError::Fenced) => self.connection = Some(connection),
-            // Whatever state it is in, nobody else gets it.
-            Err(WriteError::Database(_)) => drop(connection.detach()),
-        }
+        // One that failed may be in the middle of anything.
+        self.connection = result.is_ok().then_some(connection);
         result
     }
-}
-
-async fn write_once(
-    connection: &mut PgConnection,
-    epoch: EpochId,
-    ids: &Ids,
-    batch: &Batch,
-) -> Result<calls::Written, WriteError> {
-    let mut tx = sqlx::Connection::begin(connection).await?;
-    let written = calls::write(&mut tx, epoch, ids, batch).await?;
-    tx.commit().await?;
-    Ok(written)
 }

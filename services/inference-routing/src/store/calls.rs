@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::{AssertSqlSafe, PgConnection, PgExecutor};
 use wanwu_ids::{AccountId, AppId, CallId, EpochId, Ids, KeyId, LeaseId};
+use wanwu_tariff::Unit;
 
-use super::{idempotency_keys, usage_events};
+use super::{idempotency_keys, units, units::ByUnit, usage_events};
 use crate::{
     domain::usage::{Outcome, Prices, Tokens},
     journal::{Dispatch, batch::Batch},
@@ -53,6 +54,10 @@ pub struct OpenCall {
     pub input_price: i64,
     /// 10^-9 CNY a token of the answer.
     pub output_price: i64,
+    /// The tier of the prices.
+    pub price_tier: i32,
+    /// Prices of other units.
+    pub unit_prices: Option<ByUnit>,
     /// At most this many tokens of the prompt.
     pub input_bound: i64,
     /// At most this many tokens of the answer.
@@ -63,9 +68,12 @@ pub struct OpenCall {
     pub progress_input: Option<i64>,
     /// What was sent, if there is any progress.
     pub progress_output: Option<i64>,
+    /// Parts of what was sent.
+    pub progress_parts: Option<ByUnit>,
 }
 
-/// Writes a batch of the journal of `epoch`.
+/// Writes a batch of the journal of `epoch`, in a transaction that it begins and ends: the fewer
+/// answers it waits for, the sooner calls go on. After an error the connection is good for nothing.
 ///
 /// The epoch's row is locked against its fencing first (`for key share`, which lets the renewal
 /// pass): recovery takes `for update` before it fences, so a batch commits before the fence or
@@ -76,13 +84,14 @@ pub async fn write(
     ids: &Ids,
     batch: &Batch,
 ) -> Result<Written, WriteError> {
-    let alive = sqlx::query(
-        "select 1 from router_epochs where epoch_id = $1 and fenced_at is null for key share",
-    )
-    .bind(epoch)
-    .fetch_optional(&mut *tx)
-    .await?;
-    if alive.is_none() {
+    let begin = format!(
+        "begin; select 1 from router_epochs where epoch_id = '{epoch}' and fenced_at is null for key share"
+    );
+    // The id is a UUID of ours: nothing in it needs a quotation.
+    let alive = sqlx::raw_sql(AssertSqlSafe(begin))
+        .fetch_all(&mut *tx)
+        .await?;
+    if alive.is_empty() {
         return Err(WriteError::Fenced);
     }
     let mut written = Written::default();
@@ -102,6 +111,22 @@ pub async fn write(
         written.finished = finish(tx, ids, batch).await?;
     }
     usage_events::publish_refusals(tx, ids, batch).await?;
+    if !batch.dispatches.is_empty() {
+        wanwu_crash::point("dispatch.before_commit");
+    }
+    if !batch.finals.is_empty() {
+        wanwu_crash::point("final.before_commit");
+    }
+    sqlx::raw_sql("commit").execute(tx).await?;
+    if !batch.dispatches.is_empty() {
+        wanwu_crash::point("dispatch.committed");
+    }
+    if !batch.progress.is_empty() {
+        wanwu_crash::point("progress.committed");
+    }
+    if !batch.finals.is_empty() {
+        wanwu_crash::point("final.committed");
+    }
     Ok(written)
 }
 
@@ -116,17 +141,20 @@ async fn insert(
         .filter(|r| !duplicates.contains(&r.call_id))
         .collect();
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let price = |row: &Dispatch, unit| row.prices.units.own(unit).unwrap_or_default();
     sqlx::query(
         "insert into calls (call_id, epoch_id, lease_id, account_id, app_id, key_id, model,
              price_version, input_price, output_price, input_bound, output_bound, traceparent,
-             dispatched_at)
+             dispatched_at, price_tier, unit_prices)
          select call_id, $1, lease_id, account_id, app_id, key_id, model, price_version,
-             input_price, output_price, input_bound, output_bound, traceparent, dispatched_at
+             input_price, output_price, input_bound, output_bound, traceparent, dispatched_at,
+             price_tier, unit_prices
          from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
              $8::int[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[],
-             $14::timestamptz[])
+             $14::timestamptz[], $15::int[], $16::jsonb[])
              as c (call_id, lease_id, account_id, app_id, key_id, model, price_version,
-                 input_price, output_price, input_bound, output_bound, traceparent, dispatched_at)
+                 input_price, output_price, input_bound, output_bound, traceparent, dispatched_at,
+                 price_tier, unit_prices)
          on conflict on constraint calls_pkey do nothing",
     )
     .bind(epoch)
@@ -137,8 +165,16 @@ async fn insert(
     .bind(rows.iter().map(|r| r.key_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.model.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.prices.version).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.prices.input).collect::<Vec<_>>())
-    .bind(rows.iter().map(|r| r.prices.output).collect::<Vec<_>>())
+    .bind(
+        rows.iter()
+            .map(|r| price(r, Unit::InputToken))
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        rows.iter()
+            .map(|r| price(r, Unit::OutputToken))
+            .collect::<Vec<_>>(),
+    )
     .bind(
         rows.iter()
             .map(|r| number(r.bound.input))
@@ -155,6 +191,12 @@ async fn insert(
             .collect::<Vec<_>>(),
     )
     .bind(rows.iter().map(|r| r.dispatched_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.prices.tier).collect::<Vec<_>>())
+    .bind(
+        rows.iter()
+            .map(|r| units::of_prices(&r.prices.units))
+            .collect::<Vec<_>>(),
+    )
     .execute(tx)
     .await?;
     Ok(())
@@ -164,13 +206,20 @@ async fn progress(tx: &mut PgConnection, batch: &Batch) -> Result<(), sqlx::Erro
     let rows = || batch.progress.values();
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query(
-        "update calls set progress_input = p.input, progress_output = p.output
-         from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as p (call_id, input, output)
+        "update calls set progress_input = p.input, progress_output = p.output,
+             progress_parts = p.parts
+         from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::jsonb[])
+             as p (call_id, input, output, parts)
          where calls.call_id = p.call_id and outcome = 0",
     )
     .bind(rows().map(|r| r.call_id).collect::<Vec<_>>())
     .bind(rows().map(|r| number(r.tokens.input)).collect::<Vec<_>>())
     .bind(rows().map(|r| number(r.tokens.output)).collect::<Vec<_>>())
+    .bind(
+        rows()
+            .map(|r| units::of_parts(&r.tokens.parts))
+            .collect::<Vec<_>>(),
+    )
     .execute(tx)
     .await?;
     Ok(())
@@ -196,6 +245,9 @@ async fn finish(
     let unused = rows().filter(|row| row.outcome == Outcome::EngineFailed);
     let unused = unused.filter(|row| row.tokens == Tokens::default());
     idempotency_keys::release(tx, unused.map(|row| row.call.call_id).collect()).await?;
+    if closed.len() == batch.finals.len() {
+        return Ok(closed);
+    }
     // A row that an earlier try closed counts as closed: it was ours.
     let finished: Vec<CallId> =
         sqlx::query_scalar("select call_id from calls where call_id = any($1) and outcome <> 0")
@@ -244,10 +296,10 @@ pub async fn close(tx: &mut PgConnection, rows: &[Ended]) -> Result<Vec<CallId>,
     sqlx::query_scalar(
         "update calls set outcome = f.outcome, attempts = coalesce(f.attempts, calls.attempts),
              input_tokens = f.input, output_tokens = f.output, amount_nanos = f.amount,
-             usage_source = f.source, finished_at = f.finished_at
+             usage_source = f.source, finished_at = f.finished_at, parts = f.parts
          from unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::bigint[], $5::bigint[],
-             $6::bigint[], $7::text[], $8::timestamptz[])
-             as f (call_id, outcome, attempts, input, output, amount, source, finished_at)
+             $6::bigint[], $7::text[], $8::timestamptz[], $9::jsonb[])
+             as f (call_id, outcome, attempts, input, output, amount, source, finished_at, parts)
          where calls.call_id = f.call_id and calls.outcome = 0
          returning calls.call_id",
     )
@@ -267,6 +319,11 @@ pub async fn close(tx: &mut PgConnection, rows: &[Ended]) -> Result<Vec<CallId>,
     .bind(rows.iter().map(|r| r.amount_nanos).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.source).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.finished_at).collect::<Vec<_>>())
+    .bind(
+        rows.iter()
+            .map(|r| units::of_parts(&r.tokens.parts))
+            .collect::<Vec<_>>(),
+    )
     .fetch_all(tx)
     .await
 }
@@ -279,7 +336,8 @@ pub async fn lock_open(
 ) -> Result<Vec<OpenCall>, sqlx::Error> {
     sqlx::query_as(
         "select call_id, lease_id, account_id, app_id, key_id, model, price_version, input_price,
-             output_price, input_bound, output_bound, traceparent, progress_input, progress_output
+             output_price, price_tier, unit_prices, input_bound, output_bound, traceparent,
+             progress_input, progress_output, progress_parts
          from calls where epoch_id = $1 and outcome = 0 order by call_id limit $2 for update",
     )
     .bind(epoch)
@@ -317,11 +375,12 @@ pub async fn lease_total(
 impl OpenCall {
     /// The prices that apply.
     #[must_use]
-    pub const fn prices(&self) -> Prices {
+    pub fn prices(&self) -> Prices {
+        let (input, output) = (self.input_price, self.output_price);
         Prices {
             version: self.price_version,
-            input: self.input_price,
-            output: self.output_price,
+            tier: self.price_tier,
+            units: units::prices(input, output, self.unit_prices.as_ref()),
         }
     }
 
@@ -329,16 +388,16 @@ impl OpenCall {
     #[must_use]
     pub fn billable(&self) -> Tokens {
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
-        let bound = Tokens {
-            input: number(self.input_bound),
-            output: number(self.output_bound),
-        };
+        let bound = Tokens::of(number(self.input_bound), number(self.output_bound));
         match (self.progress_input, self.progress_output) {
-            (Some(input), Some(output)) => Tokens {
-                input: number(input),
-                output: number(output),
+            (Some(input), Some(output)) => {
+                let sent = Tokens {
+                    input: number(input),
+                    output: number(output),
+                    parts: units::parts(self.progress_parts.as_ref()),
+                };
+                self.prices().charged(sent, bound)
             }
-            .within(bound),
             _ => Tokens::default(),
         }
     }

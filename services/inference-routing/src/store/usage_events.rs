@@ -7,7 +7,7 @@ use wanwu_events::{Traced, publish_many};
 use wanwu_ids::{AccountId, CallId, Ids};
 use wanwu_proto::inference::v1::{ContentViolationFound, UsageRecorded};
 
-use super::calls::OpenCall;
+use super::{calls::OpenCall, units};
 use crate::{
     domain::usage::Source,
     journal::{Final, batch::Batch},
@@ -94,6 +94,8 @@ fn recorded(row: &Final) -> Traced<UsageRecorded> {
         amount_nanos: call.prices.cost(row.tokens),
         usage_source: row.source.as_str().to_owned(),
         finish_time: Some(timestamp(row.finished_at)),
+        parts: units::told(&row.tokens.parts),
+        price_tier: call.prices.tier,
     };
     Traced {
         event,
@@ -116,6 +118,8 @@ fn recovered(call: &OpenCall, now: DateTime<Utc>) -> Traced<UsageRecorded> {
         amount_nanos: call.prices().cost(tokens),
         usage_source: Source::Progress.as_str().to_owned(),
         finish_time: Some(timestamp(now)),
+        parts: units::told(&tokens.parts),
+        price_tier: call.price_tier,
     };
     Traced {
         event,

@@ -47,6 +47,30 @@ async fn a_client_that_goes_away_pays_by_the_running_usage_where_there_is_one(po
 }
 
 #[sqlx::test]
+async fn a_client_that_takes_nothing_is_given_up_and_pays_what_it_took(pool: PgPool) {
+    let world = World::with(pool.clone(), |config| {
+        config.chat.stall_timeout = std::time::Duration::from_millis(300);
+    })
+    .await;
+    let script = json!({"tokens": 1000, "delay_ms": 1});
+    let mut reply = world.begin(&chat(true, script)).await.unwrap();
+    let call = reply.call_id.to_string();
+    for _ in 0..4 {
+        reply.next().await.unwrap();
+    }
+    wait_for("the engine to notice", async || {
+        world.engine.seen(&call).unwrap().cancelled
+    })
+    .await;
+    let row = rows::ended(&pool, &call).await;
+    assert_eq!((row.outcome, row.output_tokens), (2, 4));
+    // Whoever reads on finds no more of the answer, and no good end.
+    let rest = crate::world::read(reply).await;
+    assert!(rest.frames.is_empty());
+    assert_eq!(rest.error.unwrap()["error"]["code"], "client_stalled");
+}
+
+#[sqlx::test]
 async fn a_client_that_goes_away_before_the_first_token_pays_nothing(pool: PgPool) {
     let world = World::start(pool.clone()).await;
     let body = chat(true, json!({"tokens": 5, "first_delay_ms": 60_000}));

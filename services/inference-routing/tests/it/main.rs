@@ -1,17 +1,22 @@
 //! inference-routing on a real PostgreSQL, with engines, billing and device-registry of the
 //! test's own on loopback.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod answers;
 mod bad_engines;
 mod credit;
 mod ends;
 mod engines;
+mod fields;
 mod grpc;
 mod journal;
 mod labels;
 mod limits;
 mod recovery;
 mod refusals;
+mod reports;
 mod routes;
+mod shapes;
+mod tokenizers;
+mod units;
 mod world;

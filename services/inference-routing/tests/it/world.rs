@@ -14,9 +14,10 @@ use inference_routing::{
     app::{App, Parts},
     commands::{
         Item, Reply,
-        chat::{Caller, CreateChatCompletion},
+        chat::{Caller, CreateCall},
     },
     config::Sections,
+    domain::shape::Shape,
     peers::{PeerChannel, peer},
 };
 use serde_json::Value;
@@ -54,6 +55,10 @@ pub struct World {
 pub struct Got {
     pub call_id: String,
     pub frames: Vec<Value>,
+    /// The frames as they came.
+    pub raw: Vec<String>,
+    /// The names of the events, where they have names.
+    pub events: Vec<String>,
     pub error: Option<Value>,
 }
 
@@ -126,13 +131,21 @@ impl World {
     }
 
     /// A request with this body.
-    pub fn request(&self, body: &Value) -> CreateChatCompletion {
-        CreateChatCompletion {
+    pub fn request(&self, body: &Value) -> CreateCall {
+        CreateCall {
+            shape: Shape::Chat,
             caller: self.caller,
             body: Bytes::from(body.to_string()),
             device_token: String::new(),
             idempotency_key: String::new(),
         }
+    }
+
+    /// Makes a call of another shape and reads its whole answer.
+    pub async fn call_as(&self, shape: Shape, body: &Value) -> Result<Got, Error> {
+        let mut request = self.request(body);
+        request.shape = shape;
+        Ok(read(self.app.chat.create(request).await?).await)
     }
 
     /// Makes a call and reads its whole answer.
@@ -225,6 +238,17 @@ pub fn config(engines: &[&str]) -> Sections {
     config
 }
 
+/// All shapes: the model `test` answers those of chat, the model `vectors` embeddings.
+pub fn all_shapes(config: &mut Sections) {
+    let test = &mut config.models[0];
+    test.shapes = Some(vec![Shape::Chat, Shape::Completions, Shape::Responses]);
+    let mut vectors = test.clone();
+    vectors.name = "vectors".to_owned();
+    vectors.capability = "embedding".to_owned();
+    vectors.shapes = None;
+    config.models.push(vectors);
+}
+
 /// A chat request for the model `test` that the engine answers by this script.
 pub fn chat(stream: bool, script: Value) -> Value {
     serde_json::json!({
@@ -240,13 +264,19 @@ pub async fn read(mut reply: Reply) -> Got {
     let mut got = Got {
         call_id: reply.call_id.to_string(),
         frames: Vec::new(),
+        raw: Vec::new(),
+        events: Vec::new(),
         error: None,
     };
     while let Some(item) = reply.next().await {
         match item {
-            Item::Data(frame) => got
-                .frames
-                .push(serde_json::from_slice(&frame.data).unwrap()),
+            Item::Data(frame) => {
+                got.frames
+                    .push(serde_json::from_slice(&frame.data).unwrap());
+                got.raw
+                    .push(String::from_utf8(frame.data.to_vec()).unwrap());
+                got.events.extend(frame.event.map(String::from));
+            }
             Item::Error(error) => got.error = Some(serde_json::from_slice(&error).unwrap()),
         }
     }

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::prefix_cache::PrefixCache;
-use crate::domain::breaker::Breaker;
+use crate::domain::{breaker::Breaker, engine_report::EngineReport};
 
 /// How fast the calls that a replica got are forgotten: the time constant.
 const RECENT: f64 = 120.0;
 /// What running calls, and waiting work, weigh beside the calls that a replica got.
 const RUNNING_WEIGHT: f64 = 0.35;
 const WAITING_WEIGHT: f64 = 0.1;
+/// What a replica said of itself counts for so long.
+const SAID_HOLDS: Duration = Duration::from_secs(5);
 /// What a fresh replica gets of its share at first.
 const FIRST_SHARE: f64 = 0.1;
 
@@ -36,6 +38,9 @@ pub(super) struct Slot {
     recent: (f64, Instant),
     /// New blocks of the calls that have no first token yet.
     pub waiting: u64,
+    /// Calls that it runs for others, by what it said last, and when.
+    elsewhere: Option<(u32, Instant)>,
+    said: Option<EngineReport>,
     pub cache: PrefixCache,
     pub breaker: Breaker,
     pub draining: bool,
@@ -53,6 +58,8 @@ impl Slot {
             running: 0,
             recent: (0.0, now),
             waiting: 0,
+            elsewhere: None,
+            said: None,
             cache: PrefixCache::new(blocks),
             breaker: Breaker::default(),
             draining: false,
@@ -82,6 +89,27 @@ impl Slot {
         count * (-now.saturating_duration_since(at).as_secs_f64() / RECENT).exp()
     }
 
+    /// The calls that it runs, those for others included.
+    pub fn busy_with(&self, now: Instant) -> u32 {
+        let fresh = |at: Instant| now.saturating_duration_since(at) < SAID_HOLDS;
+        let elsewhere = self.elsewhere.filter(|(_, at)| fresh(*at));
+        self.running
+            .saturating_add(elsewhere.map_or(0, |(calls, _)| calls))
+    }
+
+    /// It said what it does. Answers whether it began anew, and what share of prompts it found.
+    pub fn reported(&mut self, report: &EngineReport, now: Instant) -> (bool, Option<f64>) {
+        let before = self.said.replace(*report);
+        let restarted = before.is_some_and(|before| report.is_after_restart(&before));
+        if restarted {
+            self.cache.clear();
+        }
+        let all = report.running.saturating_add(report.waiting);
+        self.elsewhere = Some((all.saturating_sub(self.running), now));
+        let before = before.filter(|_| !restarted);
+        (restarted, report.found_since(before.as_ref()))
+    }
+
     /// It gets a call.
     pub fn count_recent(&mut self, now: Instant) {
         self.recent = (self.recent(now) + 1.0, now);
@@ -109,7 +137,7 @@ impl Mean {
         let (mut recent, mut running, mut waiting, mut count) = (0.0, 0.0, 0.0, 0.0_f64);
         for slot in slots {
             recent += slot.recent(now);
-            running += f64::from(slot.running);
+            running += f64::from(slot.busy_with(now));
             waiting += slot.waiting as f64;
             count += 1.0;
         }
@@ -124,7 +152,7 @@ impl Mean {
     /// How busy one is in comparison, were it to do so much anew; some 1.45 is as busy as all.
     pub fn load(&self, slot: &Slot, anew: f64, now: Instant) -> f64 {
         (slot.recent(now) + 1.0) / (self.recent + 1.0)
-            + RUNNING_WEIGHT * (f64::from(slot.running) + 1.0) / (self.running + 1.0)
+            + RUNNING_WEIGHT * (f64::from(slot.busy_with(now)) + 1.0) / (self.running + 1.0)
             + WAITING_WEIGHT * (slot.waiting as f64 + anew) / (self.waiting + anew)
     }
 }

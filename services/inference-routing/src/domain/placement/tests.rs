@@ -94,6 +94,42 @@ fn calls_that_share_only_their_first_block_are_spread() {
 }
 
 #[test]
+fn a_burst_is_spread_as_evenly_as_in_turn() {
+    for seed in 0..30 {
+        let mut world = world(Policy::PrefixAware, 8, seed);
+        let first = world.prompt(1);
+        let mut counts = [0_u32; 8];
+        // All at once, before any has ended.
+        for _ in 0..160 {
+            let rest = world.prompt(9);
+            counts[world.choose(&longer(&first, &rest)).0 as usize] += 1;
+        }
+        assert!(
+            counts.iter().all(|n| (18..=22).contains(n)),
+            "seed {seed}: {counts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_router_that_is_new_misses_a_conversation_once_at_most() {
+    for seed in 0..30 {
+        let mut world = world(Policy::PrefixAware, 8, seed);
+        let conversations: Vec<_> = (0..100).map(|_| world.prompt(20)).collect();
+        // They ran for long by way of another router; this one sees them for the first time.
+        for round in 0..3 {
+            for prompt in &conversations {
+                let choice = world.placement.choose(prompt, &[], world.now).unwrap();
+                let missed = if round == 0 { 20 } else { 0 };
+                assert_eq!(choice.new_blocks, missed, "seed {seed}, round {round}");
+                world.end(choice.id, Ending::Well);
+                world.now += Duration::from_millis(50);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_replica_that_left_is_never_chosen_and_what_is_known_is_bounded() {
     for seed in 0..20 {
         let mut world = world(Policy::PrefixAware, 4, seed);
@@ -192,6 +228,58 @@ fn a_replica_that_asks_to_be_left_alone_is_and_says_for_how_long() {
     assert_eq!(nobody.retry_after, Some(Duration::from_secs(2)));
     world.now += Duration::from_secs(2);
     assert_eq!(world.choose(&prompt), first);
+}
+
+#[test]
+fn what_a_replica_runs_for_others_counts_until_it_is_old() {
+    for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
+        let mut world = world(policy, 2, 11);
+        let said = EngineReport {
+            running: 30,
+            waiting: 10,
+            ..EngineReport::default()
+        };
+        world.placement.reported(SlotId(0), &said, world.now);
+        let given = |world: &mut World| {
+            let mut given = 0;
+            for _ in 0..50 {
+                let prompt = world.prompt(4);
+                let id = world.choose(&prompt);
+                given += u32::from(id == SlotId(0));
+                world.end(id, Ending::Well);
+            }
+            given
+        };
+        // By prefixes, what was sent lately weighs more than what runs.
+        let most = if policy == Policy::PrefixAware { 19 } else { 3 };
+        assert!(given(&mut world) <= most, "{policy:?}");
+        world.now += Duration::from_secs(600);
+        assert!((20..=30).contains(&given(&mut world)), "{policy:?}");
+    }
+}
+
+#[test]
+fn a_replica_that_began_anew_knows_no_prompt_any_more() {
+    let mut world = world(Policy::PrefixAware, 2, 4);
+    let prompt = world.prompt(20);
+    let id = world.choose(&prompt);
+    world.end(id, Ending::Well);
+    let said = |started_at| EngineReport {
+        started_at: Some(started_at),
+        ..EngineReport::default()
+    };
+    let now = world.now;
+    assert_eq!(
+        world.placement.reported(id, &said(10.0), now),
+        (false, None)
+    );
+    let again = world.placement.choose(&prompt, &[], now).unwrap();
+    assert_eq!((again.id, again.new_blocks), (id, 0));
+    world.end(id, Ending::Well);
+    assert_eq!(world.placement.reported(id, &said(20.0), now), (true, None));
+    let other = world.placement.choose(&prompt, &[], now).unwrap();
+    assert_ne!(other.id, id);
+    assert_eq!(other.new_blocks, 20);
 }
 
 #[test]

@@ -9,15 +9,18 @@ use parking_lot::Mutex;
 use prost::Message;
 use sqlx::PgPool;
 use tokio::sync::broadcast;
-use tokio_stream::{StreamExt, wrappers::BroadcastStream};
+use tokio_stream::{
+    StreamExt,
+    wrappers::{BroadcastStream, IntervalStream},
+};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-use wanwu_ids::AccountId;
+use wanwu_ids::{AccountId, KeyId};
 use wanwu_proto::{
     billing::v1::{
         AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
-        FenceEpochRequest, FenceEpochResponse, Lease, Price, PriceList, Unit, WatchRecallsRequest,
-        WatchRecallsResponse,
+        FenceEpochRequest, FenceEpochResponse, Lease, Price, PriceList, ReduceLeaseRequest,
+        ReduceLeaseResponse, Unit, WatchRecallsRequest, WatchRecallsResponse,
         lease_service_server::{LeaseService, LeaseServiceServer},
     },
     inference::v1::UsageRecorded,
@@ -30,7 +33,7 @@ use super::{INPUT_PRICE, OUTPUT_PRICE};
 pub struct FakeBilling {
     pub channel: PeerChannel,
     books: Arc<Mutex<Books>>,
-    recalls: broadcast::Sender<String>,
+    recalls: broadcast::Sender<WatchRecallsResponse>,
     pool: PgPool,
 }
 
@@ -40,7 +43,11 @@ struct Books {
     free: HashMap<String, i64>,
     leases: HashMap<String, Lent>,
     fenced: Vec<String>,
+    /// What a key may spend in all.
+    budgets: HashMap<String, i64>,
     asked: usize,
+    /// Prices of other units than tokens of prompt and answer.
+    prices: Vec<(Unit, i64)>,
     /// Does not answer.
     down: bool,
 }
@@ -55,9 +62,26 @@ pub struct Lent {
 
 struct Leases(FakeBilling);
 
+impl Books {
+    /// What is used of a key's budget: the usage of its calls, and what its leases hold more.
+    fn used(&self, key: &str, events: &[UsageRecorded]) -> i64 {
+        let of_key = events.iter().filter(|event| event.key_id == key);
+        let spent: i64 = of_key.map(|event| event.amount_nanos).sum();
+        let bound = self
+            .leases
+            .values()
+            .filter(|lent| lent.lease.key_id == key && !lent.freed);
+        let held = bound.map(|lent| {
+            let paid = events.iter().filter(|e| e.lease_id == lent.lease.lease_id);
+            lent.lease.amount_nanos - paid.map(|event| event.amount_nanos).sum::<i64>()
+        });
+        spent + held.sum::<i64>()
+    }
+}
+
 impl FakeBilling {
     pub async fn start(pool: &PgPool) -> Self {
-        let (recalls, _) = broadcast::channel(16);
+        let (recalls, _) = broadcast::channel(1024);
         let mut billing = Self {
             channel: super::loopback(
                 tonic::transport::Channel::from_static("http://127.0.0.1:1").connect_lazy(),
@@ -116,8 +140,26 @@ impl FakeBilling {
         self.books.lock().down = down;
     }
 
+    /// Has a price for another unit too, in the lists of leases from now on; and a tier.
+    pub fn price(&self, unit: Unit, nanos: i64) {
+        self.books.lock().prices.push((unit, nanos));
+    }
+
     pub fn recall(&self, account: AccountId) {
-        self.recalls.send(account.to_string()).unwrap();
+        self.tell(account, false);
+    }
+
+    /// Sets the budget of a key and tells it.
+    pub fn set_budget(&self, account: AccountId, key: KeyId, nanos: i64) {
+        self.books.lock().budgets.insert(key.to_string(), nanos);
+        self.tell(account, true);
+    }
+
+    fn tell(&self, account: AccountId, forget: bool) {
+        let _ = self.recalls.send(WatchRecallsResponse {
+            account_id: account.to_string(),
+            forget,
+        });
     }
 
     /// Settles every usage event of the outbox and frees what is in order. Answers the balance.
@@ -154,20 +196,28 @@ pub async fn events(pool: &PgPool) -> Vec<UsageRecorded> {
         .collect()
 }
 
-fn prices() -> PriceList {
-    let price = |unit: Unit, nanos_per_unit| Price {
-        model: "test".to_owned(),
+fn prices(others: &[(Unit, i64)]) -> PriceList {
+    let price = |model: &str, unit: Unit, nanos_per_unit| Price {
+        model: model.to_owned(),
         unit: unit.into(),
         nanos_per_unit,
     };
-    let prices = vec![
-        price(Unit::InputToken, INPUT_PRICE),
-        price(Unit::OutputToken, OUTPUT_PRICE),
+    let mut prices = vec![
+        price("test", Unit::InputToken, INPUT_PRICE),
+        price("test", Unit::OutputToken, OUTPUT_PRICE),
+        price("vectors", Unit::InputToken, INPUT_PRICE),
+        price("vectors", Unit::OutputToken, 0),
     ];
+    prices.extend(
+        others
+            .iter()
+            .map(|(unit, nanos)| price("test", *unit, *nanos)),
+    );
     PriceList {
         version: 7,
-        effective_time: None,
+        tier: 2,
         prices,
+        ..PriceList::default()
     }
 }
 
@@ -189,6 +239,7 @@ impl LeaseService for Leases {
             .parse()
             .map_err(|_| Status::internal("account"))?;
         self.0.settle(account).await;
+        let events = events(&self.0.pool).await;
         let mut books = self.0.books.lock();
         books.asked += 1;
         if books.down {
@@ -197,17 +248,31 @@ impl LeaseService for Leases {
         if books.fenced.contains(&ask.epoch_id) {
             return Err(refused("EPOCH_FENCED"));
         }
-        let free = books.free.get_mut(&ask.account_id).unwrap();
+        let free = books.free.get(&ask.account_id).unwrap();
         if *free < ask.min_nanos {
             return Err(refused("INSUFFICIENT_BALANCE"));
         }
-        let amount_nanos = ask.want_nanos.min(*free);
-        *free -= amount_nanos;
+        let mut amount_nanos = ask.want_nanos.min(*free);
+        let mut key_id = String::new();
+        if let Some(budget) = books.budgets.get(&ask.key_id).copied() {
+            let used = books.used(&ask.key_id, &events);
+            if budget - used < ask.min_nanos {
+                drop(books);
+                // Others may hold it.
+                self.0.tell(account, false);
+                return Err(refused("BUDGET_EXHAUSTED"));
+            }
+            amount_nanos = amount_nanos.min(budget - used);
+            key_id.clone_from(&ask.key_id);
+        }
+        *books.free.get_mut(&ask.account_id).unwrap() -= amount_nanos;
         let lease = Lease {
             lease_id: ask.lease_id.clone(),
             account_id: ask.account_id,
             epoch_id: ask.epoch_id,
             amount_nanos,
+            key_id,
+            ..Lease::default()
         };
         let lent = Lent {
             lease: lease.clone(),
@@ -217,7 +282,8 @@ impl LeaseService for Leases {
         assert!(books.leases.insert(ask.lease_id, lent).is_none());
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease),
-            price_list: Some(prices()),
+            price_list: Some(prices(&books.prices)),
+            account_wide: books.budgets.is_empty(),
         }))
     }
 
@@ -249,6 +315,27 @@ impl LeaseService for Leases {
         Ok(Response::new(CloseLeaseResponse { freed }))
     }
 
+    async fn reduce_lease(
+        &self,
+        request: Request<ReduceLeaseRequest>,
+    ) -> Result<Response<ReduceLeaseResponse>, Status> {
+        let reduce = request.into_inner();
+        let mut books = self.0.books.lock();
+        if books.down {
+            return Err(Status::unavailable("down"));
+        }
+        let Books { free, leases, .. } = &mut *books;
+        let lent = leases.get_mut(&reduce.lease_id);
+        let lent = lent.ok_or_else(|| Status::not_found("no such lease"))?;
+        let worth = reduce.amount_nanos;
+        if lent.closed.is_none() && worth < lent.lease.amount_nanos {
+            let rest = lent.lease.amount_nanos - worth;
+            lent.lease.amount_nanos = worth;
+            *free.get_mut(&lent.lease.account_id).unwrap() += rest;
+        }
+        Ok(Response::new(ReduceLeaseResponse {}))
+    }
+
     async fn fence_epoch(
         &self,
         request: Request<FenceEpochRequest>,
@@ -276,9 +363,9 @@ impl LeaseService for Leases {
         _request: Request<WatchRecallsRequest>,
     ) -> Result<Response<Self::WatchRecallsStream>, Status> {
         let recalls = BroadcastStream::new(self.0.recalls.subscribe());
-        let items = recalls.filter_map(Result::ok);
-        Ok(Response::new(Box::pin(items.map(|account_id| {
-            Ok(WatchRecallsResponse { account_id })
-        }))))
+        let every = tokio::time::interval(std::time::Duration::from_millis(200));
+        let heartbeats = IntervalStream::new(every).map(|_| WatchRecallsResponse::default());
+        let items = recalls.filter_map(Result::ok).merge(heartbeats);
+        Ok(Response::new(Box::pin(items.map(Ok))))
     }
 }

@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
     serve::ListenerExt,
@@ -29,6 +29,8 @@ pub struct FakeEngine {
     pub url: String,
     truth: Truth,
     connections: Arc<AtomicUsize>,
+    /// What `/metrics` says.
+    pub metrics: Arc<Mutex<String>>,
     server: JoinHandle<()>,
 }
 
@@ -38,6 +40,7 @@ type Truth = Arc<Mutex<HashMap<String, Seen>>>;
 /// What the engine knows of one call.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
+    pub path: String,
     pub body: Bytes,
     pub sent: u64,
     pub cancelled: bool,
@@ -54,8 +57,14 @@ struct Script {
     hang_after: Option<u64>,
     status: Option<u16>,
     no_usage: bool,
+    /// Tokens of the prompt that were in its cache.
+    cached: Option<u64>,
+    /// Tokens of the answer that were reasoning.
+    reasoning: Option<u64>,
     /// Sent a character at a time; in parts, so that the screen does not see it in the request.
     text: Option<Vec<String>>,
+    /// Sent as they are: the events of a stream, or the whole answer.
+    verbatim: Option<Vec<String>>,
 }
 
 /// What a prompt costs here.
@@ -72,7 +81,13 @@ impl FakeEngine {
         let router = Router::new()
             .route("/health", get(|| async { "ok" }))
             .route("/v1/chat/completions", post(complete))
+            .route("/v1/completions", post(complete))
+            .route("/v1/responses", post(complete))
+            .route("/v1/embeddings", post(complete))
             .with_state(truth.clone());
+        let metrics = Arc::<Mutex<String>>::default();
+        let said = metrics.clone();
+        let router = router.route("/metrics", get(|| async move { said.lock().clone() }));
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
         let listener = listener.tap_io(move |_| {
@@ -83,6 +98,7 @@ impl FakeEngine {
             url,
             truth,
             connections,
+            metrics,
             server,
         }
     }
@@ -136,7 +152,12 @@ impl Drop for Watch {
     }
 }
 
-async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -> Response {
+async fn complete(
+    State(truth): State<Truth>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let call = headers["x-request-id"].to_str().unwrap().to_owned();
     let request: Value = serde_json::from_slice(&body).unwrap();
     let script: Script =
@@ -144,6 +165,7 @@ async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -
     {
         let mut truth = truth.lock();
         let seen = truth.entry(call.clone()).or_default();
+        seen.path = uri.path().to_owned();
         seen.body = body;
         seen.times += 1;
     }
@@ -151,11 +173,15 @@ async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -
         let error = json!({"error": {"message": "the engine says no"}});
         return (StatusCode::from_u16(status).unwrap(), error.to_string()).into_response();
     }
-    let watch = Watch {
+    let mut watch = Watch {
         call,
         truth,
         done: false,
     };
+    if let Some(documents) = &script.verbatim {
+        watch.finish();
+        return verbatim(documents, request["stream"] == true);
+    }
     if request["stream"] == true {
         Body::from_stream(stream(request, script, watch)).into_response()
     } else {
@@ -163,12 +189,28 @@ async fn complete(State(truth): State<Truth>, headers: HeaderMap, body: Bytes) -
     }
 }
 
+/// What is sent as it is; events with a type have a line with it, as the responses API has.
+fn verbatim(documents: &[String], stream: bool) -> Response {
+    if !stream {
+        return documents.concat().into_response();
+    }
+    let event = |json: &String| {
+        let parsed: Value = serde_json::from_str(json).unwrap_or_default();
+        match parsed["type"].as_str() {
+            Some(name) => format!("event: {name}\ndata: {json}\n\n"),
+            None => format!("data: {json}\n\n"),
+        }
+    };
+    let events: String = documents.iter().map(event).collect();
+    events.into_response()
+}
+
 async fn whole(script: Script, mut watch: Watch) -> String {
     sleep(Duration::from_millis(
         script.first_delay_ms + script.delay_ms * script.tokens,
     ))
     .await;
-    let text = script.text.map_or_else(
+    let text = script.text.as_ref().map_or_else(
         || "字".repeat(script.tokens as usize),
         |parts| parts.concat(),
     );
@@ -179,14 +221,22 @@ async fn whole(script: Script, mut watch: Watch) -> String {
             "finish_reason": "stop"}],
     });
     if !script.no_usage {
-        answer["usage"] = usage(script.tokens);
+        answer["usage"] = usage(&script, script.tokens);
     }
     answer.to_string()
 }
 
-fn usage(output: u64) -> Value {
-    json!({"prompt_tokens": PROMPT_TOKENS, "completion_tokens": output,
-        "total_tokens": PROMPT_TOKENS + output})
+fn usage(script: &Script, output: u64) -> Value {
+    let mut usage = json!({"prompt_tokens": PROMPT_TOKENS, "completion_tokens": output,
+        "total_tokens": PROMPT_TOKENS + output});
+    if let Some(cached) = script.cached {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": cached});
+    }
+    if let Some(reasoning) = script.reasoning {
+        // So far: a running usage tells of no more than there is.
+        usage["completion_tokens_details"] = json!({"reasoning_tokens": reasoning.min(output)});
+    }
+    usage
 }
 
 fn stream(
@@ -220,7 +270,7 @@ fn stream(
             let mut chunk = chunk(json!([{"index": 0, "delta": {"content": piece},
                 "finish_reason": null}]));
             if continuous && include {
-                chunk["usage"] = usage(at + 1);
+                chunk["usage"] = usage(&script, at + 1);
             }
             watch.truth.lock().get_mut(&watch.call).unwrap().sent = at + 1;
             yield Ok(event(&chunk));
@@ -228,7 +278,7 @@ fn stream(
         yield Ok(event(&chunk(json!([{"index": 0, "delta": {}, "finish_reason": "stop"}]))));
         if include {
             let mut last = chunk(json!([]));
-            last["usage"] = usage(pieces.len() as u64);
+            last["usage"] = usage(&script, pieces.len() as u64);
             yield Ok(event(&last));
         }
         watch.finish();

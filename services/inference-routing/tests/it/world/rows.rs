@@ -1,7 +1,8 @@
 //! What stands in the journal.
 
+use serde_json::Value;
 use sqlx::PgPool;
-use wanwu_proto::inference::v1::UsageRecorded;
+use wanwu_proto::{billing::v1::UnitCount, inference::v1::UsageRecorded};
 
 use super::{INPUT_PRICE, OUTPUT_PRICE, billing::events, wait_for};
 
@@ -15,13 +16,14 @@ pub struct CallRow {
     pub usage_source: Option<String>,
     pub attempts: i16,
     pub progress_output: Option<i64>,
+    pub parts: Option<Value>,
 }
 
 /// The row of a call, when there is one.
 pub async fn find(pool: &PgPool, call: &str) -> Option<CallRow> {
     sqlx::query_as(
         "select outcome, input_tokens, output_tokens, amount_nanos, usage_source, attempts,
-             progress_output
+             progress_output, parts
          from calls where call_id = $1::uuid",
     )
     .bind(call)
@@ -49,15 +51,32 @@ pub async fn ended(pool: &PgPool, call: &str) -> CallRow {
         (event.input_tokens, event.output_tokens, event.amount_nanos),
         (row.input_tokens, row.output_tokens, row.amount_nanos)
     );
+    if row.parts.is_none() {
+        assert_eq!(
+            row.amount_nanos,
+            row.input_tokens * INPUT_PRICE + row.output_tokens * OUTPUT_PRICE
+        );
+    }
+    assert_eq!(told_parts(event), row.parts);
     assert_eq!(
-        row.amount_nanos,
-        row.input_tokens * INPUT_PRICE + row.output_tokens * OUTPUT_PRICE
-    );
-    assert_eq!(
-        (event.price_version, Some(&event.usage_source)),
-        (7, row.usage_source.as_ref())
+        (
+            event.price_version,
+            event.price_tier,
+            Some(&event.usage_source)
+        ),
+        (7, 2, row.usage_source.as_ref())
     );
     row
+}
+
+/// The parts that an event tells, as a row keeps them.
+fn told_parts(event: &UsageRecorded) -> Option<Value> {
+    let part = |part: &UnitCount| {
+        let name = part.unit().as_str_name().to_lowercase();
+        (name.replace("unit_", ""), part.count.into())
+    };
+    let parts: serde_json::Map<_, _> = event.parts.iter().map(part).collect();
+    (!parts.is_empty()).then_some(parts.into())
 }
 
 /// How many calls there are.

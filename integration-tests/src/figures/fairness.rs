@@ -1,0 +1,200 @@
+//! One account sends fifty times the load of each of nine others, to places that are fewer than what
+//! it sends: what the nine get beside what they get alone, and how even the shares are when all ten
+//! want more than there is.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use serde_json::json;
+use tokio::time::sleep;
+use toml::Table;
+
+use super::{
+    Figure, Kind, Reading, Tier,
+    customers::{customers, scripted},
+    model_path::{Load, ModelPath, Seen, Shot, Wanted, send_at},
+};
+use crate::{
+    journey::Journey,
+    load::{Target, quantile},
+    stack::Stack,
+};
+
+/// Accounts that send a little.
+const NINE: usize = 9;
+/// Calls that run at a time. Each takes 200 ms: 40 calls a second, which is little for the machine.
+const PLACES: i64 = 8;
+const TOKEN_MS: u64 = 20;
+const TOKENS: u64 = 10;
+/// What each of the nine sends, less than half of its share.
+const RATE: f64 = 2.0;
+/// How many times that the other one sends.
+const TIMES: f64 = 50.0;
+/// What the nine must keep, in per cent.
+const KEEP: f64 = 95.0;
+/// Jain's index of ten that all want more.
+const EVEN: f64 = 0.95;
+/// Clients of each account, when all want more: of the nine, and of the other.
+const CLIENTS: [usize; 2] = [4, 40];
+const TOP_UP_FEN: i64 = 1_000_000;
+
+/// The figure.
+pub(super) fn figure() -> Figure {
+    Figure {
+        name: "fairness",
+        claim: "what nine accounts keep beside one that sends 50 times as much; Jain's index of tokens served",
+        kind: Kind::Correctness,
+        measure: |stack, tier| Box::pin(measure(stack, tier)),
+    }
+}
+
+async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
+    let long = match tier {
+        Tier::Quick => Duration::from_secs(4),
+        Tier::Full => Duration::from_secs(60),
+    };
+    let accounts = customers(&stack, NINE + 1, TOP_UP_FEN).await?;
+    let wanted = Wanted {
+        figure: "fairness",
+        engines: 1,
+        routers: 1,
+        limits: Table::new(),
+    };
+    let mut chat = Table::new();
+    chat.insert("max_running".to_owned(), PLACES.into());
+    // Nobody is refused because others wait: of one account a quarter may.
+    chat.insert("max_waiting".to_owned(), 160.into());
+    let sections = Table::from_iter([("chat".to_owned(), chat.into())]);
+    let path = ModelPath::start_with(&stack, wanted, &sections).await?;
+    let targets = accounts
+        .iter()
+        .enumerate()
+        // The one has longer answers too.
+        .map(|(n, account)| target(&path, account, if n < NINE { TOKENS } else { 2 * TOKENS }))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    let alone = Served::of(&nine(&targets, long).await);
+    let greedy = send_at(targets[NINE].clone(), RATE * TIMES, long);
+    let (shots, greedy) = tokio::join!(nine(&targets, long), greedy);
+    let beside = Served::of(&shots);
+    let greedy = Served::of(&[greedy]);
+    println!(
+        "  {PLACES} places; each of the nine sends {RATE} calls a second, the other {TIMES} times that"
+    );
+    for (name, served) in [
+        ("the nine alone", &alone),
+        ("the nine beside it", &beside),
+        ("the other", &greedy),
+    ] {
+        served.print(name);
+    }
+    let kept = 100.0 * beside.answered as f64 / alone.answered.max(1) as f64;
+
+    let tokens = all_want_more(&targets, long).await;
+    let even = jain(&tokens);
+    println!("  all want more: tokens of each {tokens:?}, Jain's index {even:.3}");
+    Ok(Reading {
+        figure: format!("{kept:.1} / {even:.3}"),
+        unit: "% kept by nine beside one with 50 times their load / Jain's index of tokens when all want more"
+            .to_owned(),
+        goal: format!(">= {KEEP} / {EVEN}"),
+        holds: kept >= KEEP && even >= EVEN,
+    })
+}
+
+fn target(path: &ModelPath, account: &Journey, tokens: u64) -> anyhow::Result<Target> {
+    let mut body = scripted(json!({"tokens": tokens, "delay_ms": TOKEN_MS}));
+    body["stream"] = json!(true);
+    body["max_tokens"] = json!(tokens);
+    let address = format!("{}/v1/chat/completions", path.base());
+    Target::new(
+        &address,
+        Some(account.secret()),
+        Bytes::from(body.to_string()),
+    )
+}
+
+/// The nine send what they send.
+async fn nine(targets: &[Target], long: Duration) -> Vec<Vec<Shot>> {
+    let sending = targets[..NINE]
+        .iter()
+        .map(|target| send_at(target.clone(), RATE, long));
+    join_all(sending).await
+}
+
+/// What accounts got.
+struct Served {
+    sent: usize,
+    answered: usize,
+    whole: Vec<Duration>,
+}
+
+impl Served {
+    fn of(shots: &[Vec<Shot>]) -> Self {
+        let shots = shots.iter().flatten();
+        let answered = shots.clone().filter(|shot| shot.seen == Seen::Answered);
+        let whole: Vec<_> = answered.map(|shot| shot.whole).collect();
+        Self {
+            sent: shots.count(),
+            answered: whole.len(),
+            whole,
+        }
+    }
+
+    fn print(&self, name: &str) {
+        let mut whole = self.whole.clone();
+        println!(
+            "  {name:<19} {:>5} sent, {:>5} answered, in {:>6.0?} (p50), {:>6.0?} (p99)",
+            self.sent,
+            self.answered,
+            quantile(&mut whole, 0.5),
+            quantile(&mut whole, 0.99)
+        );
+    }
+}
+
+/// Tokens that each was served while all had calls waiting.
+async fn all_want_more(targets: &[Target], long: Duration) -> Vec<u64> {
+    let loads: Vec<_> = targets
+        .iter()
+        .enumerate()
+        .map(|(n, target)| {
+            let target = target.clone();
+            let clients = CLIENTS[usize::from(n == NINE)];
+            Load::start(Arc::new(move |_| target.clone()), clients)
+        })
+        .collect();
+    // Until every queue is full.
+    sleep(Duration::from_secs(1)).await;
+    loads.iter().for_each(|load| drop(load.take()));
+    sleep(long + Duration::from_secs(2)).await;
+    let served = loads.iter().enumerate().map(|(n, load)| {
+        let counts = load.take();
+        let tokens = if n < NINE { TOKENS } else { 2 * TOKENS };
+        (counts.calls - counts.refused - counts.cut) * tokens
+    });
+    let served = served.collect();
+    for load in loads {
+        load.end().await;
+    }
+    served
+}
+
+/// 1 where all have the same, one over their number where one has all.
+fn jain(shares: &[u64]) -> f64 {
+    let sum: f64 = shares.iter().map(|share| *share as f64).sum();
+    let squares: f64 = shares.iter().map(|share| (*share as f64).powi(2)).sum();
+    sum * sum / (shares.len() as f64 * squares).max(f64::MIN_POSITIVE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_is_1_for_equal_shares_and_one_over_n_for_one_who_has_all() {
+        assert!((jain(&[7, 7, 7, 7]) - 1.0).abs() < 1e-9);
+        assert!((jain(&[9, 0, 0]) - 1.0 / 3.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,57 @@
+//! Calls that are sent at their times, whatever became of those before: clients who do not wait.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::clients::{Seen, visit};
+use crate::load::Target;
+
+/// What became of one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Shot {
+    /// How it went.
+    pub seen: Seen,
+    /// When it was sent, since the first was to be.
+    pub sent: Duration,
+    /// Until its end.
+    pub whole: Duration,
+}
+
+/// Sends `rate` calls a second for so long; answers when every one of them has ended.
+pub(crate) async fn send_at(target: Target, rate: f64, long: Duration) -> Vec<Shot> {
+    let begin = Instant::now();
+    // Connections that wait for the next call.
+    let free: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>> = Arc::default();
+    let mut under_way = JoinSet::new();
+    let count = (long.as_secs_f64() * rate).round() as u32;
+    for n in 0..count {
+        sleep_until(begin + Duration::from_secs_f64(f64::from(n) / rate)).await;
+        let (target, free) = (target.clone(), free.clone());
+        under_way.spawn(async move {
+            let sent = Instant::now();
+            let mut connection = free.lock().pop();
+            let (seen, _) = visit(&mut connection, &target).await;
+            if let Some(connection) = connection {
+                free.lock().push(connection);
+            }
+            Shot {
+                seen,
+                sent: sent - begin,
+                whole: sent.elapsed(),
+            }
+        });
+    }
+    let mut shots = Vec::with_capacity(count as usize);
+    while let Some(shot) = under_way.join_next().await {
+        shots.extend(shot);
+    }
+    shots
+}

@@ -1,0 +1,385 @@
+//! The model path beside gateways of others, in one run: each alone on one processor, the engine, the
+//! load, PostgreSQL, billing and everything else on the other.
+//!
+//! `bare` is our own two hops without any of the work: the same HTTP server, the same gRPC over mutual
+//! TLS, the same HTTP client to the engine, and nothing that is checked, held, placed, written or
+//! metered (`simulators/bare.rs`). `governed` is the product as it is deployed: key, standing, limits,
+//! screen, lease, journal, meter, label, and a trace of every call.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{
+    super::{
+        Reading,
+        model_path::{Alone, ModelPath},
+        rig::{self, MEASURED, OTHERS, Others},
+    },
+    SPANS_ARE_THERE,
+    bare::Bare,
+    commit_waits,
+    peers::{Peer, Peers},
+};
+use crate::{
+    journey::{Api, Journey, read_trace},
+    load::{CpuMeter, Lean, Target, family, lean, on_processor, quantile, resident_kib},
+    stack::{Layout, Ports, Process, Ready, Stack, create_private_folder, simulator_spec},
+};
+
+const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+const DELAYS_MS: [u64; 2] = [0, 20];
+const ROUNDS: usize = 5;
+/// Each round of each.
+const LONG: Duration = Duration::from_millis(1500);
+/// A reading is thrown away that the rig can offer less than so many times.
+const CEILING: f64 = 3.0;
+/// So many times the rig must offer for throughput to be compared; else processor time is.
+const OFFERS: f64 = 1.5;
+/// Both processes together, at rest.
+const REST_KIB: u64 = 60 * 1024;
+
+/// One that is measured.
+struct Contender {
+    name: String,
+    target: Target,
+    /// The first process of each family; empty: the engine itself, which nobody stands before.
+    processes: Vec<i32>,
+}
+
+/// What one showed with so many connections.
+struct Shown {
+    rounds: Vec<Lean>,
+    cpu: Duration,
+}
+
+/// All that stands, as long as it is measured.
+struct Rig {
+    contenders: Vec<Contender>,
+    _engine: Engine,
+    _peers: Vec<Peer>,
+    _bare: Bare,
+    _path: ModelPath,
+    _others: Others,
+}
+
+struct Engine(Process);
+
+pub(super) async fn measure(stack: &Stack) -> anyhow::Result<Reading> {
+    let rig = Rig::start(stack).await?;
+    let mut goals = Goals::default();
+    for delay_ms in DELAYS_MS {
+        for connections in CONNECTIONS {
+            let shown = rig.round_robin(delay_ms, connections).await?;
+            print(stack, &rig, delay_ms, connections, &shown, &mut goals).await?;
+        }
+    }
+    goals.rest_kib = rig.at_rest();
+    Ok(goals.reading())
+}
+
+impl Rig {
+    async fn start(stack: &Stack) -> anyhow::Result<Self> {
+        let (binaries, installed) = (rig::release()?, rig::peers()?);
+        let others = Others::of(stack)?;
+        let journey = Journey::ready_to_call(stack, 1_000_000).await?;
+        let folder = stack.description().dir.join("figures/overhead");
+        create_private_folder(&folder)?;
+        let mut ports = Ports::keeping(Default::default());
+        let engine = Engine::start(&binaries, &folder, &mut ports).await?;
+        let address = engine.address();
+        let alone = Alone {
+            binaries: &binaries,
+            engine: &format!("http://{address}"),
+            processor: MEASURED,
+        };
+        let path = ModelPath::start_alone(stack, "overhead", alone).await?;
+        let ours: Vec<i32> = [&path.routers[0], path.edge()]
+            .iter()
+            .filter_map(|replica| replica.process.pid())
+            .collect();
+        let body = body(0);
+        let bare = Bare::start(stack, &binaries, &folder, &address, &body, MEASURED).await?;
+        let peers = Peers {
+            installed: &installed,
+            folder: &folder.join("peers"),
+            engine: &address,
+            body: &body,
+            processor: MEASURED,
+        };
+        let peers = peers.start().await?;
+        let chat = "/v1/chat/completions";
+        let mut contenders = vec![Contender {
+            name: "engine".to_owned(),
+            target: Target::new(&format!("http://{address}{chat}"), None, body.clone())?,
+            processes: Vec::new(),
+        }];
+        for peer in &peers {
+            contenders.push(Contender {
+                name: format!("{} {}", peer.name, peer.version),
+                target: peer.target.clone(),
+                processes: peer.process.pid().into_iter().collect(),
+            });
+        }
+        contenders.push(Contender {
+            name: "bare".to_owned(),
+            target: bare.target.clone(),
+            processes: bare.processes(),
+        });
+        contenders.push(Contender {
+            name: "governed".to_owned(),
+            target: Target::new(
+                &format!("{}{chat}", path.base()),
+                Some(journey.secret()),
+                body,
+            )?,
+            processes: ours,
+        });
+        let rig = Self {
+            contenders,
+            _engine: engine,
+            _peers: peers,
+            _bare: bare,
+            _path: path,
+            _others: others,
+        };
+        println!(
+            "  memory at rest, before the first call: {} MiB edge and inference-routing together",
+            rig.at_rest() / 1024
+        );
+        Ok(rig)
+    }
+
+    /// Every contender in turn, so many times, so that what else the machine does falls on all.
+    async fn round_robin(&self, delay_ms: u64, connections: usize) -> anyhow::Result<Vec<Shown>> {
+        let mut shown: Vec<Shown> = self.contenders.iter().map(|_| Shown::nothing()).collect();
+        for _ in 0..ROUNDS {
+            for (contender, shown) in self.contenders.iter().zip(&mut shown) {
+                let mut target = contender.target.clone();
+                target.body = body(delay_ms);
+                let families = contender.processes.iter().flat_map(|pid| family(*pid));
+                let meter = CpuMeter::new(families.collect());
+                let before = meter.read();
+                let seen = lean(&target, connections, LONG, Some(OTHERS)).await;
+                let seen = seen.with_context(|| contender.name.clone())?;
+                shown.cpu += meter.read().saturating_sub(before);
+                shown.rounds.push(seen);
+            }
+        }
+        Ok(shown)
+    }
+
+    fn at_rest(&self) -> u64 {
+        let governed = self.contenders.last();
+        let pids = governed.iter().flat_map(|governed| &governed.processes);
+        pids.filter_map(|pid| resident_kib(*pid)).sum()
+    }
+}
+
+/// What every contender is asked. The engine waits as the prompt says.
+fn body(delay_ms: u64) -> Bytes {
+    let body = json!({
+        "model": "scripted",
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": format!("Say OK. delay={delay_ms}ms")},
+        ],
+        "max_tokens": 16,
+    });
+    Bytes::from(body.to_string())
+}
+
+impl Shown {
+    const fn nothing() -> Self {
+        Self {
+            rounds: Vec::new(),
+            cpu: Duration::ZERO,
+        }
+    }
+
+    fn calls(&self) -> usize {
+        self.rounds.iter().map(|round| round.times.len()).sum()
+    }
+
+    fn quantile(&self, share: f64) -> Duration {
+        let mut times: Vec<_> = self.rounds.iter().flat_map(|r| r.times.clone()).collect();
+        quantile(&mut times, share)
+    }
+
+    /// The least, the median and the most of the rounds' own medians.
+    fn medians(&self) -> [Duration; 3] {
+        let rounds = self.rounds.iter();
+        let mut medians: Vec<_> = rounds
+            .map(|r| quantile(&mut r.times.clone(), 0.5))
+            .collect();
+        [0.0, 0.5, 1.0].map(|share| quantile(&mut medians, share))
+    }
+
+    /// The median of the rounds.
+    fn rate(&self) -> f64 {
+        let mut rates: Vec<_> = self.rounds.iter().map(Lean::rate).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn cpu_micros(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.calls().max(1) as f64
+    }
+}
+
+/// What the goals look at.
+#[derive(Default)]
+struct Goals {
+    governed_p50: Option<Duration>,
+    sglang_p50: Option<Duration>,
+    /// Of throughput at 64, by processor time or by the rate.
+    ratio: Option<f64>,
+    governance: Option<f64>,
+    rest_kib: u64,
+}
+
+async fn print(
+    stack: &Stack,
+    rig: &Rig,
+    delay_ms: u64,
+    connections: usize,
+    shown: &[Shown],
+    goals: &mut Goals,
+) -> anyhow::Result<()> {
+    let engine = &shown[0];
+    println!(
+        "\n  engine {delay_ms} ms, {connections} connections, {ROUNDS} rounds in turn, microseconds"
+    );
+    println!(
+        "  {:<22} {:>9} {:>9} {:>19} {:>10} {:>12}  ceiling",
+        "", "added p50", "added p99", "p50 (least..most)", "calls/s", "CPU a call"
+    );
+    for (contender, shown) in rig.contenders.iter().zip(shown) {
+        let [least, p50, most] = shown.medians().map(|time| time.as_micros());
+        let added = |share| micros(shown.quantile(share)) - micros(engine.quantile(share));
+        let offers = engine.rate() / shown.rate().max(1.0);
+        let note = match offers {
+            _ if contender.processes.is_empty() => "",
+            offers if offers < CEILING => "rate thrown away",
+            _ => "",
+        };
+        println!(
+            "  {:<22} {:>9.0} {:>9.0} {:>7} ({least}..{most}) {:>10.0} {:>9.0} us  {offers:.1}x {note}",
+            contender.name,
+            added(0.5),
+            added(0.99),
+            p50,
+            shown.rate(),
+            shown.cpu_micros(),
+        );
+    }
+    let of = |name: &str| {
+        let place = rig.contenders.iter().position(|c| c.name.starts_with(name));
+        place.map(|place| &shown[place])
+    };
+    let (Some(governed), Some(bare)) = (of("governed"), of("bare")) else {
+        return Ok(());
+    };
+    let waits = waits(stack, governed).await?;
+    let without = governed.quantile(0.5).saturating_sub(waits);
+    println!(
+        "  {:<22} {:>9.0}   ({:.0} us of waits for commits at the median)",
+        "governed, no waits",
+        micros(without) - micros(engine.quantile(0.5)),
+        micros(waits),
+    );
+    if delay_ms == 0 && connections == 1 {
+        goals.governed_p50 = Some(without);
+        goals.sglang_p50 = of("sglang-router").map(|sglang| sglang.quantile(0.5));
+    }
+    if delay_ms == 0 && connections == 64 {
+        goals.governance = Some(governed.cpu_micros() / bare.cpu_micros() - 1.0);
+        if let Some(sglang) = of("sglang-router") {
+            let by_rate = engine.rate() >= OFFERS * governed.rate().max(sglang.rate());
+            let by_time = sglang.cpu_micros() / governed.cpu_micros();
+            goals.ratio = Some(match by_rate {
+                true => governed.rate() / sglang.rate(),
+                false => by_time,
+            });
+            println!(
+                "  by processor time one core serves {by_time:.2} times sglang-router's calls"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The median wait for commits of the calls that can be looked up.
+async fn waits(stack: &Stack, governed: &Shown) -> anyhow::Result<Duration> {
+    tokio::time::sleep(SPANS_ARE_THERE).await;
+    let api = Api::new(&stack.description().traces.query);
+    let mut waits = Vec::new();
+    let traced = governed
+        .rounds
+        .iter()
+        .flat_map(|round| round.traced.iter().take(40));
+    for (trace_id, _) in traced {
+        if let Some(wait) = commit_waits(&read_trace(&api, trace_id).await?) {
+            waits.push(wait.dispatch + wait.end);
+        }
+    }
+    Ok(quantile(&mut waits, 0.5))
+}
+
+impl Goals {
+    fn reading(&self) -> Reading {
+        let p50 = self.governed_p50.unwrap_or(Duration::MAX);
+        let faster = self.sglang_p50.is_some_and(|sglang| p50 <= sglang);
+        let ratio = self.ratio.unwrap_or_default();
+        let governance = 100.0 * self.governance.unwrap_or(f64::INFINITY);
+        Reading {
+            figure: format!("{ratio:.2}"),
+            unit: format!(
+                "times sglang-router's calls a core at 64; p50 at 1 {} us without waits (sglang-router {} us); governance +{governance:.0} % of bare; {} MiB",
+                p50.as_micros(),
+                self.sglang_p50.unwrap_or_default().as_micros(),
+                self.rest_kib / 1024,
+            ),
+            goal: ">= 2, at most sglang-router's, <= 15 %, <= 60 MiB".to_owned(),
+            holds: ratio >= 2.0 && faster && governance <= 15.0 && self.rest_kib <= REST_KIB,
+        }
+    }
+}
+
+impl Engine {
+    async fn start(binaries: &Path, folder: &Path, ports: &mut Ports) -> anyhow::Result<Self> {
+        let layout = Layout::new(folder.to_owned(), binaries.to_owned());
+        let port = ports.get("engine");
+        let mut spec = simulator_spec(&layout, "fast-engine", "fast-engine", port, None);
+        spec.ready = Ready::Tcp {
+            address: format!("127.0.0.1:{port}"),
+        };
+        create_private_folder(&spec.cwd)?;
+        let process = Process::new(spec);
+        if process.is_alive() {
+            process.kill9();
+        }
+        on_processor(OTHERS, || Ok(process.start()?))?;
+        process.wait_ready(Duration::from_secs(10)).await?;
+        Ok(Self(process))
+    }
+
+    fn address(&self) -> String {
+        match &self.0.spec().ready {
+            Ready::Tcp { address } => address.clone(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.0.kill9();
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}

@@ -1,0 +1,222 @@
+//! Five times as many calls as there is room for: what is still answered, how long those take that
+//! are accepted, what it costs in memory, and how soon all is as before.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::ensure;
+use bytes::Bytes;
+use futures::future::join_all;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use toml::Table;
+
+use super::{
+    Figure, Kind, Reading, Tier,
+    customers::{customers, scripted},
+    model_path::{Load, ModelPath, Seen, Shot, Wanted, send_at},
+};
+use crate::{
+    journey::Journey,
+    load::{Target, quantile, resident_kib},
+    stack::Stack,
+};
+
+const ACCOUNTS: usize = 4;
+/// Calls that run at a time. Each takes 400 ms: 40 calls a second, which is little for the machine,
+/// so that what is measured is the platform's way with too much and not the machine's.
+const PLACES: i64 = 16;
+const WAITING: i64 = 40;
+const TOKENS: u64 = 20;
+const TOKEN_MS: u64 = 20;
+const CALL: Duration = Duration::from_millis(TOKENS * TOKEN_MS);
+const QUEUE: Duration = Duration::from_secs(1);
+/// Capacity in calls a second, and what is sent then.
+const CAPACITY: f64 = 40.0;
+const TIMES: f64 = 5.0;
+/// Half of what there is room for.
+const CALM: f64 = CAPACITY / 2.0;
+/// Of the peak, in per cent.
+const GOODPUT: f64 = 80.0;
+/// What an accepted call may take: its wait, itself, and as much again as that for the machine.
+const LONGEST: Duration = Duration::from_millis(2 * (1000 + TOKENS * TOKEN_MS));
+/// What edge and router may grow by, in MiB.
+const MEMORY: u64 = 64;
+const BACK: Duration = Duration::from_secs(10);
+const TOP_UP_FEN: i64 = 1_000_000;
+
+/// The figure.
+pub(super) fn figure() -> Figure {
+    Figure {
+        name: "overload",
+        claim: "goodput at five times the capacity, p99 of accepted calls, memory, and the way back",
+        kind: Kind::Correctness,
+        measure: |stack, tier| Box::pin(measure(stack, tier)),
+    }
+}
+
+async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
+    let long = match tier {
+        Tier::Quick => Duration::from_secs(6),
+        Tier::Full => Duration::from_secs(60),
+    };
+    let accounts = customers(&stack, ACCOUNTS, TOP_UP_FEN).await?;
+    let path = start(&stack).await?;
+    let targets = accounts
+        .iter()
+        .map(|account| target(&path, account))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+
+    let calm = together(&targets, CALM, Duration::from_secs(2)).await;
+    ensure!(
+        calm.iter().all(|shot| shot.seen == Seen::Answered),
+        "calls failed before the overload"
+    );
+    let usual = p99(&calm);
+    let peak = peak(&targets).await;
+    let before = memory(&path);
+
+    let overload = together(&targets, CAPACITY * TIMES, long);
+    let (shots, most) = watched(overload, &path).await;
+    let answered = shots.iter().filter(|shot| shot.seen == Seen::Answered);
+    // While calls come: what ends after the last was sent is not of that time.
+    let in_time = answered
+        .clone()
+        .filter(|shot| shot.sent + shot.whole <= long);
+    let goodput = in_time.count() as f64 / long.as_secs_f64();
+    let share = 100.0 * goodput / peak;
+    let (longest, grown) = (p99(&shots), most.saturating_sub(before) / 1024);
+    let back = back_to_normal(&targets, usual).await?;
+    println!(
+        "  {PLACES} places: at peak {peak:.1} calls/s; {:.0} a second sent for {long:?}: {goodput:.1} calls/s, {} of {} answered",
+        CAPACITY * TIMES,
+        answered.count(),
+        shots.len()
+    );
+    println!(
+        "  accepted calls take {longest:.2?} (p99; {usual:.2?} before), edge and router grew by {grown} MiB, as before after {back:.2?}"
+    );
+    let refusals = refusals(&shots);
+    for (word, count) in &refusals {
+        println!("    {count} x {word}");
+    }
+    let told_to_wait = refusals.keys().all(|word| word == "rate_limit_exceeded");
+    Ok(Reading {
+        figure: format!("{share:.0}"),
+        unit: format!(
+            "% of the peak at 5 times the capacity; accepted p99 {longest:.2?}, {grown} MiB more, back after {back:.1?}"
+        ),
+        goal: format!(">= {GOODPUT} %, <= {LONGEST:?}, <= {MEMORY} MiB, <= {BACK:?}"),
+        holds: share >= GOODPUT
+            && longest <= LONGEST
+            && grown <= MEMORY
+            && back <= BACK
+            && told_to_wait,
+    })
+}
+
+async fn start(stack: &Stack) -> anyhow::Result<ModelPath> {
+    let mut chat = Table::new();
+    chat.insert("max_running".to_owned(), PLACES.into());
+    chat.insert("max_waiting".to_owned(), WAITING.into());
+    let wait = format!("{}ms", QUEUE.as_millis());
+    chat.insert("queue_timeout".to_owned(), wait.into());
+    let wanted = Wanted {
+        figure: "overload",
+        engines: 1,
+        routers: 1,
+        limits: Table::new(),
+    };
+    let sections = Table::from_iter([("chat".to_owned(), chat.into())]);
+    ModelPath::start_with(stack, wanted, &sections).await
+}
+
+fn target(path: &ModelPath, account: &Journey) -> anyhow::Result<Target> {
+    let mut body = scripted(json!({"tokens": TOKENS, "delay_ms": TOKEN_MS}));
+    body["stream"] = json!(true);
+    body["max_tokens"] = json!(TOKENS);
+    let address = format!("{}/v1/chat/completions", path.base());
+    Target::new(
+        &address,
+        Some(account.secret()),
+        Bytes::from(body.to_string()),
+    )
+}
+
+/// All accounts send, so much together.
+async fn together(targets: &[Target], rate: f64, long: Duration) -> Vec<Shot> {
+    let each = rate / targets.len() as f64;
+    let sending = targets
+        .iter()
+        .map(|target| send_at(target.clone(), each, long));
+    join_all(sending).await.concat()
+}
+
+/// Calls a second when there are just enough: every place is always taken.
+async fn peak(targets: &[Target]) -> f64 {
+    let targets = targets.to_vec();
+    let clients = PLACES as usize + ACCOUNTS;
+    let load = Load::start(
+        Arc::new(move |n| targets[n as usize % targets.len()].clone()),
+        clients,
+    );
+    sleep(CALL * 2).await;
+    load.take();
+    let begin = Instant::now();
+    sleep(Duration::from_secs(3)).await;
+    let counts = load.take();
+    let rate = (counts.calls - counts.refused) as f64 / begin.elapsed().as_secs_f64();
+    load.end().await;
+    rate
+}
+
+/// What was done, and the most memory meanwhile.
+async fn watched(sending: impl Future<Output = Vec<Shot>>, path: &ModelPath) -> (Vec<Shot>, u64) {
+    tokio::pin!(sending);
+    let mut most = 0;
+    loop {
+        tokio::select! {
+            shots = &mut sending => return (shots, most),
+            () = sleep(Duration::from_millis(200)) => most = most.max(memory(path)),
+        }
+    }
+}
+
+/// KiB of the edge and the router together.
+fn memory(path: &ModelPath) -> u64 {
+    let processes = [&path.edge().process, &path.routers[0].process];
+    let resident = processes.map(|process| process.pid().and_then(resident_kib).unwrap_or(0));
+    resident.iter().sum()
+}
+
+/// How long after the overload calls are answered as before it.
+async fn back_to_normal(targets: &[Target], usual: Duration) -> anyhow::Result<Duration> {
+    let begin = Instant::now();
+    loop {
+        let since = begin.elapsed();
+        ensure!(since <= 3 * BACK, "it is not as before after {since:?}");
+        let shots = together(targets, CALM, Duration::from_secs(1)).await;
+        let well = shots.iter().all(|shot| shot.seen == Seen::Answered);
+        if well && p99(&shots) <= usual * 2 {
+            return Ok(since);
+        }
+    }
+}
+
+fn p99(shots: &[Shot]) -> Duration {
+    let answered = shots.iter().filter(|shot| shot.seen == Seen::Answered);
+    let mut whole: Vec<_> = answered.map(|shot| shot.whole).collect();
+    quantile(&mut whole, 0.99)
+}
+
+fn refusals(shots: &[Shot]) -> BTreeMap<String, u64> {
+    let mut words = BTreeMap::new();
+    for shot in shots {
+        let word = match &shot.seen {
+            Seen::Answered => continue,
+            Seen::Cut => "cut",
+            Seen::Refused(word) => word,
+        };
+        *words.entry(word.to_owned()).or_default() += 1;
+    }
+    words
+}
