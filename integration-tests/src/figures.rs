@@ -10,9 +10,13 @@ mod forger;
 mod kill_each;
 mod model_path;
 mod money_callbacks;
+mod money_crash_points;
+mod money_cut_streams;
 mod money_foreign_signatures;
 mod money_forgery;
 mod money_idempotency;
+mod money_kill_loop;
+mod money_prepaid;
 mod money_reconciliation;
 mod money_router;
 mod money_simulation;
@@ -22,6 +26,8 @@ mod money_usage;
 mod one_trace;
 mod openai_clients;
 mod overhead;
+mod paid_orders;
+mod paid_streams;
 mod planted_values;
 mod revocation;
 mod routing_hit;
@@ -101,7 +107,11 @@ pub fn all() -> Vec<Figure> {
     vec![
         cancel::figure(),
         kill_each::figure(),
+        money_crash_points::figure(),
+        money_cut_streams::figure(),
         money_idempotency::figure(),
+        money_kill_loop::figure(),
+        money_prepaid::figure(),
         money_reconciliation::figure(),
         money_simulation::sensitivity(),
         money_simulation::simulation(),

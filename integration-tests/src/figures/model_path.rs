@@ -53,6 +53,16 @@ pub(super) struct Replica {
 impl ModelPath {
     /// Starts all and waits until all are ready.
     pub(super) async fn start(stack: &Stack, wanted: Wanted) -> anyhow::Result<Self> {
+        Self::start_with(stack, wanted, "leases", Table::new()).await
+    }
+
+    /// As [`start`](Self::start), with keys of another section of inference-routing.
+    pub(super) async fn start_with(
+        stack: &Stack,
+        wanted: Wanted,
+        section: &str,
+        keys: Table,
+    ) -> anyhow::Result<Self> {
         let folder = stack.description().dir.join("figures").join(wanted.figure);
         let layout = Layout::new(folder, stack.description().binaries.clone());
         let mut ports = Ports::keeping(BTreeMap::new());
@@ -65,6 +75,7 @@ impl ModelPath {
             let mut config = config_of(stack, "inference-routing")?;
             set_engines(&mut config, &engines)?;
             config.insert("engines".to_owned(), wanted.limits.clone().into());
+            table(&mut config, section).extend(keys.clone());
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
             let name = format!("router-{n}");

@@ -59,7 +59,7 @@ pub(crate) enum Outcome {
 }
 
 /// Why a try failed.
-enum Failure {
+pub(crate) enum Failure {
     /// Nothing to do with the event: the same try is made again.
     Database(sqlx::Error),
     Handler(HandlerError),
@@ -166,7 +166,9 @@ impl Applier {
         if origin == Origin::Retry {
             inbox::forget_retry(&mut tx, queue, id).await?;
         }
+        wanwu_crash::point("consumer.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("consumer.committed");
         Ok(if new {
             Outcome::Applied
         } else {
@@ -269,7 +271,7 @@ pub(crate) fn reason(error: &HandlerError) -> String {
 }
 
 /// A handler that swallows the error of a statement leaves a transaction that cannot commit.
-async fn sound(tx: &mut PgConnection) -> Result<(), Failure> {
+pub(crate) async fn sound(tx: &mut PgConnection) -> Result<(), Failure> {
     match inbox::ensure_sound(tx).await {
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("25P02") => {
             Err(Failure::Handler(HandlerError::retry(

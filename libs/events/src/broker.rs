@@ -127,10 +127,11 @@ pub(crate) async fn send(
         ..BasicPublishOptions::default()
     };
     let confirmation = within(async {
-        channel
-            .basic_publish("".into(), name.into(), options, payload, properties)
-            .await?
-            .await
+        let publishing =
+            channel.basic_publish("".into(), name.into(), options, payload, properties);
+        let confirmation = publishing.await?;
+        wanwu_crash::point("relay.published");
+        confirmation.await
     });
     Ok(match confirmation.await? {
         Confirmation::Ack(None) => Sent::Accepted,

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt, future};
+use futures::{FutureExt, StreamExt, future};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     BrokerConfig,
-    apply::{Applier, Origin, Route},
+    apply::{Applier, Route},
     broker,
     failure::{Backoff, BrokerError, chain},
     message::Incoming,
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long events in hand may take when we stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// So many take from a queue whose events are applied many at once.
+const TOGETHER: usize = 2;
 /// How long to wait for the client to send an acknowledgement.
 const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
@@ -119,8 +121,10 @@ impl Deliveries {
     ) -> Result<Subscription, BrokerError> {
         let channel = broker::channel(connection).await?;
         broker::declare(&channel, &self.config, &route.queue).await?;
-        // Twice the workers: the next event is here when a worker is free.
-        let prefetch = self.config.workers.saturating_mul(2);
+        // The next events are here when a worker is free.
+        let (workers, batch) = self.extent(&route);
+        let waiting = if batch > 1 { 1 } else { workers };
+        let prefetch = u16::try_from((workers + waiting) * batch).unwrap_or(u16::MAX);
         broker::within(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         let queue = format!("{}{}", self.config.queue_prefix, route.queue);
         let consumer = broker::within(channel.basic_consume(
@@ -137,12 +141,23 @@ impl Deliveries {
         })
     }
 
-    /// Takes from one queue, at most `workers` events at the same time.
+    /// How many take from a queue at the same time, and how many events each takes at once. Those
+    /// that take many keep each other waiting more than they help.
+    fn extent(&self, route: &Route) -> (usize, usize) {
+        let (workers, batch) = (usize::from(self.config.workers), route.handler.batch());
+        (
+            workers.min(if batch > 1 { TOGETHER } else { workers }),
+            batch,
+        )
+    }
+
+    /// Takes from one queue: what is there, up to a batch, as soon as a worker is free.
     async fn take(self: &Arc<Self>, subscription: &mut Subscription) -> Result<(), BrokerError> {
         let Subscription {
             consumer, route, ..
         } = subscription;
-        let workers = Arc::new(Semaphore::new(usize::from(self.config.workers)));
+        let (workers, batch) = self.extent(route);
+        let workers = Arc::new(Semaphore::new(workers));
         let ended = || BrokerError::Ended(route.queue.clone());
         loop {
             let next = async {
@@ -153,30 +168,35 @@ impl Deliveries {
             let Some((worker, delivery)) = self.stop.run_until_cancelled(next).await else {
                 return Ok(());
             };
-            let delivery = delivery.ok_or_else(ended)??;
+            let mut taken = vec![delivery.ok_or_else(ended)??];
+            while taken.len() < batch
+                && let Some(Some(Ok(delivery))) = consumer.next().now_or_never()
+            {
+                taken.push(delivery);
+            }
             let (this, route) = (Arc::clone(self), Arc::clone(route));
             // A task of its own: an event in hand is finished, whatever becomes of the connection.
             self.in_hand.spawn(async move {
-                this.settle(&route, delivery).await;
+                this.settle(&route, taken).await;
                 drop(worker);
             });
         }
     }
 
-    async fn settle(&self, route: &Route, mut delivery: Delivery) {
-        let event = Incoming::read(&mut delivery, &route.event);
-        if !self
-            .applier
-            .settle(route, &event, Origin::Delivery, &self.stop)
-            .await
-        {
-            return;
-        }
+    async fn settle(&self, route: &Route, mut taken: Vec<Delivery>) {
+        let read = |delivery| Incoming::read(delivery, &route.event);
+        let events: Vec<_> = taken.iter_mut().map(read).collect();
+        let settled = self.applier.settle_all(route, &events, &self.stop).await;
         // Not acknowledged, for whatever reason: it comes again and the inbox knows it. On a
         // connection that broke the client may never answer.
-        let acknowledged = timeout(ACKNOWLEDGE, delivery.ack(BasicAckOptions::default()));
-        if !matches!(acknowledged.await, Ok(Ok(true))) {
-            tracing::debug!(event.id = %event.event_id, "the event could not be acknowledged");
+        let acknowledged = taken[..settled]
+            .iter()
+            .map(|delivery| delivery.ack(BasicAckOptions::default()));
+        let acknowledged = timeout(ACKNOWLEDGE, future::join_all(acknowledged)).await;
+        wanwu_crash::point("consumer.acknowledged");
+        let all = |answers: Vec<_>| answers.into_iter().all(|answer| matches!(answer, Ok(true)));
+        if !acknowledged.is_ok_and(all) {
+            tracing::debug!(settled, "not every event could be acknowledged");
         }
     }
 }

@@ -6,6 +6,9 @@ use sqlx::PgConnection;
 
 /// Applies one kind of event.
 pub trait Handler<E>: Send + Sync + 'static {
+    /// So many events may be handed to [`Handler::handle_all`] at once; 1: each comes alone.
+    const BATCH: usize = 1;
+
     /// Writes the effect of the event in `tx`, which commits together with the record that the
     /// event was applied: the effect happens once, however often the event arrives. Whatever
     /// happens outside `tx` may happen more than once.
@@ -16,6 +19,25 @@ pub trait Handler<E>: Send + Sync + 'static {
         tx: &mut PgConnection,
         event: E,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+
+    /// Writes the effects of several events in one transaction. When it fails nothing of it stays,
+    /// no try is used up, and the events come again in smaller parts, at last each alone to
+    /// [`Handler::handle`]: what is wrong with one is told there.
+    fn handle_all(
+        &self,
+        tx: &mut PgConnection,
+        events: Vec<E>,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send
+    where
+        E: Send,
+    {
+        async move {
+            for event in events {
+                self.handle(tx, event).await?;
+            }
+            Ok(())
+        }
+    }
 }
 
 /// The event could not be applied. What `tx` holds is rolled back. The text is kept with the event
@@ -54,10 +76,19 @@ impl From<sqlx::Error> for HandlerError {
 
 /// A handler of some event.
 pub(crate) trait AnyHandler: Send + Sync + 'static {
+    /// So many at once.
+    fn batch(&self) -> usize;
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut PgConnection,
         payload: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), HandlerError>>;
+
+    fn apply_all<'a>(
+        &'a self,
+        tx: &'a mut PgConnection,
+        payloads: Vec<&'a [u8]>,
     ) -> BoxFuture<'a, Result<(), HandlerError>>;
 }
 
@@ -77,6 +108,10 @@ impl<E, H> Decoding<E, H> {
 }
 
 impl<E: Message + Default + 'static, H: Handler<E>> AnyHandler for Decoding<E, H> {
+    fn batch(&self) -> usize {
+        H::BATCH.max(1)
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut PgConnection,
@@ -85,6 +120,19 @@ impl<E: Message + Default + 'static, H: Handler<E>> AnyHandler for Decoding<E, H
         Box::pin(async move {
             let event = E::decode(payload).map_err(HandlerError::reject)?;
             self.handler.handle(tx, event).await
+        })
+    }
+
+    fn apply_all<'a>(
+        &'a self,
+        tx: &'a mut PgConnection,
+        payloads: Vec<&'a [u8]>,
+    ) -> BoxFuture<'a, Result<(), HandlerError>> {
+        Box::pin(async move {
+            let events = payloads.into_iter().map(E::decode);
+            let events = events.collect::<Result<_, _>>();
+            let events = events.map_err(HandlerError::reject)?;
+            self.handler.handle_all(tx, events).await
         })
     }
 }

@@ -103,6 +103,30 @@ pub(crate) async fn claim_delivered(
     Ok(result.rows_affected() == 1)
 }
 
+/// As [`claim_delivered`] for many events, in the order of their ids so that two of these never wait
+/// for each other in a circle; answers those that are new, each once.
+pub(crate) async fn claim_all_delivered(
+    tx: &mut PgConnection,
+    queue: &str,
+    event_ids: &[Uuid],
+    now: DateTime<Utc>,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "insert into inbox (queue, event_id, applied_at)
+         select $1, event.id, $3 from unnest($2::uuid[]) as event (id)
+         where not exists (select from inbox_retries r where r.queue = $1 and r.event_id = event.id)
+           and not exists (select from dead_letters d where d.queue = $1 and d.event_id = event.id)
+         order by event.id
+         on conflict on constraint inbox_pkey do nothing
+         returning event_id",
+    )
+    .bind(queue)
+    .bind(event_ids)
+    .bind(now)
+    .fetch_all(tx)
+    .await
+}
+
 /// Fails when a statement of this transaction failed before. A handler that swallows such an
 /// error would otherwise be lost: COMMIT of a failed transaction rolls back and answers success.
 pub(crate) async fn ensure_sound(tx: &mut PgConnection) -> Result<(), sqlx::Error> {

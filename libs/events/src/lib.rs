@@ -6,6 +6,7 @@
 //! are in [`SCHEMA`]; a service copies them into its own first migration.
 
 mod apply;
+mod batch;
 mod broker;
 mod config;
 mod consumers;

@@ -134,6 +134,7 @@ impl Relay {
         declared: &mut HashSet<String>,
         rows: Vec<outbox::Row>,
     ) -> Result<(), BrokerError> {
+        wanwu_crash::point("relay.leased");
         let ids: Vec<Uuid> = rows.iter().map(|row| row.event_id).collect();
         if let Err(error) = self.declare(channel, declared, &rows).await {
             self.give_back(&ids, Duration::ZERO).await;
@@ -148,6 +149,7 @@ impl Relay {
                 return Err(BrokerError::Ended(self.service.clone()));
             }
         };
+        wanwu_crash::point("relay.confirmed");
         let (mut published, mut refused, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         let mut broken = None;
         for (row, result) in rows.iter().zip(results) {
@@ -167,6 +169,7 @@ impl Relay {
             }
         }
         self.mark(&published).await;
+        wanwu_crash::point("relay.marked");
         self.give_back(&refused, REST).await;
         self.give_back(&unknown, Duration::ZERO).await;
         broken.map_or(Ok(()), Err)

@@ -77,6 +77,12 @@ impl ProcessConfig {
         if self.drain_delay >= self.hard_end {
             problems.push("service.drain_delay must be less than service.hard_end".to_owned());
         }
+        if self.environment == Environment::Production && wanwu_crash::is_told() {
+            let variable = wanwu_crash::VARIABLE;
+            problems.push(format!(
+                "{variable} is set, which it may not be in production"
+            ));
+        }
         problems
     }
 }

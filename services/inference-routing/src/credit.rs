@@ -32,6 +32,8 @@ pub struct Credit {
     prices: ArcSwapOption<PriceTable>,
     /// Leases on their way back to billing.
     returning: Mutex<Vec<Returning>>,
+    /// What leases are still worth of which a part is on its way back.
+    reducing: Mutex<HashMap<LeaseId, i64>>,
     wake: Notify,
 }
 
@@ -97,6 +99,7 @@ impl Credit {
             ids,
             prices: ArcSwapOption::empty(),
             returning: Mutex::default(),
+            reducing: Mutex::default(),
             wake: Notify::new(),
         })
     }
@@ -180,7 +183,8 @@ impl Credit {
         asking: &mut Asking,
     ) -> Result<i64, LendError> {
         // Small rests that nobody uses go back first: together they may be enough.
-        if self.take_returnable(account, true) {
+        let idle = self.take_returnable(account, true);
+        if self.take_unheld(account) || idle {
             self.return_leases().await;
         }
         let want = need

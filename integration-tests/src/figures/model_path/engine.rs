@@ -56,6 +56,13 @@ impl ScriptedEngine {
         Ok(())
     }
 
+    /// What it wrote down of every call, by the call's id.
+    pub(crate) async fn truth(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
+        let request = self.http.get(format!("{}/_truth", self.control));
+        let truth: Value = request.send().await?.json().await?;
+        Ok(truth["calls"].as_object().cloned().unwrap_or_default())
+    }
+
     /// What it counted until now.
     pub(crate) async fn counted(&self) -> anyhow::Result<Counted> {
         let request = self.http.get(format!("{}/_truth?brief=true", self.control));

@@ -133,6 +133,13 @@ impl Bench {
         self.tasks.spawn(consumers.run(self.stop.clone()));
     }
 
+    pub fn consume_with<H: Handler<UsageRecorded>>(&mut self, handler: H) {
+        let clock = Arc::new(self.clock.clone());
+        let consumers = Consumers::new(self.pool.clone(), self.broker.clone(), "billing", clock)
+            .on::<UsageRecorded, _>(handler);
+        self.tasks.spawn(consumers.run(self.stop.clone()));
+    }
+
     pub fn consume_by(&mut self, credit: &Credit, broker: BrokerConfig) {
         let clock = Arc::new(self.clock.clone());
         let consumers = Consumers::new(self.pool.clone(), broker, "billing", clock)

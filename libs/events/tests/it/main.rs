@@ -6,6 +6,7 @@
     reason = "tests are told by the environment"
 )]
 
+mod batches;
 mod bench;
 mod broken_connections;
 mod dead_letters;

@@ -3486,6 +3486,42 @@ impl ::prost::Name for CloseLeaseResponse {
         "/wanwu.billing.v1.CloseLeaseResponse".into()
     }
 }
+/// ReduceLeaseRequest says what a lease is still worth.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReduceLeaseRequest {
+    /// The lease (UUID text).
+    #[prost(string, tag = "1")]
+    pub lease_id: ::prost::alloc::string::String,
+    /// The epoch that it belongs to (UUID text).
+    #[prost(string, tag = "2")]
+    pub epoch_id: ::prost::alloc::string::String,
+    /// What its calls spent and hold, in 10^-9 CNY; above 0.
+    #[prost(int64, tag = "3")]
+    pub amount_nanos: i64,
+}
+impl ::prost::Name for ReduceLeaseRequest {
+    const NAME: &'static str = "ReduceLeaseRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReduceLeaseRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReduceLeaseRequest".into()
+    }
+}
+/// ReduceLeaseResponse is empty: the rest is free.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReduceLeaseResponse {}
+impl ::prost::Name for ReduceLeaseResponse {
+    const NAME: &'static str = "ReduceLeaseResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ReduceLeaseResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ReduceLeaseResponse".into()
+    }
+}
 /// FenceEpochRequest names an epoch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FenceEpochRequest {
@@ -3540,7 +3576,7 @@ impl ::prost::Name for WatchRecallsRequest {
 /// WatchRecallsResponse is one item of the watch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchRecallsResponse {
-    /// Idle leases of this account are wanted back (UUID text); empty: a heartbeat.
+    /// Idle credit of this account is wanted back (UUID text); empty: a heartbeat.
     #[prost(string, tag = "1")]
     pub account_id: ::prost::alloc::string::String,
 }
@@ -3704,6 +3740,33 @@ pub mod lease_service_client {
                 .insert(GrpcMethod::new("wanwu.billing.v1.LeaseService", "CloseLease"));
             self.inner.unary(req, path, codec).await
         }
+        /// ReduceLease gives back what no call of a lease holds or spent, while calls go on: the lease is
+        /// worth no more than `amount_nanos` from now on. The same again, and more than it is worth, change
+        /// nothing. Errors: NOT_FOUND, LEASE_MISMATCH (less than what is settled).
+        pub async fn reduce_lease(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReduceLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReduceLeaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.LeaseService/ReduceLease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("wanwu.billing.v1.LeaseService", "ReduceLease"));
+            self.inner.unary(req, path, codec).await
+        }
         /// FenceEpoch ends an epoch: no lease is granted to it any more; answers its open leases.
         pub async fn fence_epoch(
             &mut self,
@@ -3729,7 +3792,7 @@ pub mod lease_service_client {
                 .insert(GrpcMethod::new("wanwu.billing.v1.LeaseService", "FenceEpoch"));
             self.inner.unary(req, path, codec).await
         }
-        /// WatchRecalls tells an epoch for which accounts idle leases are wanted back at once.
+        /// WatchRecalls tells an epoch for which accounts idle credit is wanted back at once.
         pub async fn watch_recalls(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchRecallsRequest>,
@@ -3791,6 +3854,16 @@ pub mod lease_service_server {
             tonic::Response<super::CloseLeaseResponse>,
             tonic::Status,
         >;
+        /// ReduceLease gives back what no call of a lease holds or spent, while calls go on: the lease is
+        /// worth no more than `amount_nanos` from now on. The same again, and more than it is worth, change
+        /// nothing. Errors: NOT_FOUND, LEASE_MISMATCH (less than what is settled).
+        async fn reduce_lease(
+            &self,
+            request: tonic::Request<super::ReduceLeaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReduceLeaseResponse>,
+            tonic::Status,
+        >;
         /// FenceEpoch ends an epoch: no lease is granted to it any more; answers its open leases.
         async fn fence_epoch(
             &self,
@@ -3805,7 +3878,7 @@ pub mod lease_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// WatchRecalls tells an epoch for which accounts idle leases are wanted back at once.
+        /// WatchRecalls tells an epoch for which accounts idle credit is wanted back at once.
         async fn watch_recalls(
             &self,
             request: tonic::Request<super::WatchRecallsRequest>,
@@ -3968,6 +4041,51 @@ pub mod lease_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CloseLeaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.LeaseService/ReduceLease" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReduceLeaseSvc<T: LeaseService>(pub Arc<T>);
+                    impl<
+                        T: LeaseService,
+                    > tonic::server::UnaryService<super::ReduceLeaseRequest>
+                    for ReduceLeaseSvc<T> {
+                        type Response = super::ReduceLeaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReduceLeaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LeaseService>::reduce_lease(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReduceLeaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

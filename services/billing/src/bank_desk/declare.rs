@@ -65,7 +65,9 @@ impl BankDesk {
         }
         let secrets = self.seal(&mut tx, &command, id, now).await?;
         bank_transfers::insert(&mut tx, &transfer, &secrets).await?;
+        wanwu_crash::point("bank_transfer.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("bank_transfer.committed");
         Ok(transfer)
     }
 

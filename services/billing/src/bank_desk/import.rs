@@ -52,7 +52,9 @@ impl BankDesk {
                 Direction::Out => {}
             }
         }
+        wanwu_crash::point("bank_statement.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("bank_statement.committed");
         self.app.freed.notify_waiters();
         Ok(imported)
     }

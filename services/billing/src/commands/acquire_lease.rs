@@ -122,7 +122,9 @@ impl App {
             cause_id: command.lease_id.uuid(),
         };
         ledger::book(&mut tx, &self.ids, &[posting], now).await?;
+        wanwu_crash::point("lease.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("lease.committed");
         Ok(lease)
     }
 

@@ -64,6 +64,7 @@ impl App {
         }
         let provider = self.providers.get(method.provider())?;
         let code_url = provider.offer(&order, channel.method).await?;
+        wanwu_crash::point("channel.offered");
         let mut tx = self.pool.begin().await?;
         let mut order = orders::lock(&mut tx, order.order_id)
             .await?
@@ -80,7 +81,9 @@ impl App {
         }
         order.state = order.state.after(Event::ChannelOpened).0;
         orders::save(&mut tx, &order).await?;
+        wanwu_crash::point("channel.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("channel.committed");
         Ok(())
     }
 

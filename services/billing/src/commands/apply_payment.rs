@@ -94,7 +94,9 @@ impl App {
             Applied::Credited
         };
         payment_channels::hurry(&mut tx, order.order_id, now).await?;
+        wanwu_crash::point("payment.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("payment.committed");
         if applied == Applied::Credited {
             metrics::counter!("wanwu_orders_ended_total", "state" => "paid").increment(1);
             self.freed.notify_waiters();

@@ -37,7 +37,9 @@ impl App {
         leases::save(&mut tx, &stored, now).await?;
         let returned = rest.map(|rest| give_back(&stored, rest));
         ledger::book(&mut tx, &self.ids, returned.as_slice(), now).await?;
+        wanwu_crash::point("lease_close.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("lease_close.committed");
         let freed = stored.lease.state == State::Freed;
         if freed {
             self.freed.notify_waiters();

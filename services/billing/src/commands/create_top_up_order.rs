@@ -40,7 +40,9 @@ impl App {
         self.providers.get(command.method.provider())?;
         let order = self.make_order(&command).await?;
         self.open_channel(&order, command.method).await?;
-        self.order(command.account_id, order.order_id).await
+        let made = self.order(command.account_id, order.order_id).await;
+        wanwu_crash::point("order.before_answer");
+        made
     }
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
@@ -81,7 +83,9 @@ impl App {
             created_at: now,
         };
         payment_channels::insert(&mut tx, &channel).await?;
+        wanwu_crash::point("order.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("order.committed");
         Ok(order)
     }
 }

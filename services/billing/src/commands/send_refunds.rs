@@ -56,6 +56,7 @@ impl App {
         if reply.progress == RefundProgress::Unknown {
             reply = provider.refund(&refund, paid_fen).await?;
         }
+        wanwu_crash::point("refund.answered");
         self.apply_refund_reply(&refund, &reply).await.map(drop)
     }
 
@@ -78,7 +79,9 @@ impl App {
         refund.queries += 1;
         refund.query_after = next_query(now, refund.queries);
         refunds::save(&mut tx, &refund).await?;
+        wanwu_crash::point("refund_attempt.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("refund_attempt.committed");
         // Every payment of an order is the order's amount.
         Ok(Some((refund, order.amount_fen)))
     }
@@ -130,7 +133,9 @@ impl App {
             };
             wanwu_events::publish(&mut tx, &self.ids, &refunded).await?;
         }
+        wanwu_crash::point("refund.before_commit");
         tx.commit().await?;
+        wanwu_crash::point("refund.committed");
         if matches!(state, State::Succeeded | State::Failed) {
             let state = state.as_str();
             metrics::counter!("wanwu_refunds_ended_total", "state" => state).increment(1);

@@ -1,5 +1,8 @@
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use sqlx::PgConnection;
 use wanwu_events::HandlerError;
+use wanwu_ids::CallId;
 
 use super::close_lease::give_back;
 use crate::{
@@ -13,10 +16,10 @@ use crate::{
     },
 };
 
-/// A call ended and is to be paid.
+/// Calls ended and are to be paid.
 pub struct SettleUsage {
-    /// Its bill, as the router made it.
-    pub call: Call,
+    /// Their bills, as the routers made them.
+    pub calls: Vec<Call>,
 }
 
 /// The usage cannot be true: it becomes a dead letter, and nothing is booked.
@@ -48,7 +51,8 @@ pub enum UsageRefused {
 
 impl UsageRefused {
     /// For metrics.
-    const fn kind(self) -> &'static str {
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
         match self {
             Self::Lease => "lease",
             Self::Account => "account",
@@ -63,49 +67,55 @@ impl UsageRefused {
 
 impl From<UsageRefused> for HandlerError {
     fn from(refused: UsageRefused) -> Self {
-        let reason = refused.kind();
-        metrics::counter!("wanwu_usage_refused_total", "reason" => reason).increment(1);
         Self::reject(refused)
     }
 }
 
 impl App {
-    /// Books a call in the consumer's transaction, once for its id: from what is lent to revenue.
-    /// When it was the last of a closed lease, the rest of the lease goes back with it.
+    /// Books calls in the consumer's transaction, each once for its id: from what is lent to revenue.
+    /// With the last of a closed lease the rest of the lease goes back. All or none: one that cannot
+    /// be true refuses all.
     pub async fn settle_usage(
         &self,
         tx: &mut PgConnection,
         command: SettleUsage,
     ) -> Result<(), HandlerError> {
-        let call = command.call;
         let now = self.now();
-        let stored = leases::lock(tx, call.lease_id).await?;
-        let mut stored = stored.ok_or(UsageRefused::Lease)?;
-        self.check(tx, &stored, &call).await?;
-        if !calls::insert(tx, &call).await? {
-            // Another event about the same call.
-            let settled = calls::find(tx, call.account_id, call.call_id).await?;
-            let same = settled.is_some_and(|settled| settled.is_bill_of(&call));
-            return if same {
-                Ok(())
-            } else {
-                Err(UsageRefused::Conflict.into())
-            };
+        let mut ids: Vec<_> = command.calls.iter().map(|call| call.lease_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut leases = leases::lock_all(tx, &ids).await?;
+        let mut bills = BTreeMap::new();
+        for call in command.calls {
+            let stored = leases.get(&call.lease_id).ok_or(UsageRefused::Lease)?;
+            self.check(tx, stored, &call).await?;
+            match bills.entry(call.call_id) {
+                Entry::Vacant(new) => drop(new.insert(call)),
+                Entry::Occupied(other) => same(other.get(), &call)?,
+            }
         }
-        let rest = stored.lease.settle(call.amount_nanos);
-        let rest = rest.map_err(UsageRefused::Overdrawn)?;
-        leases::save(tx, &stored, now).await?;
-        let mut postings = vec![Posting {
-            movement: Movement::usage(call.account_id, call.amount_nanos),
-            cause_id: call.call_id.uuid(),
-        }];
-        // Together, so that the accounts are locked in their order.
-        postings.extend(rest.map(|rest| give_back(&stored, rest)));
-        ledger::book(tx, &self.ids, &postings, now).await?;
-        metrics::counter!("wanwu_calls_settled_total").increment(1);
+        let bills = unsettled(tx, bills).await?;
+        let mut postings = Vec::new();
+        for bill in bills.values() {
+            let stored = leases.get_mut(&bill.lease_id).ok_or(UsageRefused::Lease)?;
+            let rest = stored.lease.settle(bill.amount_nanos);
+            let rest = rest.map_err(UsageRefused::Overdrawn)?;
+            postings.push(Posting {
+                movement: Movement::usage(bill.account_id, bill.amount_nanos),
+                cause_id: bill.call_id.uuid(),
+            });
+            postings.extend(rest.map(|rest| give_back(stored, rest)));
+        }
+        if !bills.is_empty() {
+            leases::save_settled(tx, leases.values(), now).await?;
+            // Together, so that the accounts are locked in their order.
+            ledger::book(tx, &self.ids, &postings, now).await?;
+        }
+        metrics::counter!("wanwu_calls_settled_total").increment(bills.len() as u64);
         Ok(())
     }
 
+    /// What one call says, against its lease and the price list.
     async fn check(
         &self,
         tx: &mut PgConnection,
@@ -129,4 +139,34 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Two events about one call tell the same.
+fn same(one: &Call, other: &Call) -> Result<(), UsageRefused> {
+    one.is_bill_of(other)
+        .then_some(())
+        .ok_or(UsageRefused::Conflict)
+}
+
+/// Writes the bills; answers those that were not there. One that was is another event's about the
+/// same call.
+async fn unsettled(
+    tx: &mut PgConnection,
+    mut bills: BTreeMap<CallId, Call>,
+) -> Result<BTreeMap<CallId, Call>, HandlerError> {
+    let new = calls::insert_all(tx, bills.values()).await?;
+    let old: Vec<_> = bills
+        .keys()
+        .filter(|id| !new.contains(id))
+        .copied()
+        .collect();
+    if !old.is_empty() {
+        for settled in calls::find_all(tx, &old).await? {
+            if let Some(bill) = bills.get(&settled.call_id) {
+                same(&settled, bill)?;
+            }
+        }
+        bills.retain(|id, _| new.contains(id));
+    }
+    Ok(bills)
 }

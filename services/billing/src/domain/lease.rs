@@ -98,6 +98,20 @@ impl Lease {
         Ok(self.free())
     }
 
+    /// It is worth only so much any more. Answers what goes back to the customer, if it was worth
+    /// more and is open.
+    pub fn reduce(&mut self, amount: i64) -> Result<Option<i64>, LeaseError> {
+        if self.state != State::Open || amount >= self.amount {
+            return Ok(None);
+        }
+        if amount < self.settled.nanos {
+            return Err(LeaseError::Overdrawn);
+        }
+        let rest = self.amount - amount;
+        self.amount = amount;
+        Ok(Some(rest))
+    }
+
     /// A call is settled. Answers what goes back to the customer now, if it was the last.
     pub fn settle(&mut self, nanos: i64) -> Result<Option<i64>, LeaseError> {
         if self.state == State::Freed {
@@ -174,6 +188,23 @@ mod tests {
         );
         assert_eq!(lease.settle(11), Err(LeaseError::Overdrawn));
         assert_eq!(lease.settle(10), Ok(Some(30)));
+    }
+
+    #[test]
+    fn a_lease_becomes_smaller_and_never_larger() {
+        let mut lease = Lease::open(100);
+        assert_eq!(lease.settle(30), Ok(None));
+        assert_eq!(lease.reduce(60), Ok(Some(40)));
+        assert_eq!(lease.reduce(60), Ok(None), "again, the same");
+        assert_eq!(lease.reduce(80), Ok(None), "overtaken by a later one");
+        assert_eq!(lease.reduce(29), Err(LeaseError::Overdrawn));
+        assert_eq!(lease.settle(31), Err(LeaseError::Overdrawn));
+        let stated = Tally {
+            calls: 1,
+            nanos: 30,
+        };
+        assert_eq!(lease.close(stated), Ok(Some(30)));
+        assert_eq!(lease.reduce(30), Ok(None), "it is freed");
     }
 
     proptest! {

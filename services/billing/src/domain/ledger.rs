@@ -82,7 +82,7 @@ pub enum Kind {
     Lease,
     /// A call is settled; the cause is the call.
     Usage,
-    /// A lease is freed; the cause is the lease.
+    /// A lease is freed, the cause is the lease; or a part of it, the cause is this part.
     LeaseReturn,
     /// A payment came that is not credited; the cause is its refund.
     Surplus,

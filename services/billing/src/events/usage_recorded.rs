@@ -20,13 +20,36 @@ const SOURCES: [&str; 3] = ["engine", "progress", "estimate"];
 pub struct SettleRecordedUsage(pub Arc<App>);
 
 impl Handler<UsageRecorded> for SettleRecordedUsage {
+    const BATCH: usize = 64;
+
     async fn handle(
         &self,
         tx: &mut PgConnection,
         event: UsageRecorded,
     ) -> Result<(), HandlerError> {
-        let call = parse(event, self.0.now())?;
-        self.0.settle_usage(tx, SettleUsage { call }).await
+        let settled = self.handle_all(tx, vec![event]).await;
+        settled.inspect_err(count_refused)
+    }
+
+    async fn handle_all(
+        &self,
+        tx: &mut PgConnection,
+        events: Vec<UsageRecorded>,
+    ) -> Result<(), HandlerError> {
+        let now = self.0.now();
+        let calls = events.into_iter().map(|event| parse(event, now));
+        let calls = calls.collect::<Result<_, _>>()?;
+        self.0.settle_usage(tx, SettleUsage { calls }).await
+    }
+}
+
+/// Counts what is refused where it is alone: each once.
+fn count_refused(error: &HandlerError) {
+    if let HandlerError::Reject(source) = error
+        && let Some(refused) = source.downcast_ref::<UsageRefused>()
+    {
+        let reason = refused.kind();
+        metrics::counter!("wanwu_usage_refused_total", "reason" => reason).increment(1);
     }
 }
 

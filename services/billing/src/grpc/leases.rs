@@ -3,14 +3,14 @@ use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
 use tonic::{Request, Response, Status};
 use wanwu_proto::billing::v1::{
     AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
-    FenceEpochRequest, FenceEpochResponse, WatchRecallsRequest, WatchRecallsResponse,
-    lease_service_server::LeaseService,
+    FenceEpochRequest, FenceEpochResponse, ReduceLeaseRequest, ReduceLeaseResponse,
+    WatchRecallsRequest, WatchRecallsResponse, lease_service_server::LeaseService,
 };
 use wanwu_watch::HEARTBEAT;
 
 use super::{Handlers, id};
 use crate::{
-    commands::{AcquireLease, CloseLease},
+    commands::{AcquireLease, CloseLease, ReduceLease},
     domain::lease::Tally,
     error::Error,
 };
@@ -71,6 +71,20 @@ impl LeaseService for Handlers {
         };
         let freed = self.0.close_lease(command).await?;
         Ok(Response::new(CloseLeaseResponse { freed }))
+    }
+
+    async fn reduce_lease(
+        &self,
+        request: Request<ReduceLeaseRequest>,
+    ) -> Result<Response<ReduceLeaseResponse>, Status> {
+        let request = request.into_inner();
+        let command = ReduceLease {
+            lease_id: id("lease_id", &request.lease_id)?,
+            epoch_id: id("epoch_id", &request.epoch_id)?,
+            amount_nanos: amount("amount_nanos", request.amount_nanos)?,
+        };
+        self.0.reduce_lease(command).await?;
+        Ok(Response::new(ReduceLeaseResponse {}))
     }
 
     async fn fence_epoch(

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
@@ -46,29 +48,51 @@ impl Call {
     }
 }
 
-/// Writes the bill of a call; `false` when it was there.
-pub async fn insert(tx: &mut PgConnection, call: &Call) -> sqlx::Result<bool> {
-    let inserted = sqlx::query(
+/// Writes the bills of calls; answers those that were not there.
+pub async fn insert_all<'a>(
+    tx: &mut PgConnection,
+    calls: impl Iterator<Item = &'a Call> + Clone,
+) -> sqlx::Result<HashSet<CallId>> {
+    // One array a column, so that a row too many changes neither the statement nor its plan.
+    let inserted: Vec<CallId> = sqlx::query_scalar(
         "insert into calls (call_id, lease_id, account_id, app_id, key_id, model, input_tokens,
              output_tokens, price_version, amount_nanos, usage_source, booked_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         on conflict on constraint calls_pkey do nothing",
+         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[],
+             $6::text[], $7::bigint[], $8::bigint[], $9::integer[], $10::bigint[], $11::text[],
+             $12::timestamptz[])
+         on conflict on constraint calls_pkey do nothing
+         returning call_id",
     )
-    .bind(call.call_id)
-    .bind(call.lease_id)
-    .bind(call.account_id)
-    .bind(call.app_id)
-    .bind(call.key_id)
-    .bind(&call.model)
-    .bind(call.input_tokens)
-    .bind(call.output_tokens)
-    .bind(call.price_version)
-    .bind(call.amount_nanos)
-    .bind(&call.usage_source)
-    .bind(call.booked_at)
-    .execute(tx)
+    .bind(column(&calls, |call| call.call_id))
+    .bind(column(&calls, |call| call.lease_id))
+    .bind(column(&calls, |call| call.account_id))
+    .bind(column(&calls, |call| call.app_id))
+    .bind(column(&calls, |call| call.key_id))
+    .bind(column(&calls, |call| call.model.clone()))
+    .bind(column(&calls, |call| call.input_tokens))
+    .bind(column(&calls, |call| call.output_tokens))
+    .bind(column(&calls, |call| call.price_version))
+    .bind(column(&calls, |call| call.amount_nanos))
+    .bind(column(&calls, |call| call.usage_source.clone()))
+    .bind(column(&calls, |call| call.booked_at))
+    .fetch_all(tx)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    Ok(inserted.into_iter().collect())
+}
+
+fn column<'a, T>(
+    calls: &(impl Iterator<Item = &'a Call> + Clone),
+    of: impl Fn(&Call) -> T,
+) -> Vec<T> {
+    calls.clone().map(of).collect()
+}
+
+/// The bills of these calls, whoever pays them.
+pub async fn find_all(tx: &mut PgConnection, ids: &[CallId]) -> sqlx::Result<Vec<Call>> {
+    sqlx::query_as("select * from calls where call_id = any ($1)")
+        .bind(ids)
+        .fetch_all(tx)
+        .await
 }
 
 /// The account's call with this id.

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 use wanwu_ids::{AccountId, EpochId, LeaseId};
@@ -106,6 +108,54 @@ pub async fn lock(tx: &mut PgConnection, id: LeaseId) -> sqlx::Result<Option<Sto
     row.map(TryInto::try_into).transpose()
 }
 
+/// The leases with these ids, locked in their order until the transaction ends.
+pub async fn lock_all(
+    tx: &mut PgConnection,
+    ids: &[LeaseId],
+) -> sqlx::Result<BTreeMap<LeaseId, StoredLease>> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select lease_id, account_id, epoch_id, price_version, amount_nanos, state, stated_calls,
+                stated_nanos, settled_calls, settled_nanos
+         from leases where lease_id = any ($1) order by lease_id for update",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    let keyed = |row: Row| Ok((row.lease_id, row.try_into()?));
+    rows.into_iter().map(keyed).collect()
+}
+
+/// Writes what settling changed of leases that the transaction holds.
+pub async fn save_settled(
+    tx: &mut PgConnection,
+    leases: impl Iterator<Item = &StoredLease>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (mut ids, mut states, mut calls, mut nanos) = (vec![], vec![], vec![], vec![]);
+    for stored in leases {
+        ids.push(stored.lease_id);
+        states.push(stored.lease.state.as_str());
+        calls.push(stored.lease.settled.calls);
+        nanos.push(stored.lease.settled.nanos);
+    }
+    sqlx::query(
+        "update leases set
+             state = new.state, settled_calls = new.calls, settled_nanos = new.nanos,
+             freed_at = case when new.state = 'freed' then coalesce(freed_at, $5) end
+         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[])
+              as new (lease_id, state, calls, nanos)
+         where leases.lease_id = new.lease_id",
+    )
+    .bind(ids)
+    .bind(states)
+    .bind(calls)
+    .bind(nanos)
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Writes what can change of a lease that the transaction holds.
 pub async fn save(
     tx: &mut PgConnection,
@@ -130,6 +180,16 @@ pub async fn save(
     .bind(now)
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// Writes what a lease is worth that the transaction holds.
+pub async fn reduce(tx: &mut PgConnection, stored: &StoredLease) -> sqlx::Result<()> {
+    sqlx::query("update leases set amount_nanos = $2 where lease_id = $1")
+        .bind(stored.lease_id)
+        .bind(stored.lease.amount)
+        .execute(tx)
+        .await?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -45,11 +45,8 @@ pub async fn book(
     if insert_transfers(tx, &postings, now).await? == Booked::Before {
         return Ok(Booked::Before);
     }
-    let mut accounts = HashMap::new();
     let movements = postings.iter().map(|(_, posting)| posting.movement);
-    for (account, nanos) in changes(movements) {
-        accounts.insert(account, add(tx, account, nanos).await?);
-    }
+    let accounts = add_all(tx, changes(movements)).await?;
     let (mut transfers, mut numbers, mut amounts) = (Vec::new(), Vec::new(), Vec::new());
     for (transfer_id, posting) in postings {
         for (account, nanos) in posting.movement.entries() {
@@ -106,23 +103,84 @@ async fn insert_transfers(
     }
 }
 
-/// Changes a balance; an account begins with its first entry. An upsert alone would not do:
-/// PostgreSQL checks the row to be inserted even where it then updates, and a charge alone is
-/// below zero.
-async fn add(tx: &mut PgConnection, account: LedgerAccount, nanos: i64) -> sqlx::Result<i64> {
-    let known: Option<i64> = sqlx::query_scalar(
-        "update ledger_accounts set balance_nanos = balance_nanos + $3
-         where kind = $1 and account_id is not distinct from $2
-         returning ledger_account_id",
+/// Changes balances, having locked them in their order; answers the accounts' numbers. An account
+/// begins with its first entry.
+async fn add_all(
+    tx: &mut PgConnection,
+    changes: BTreeMap<LedgerAccount, i64>,
+) -> sqlx::Result<HashMap<LedgerAccount, i64>> {
+    let mut numbers = lock_customers(tx, changes.keys().copied()).await?;
+    for account in changes
+        .keys()
+        .filter(|account| account.account_id().is_none())
+    {
+        if let Some(number) = lock_own(tx, *account).await? {
+            numbers.insert(*account, number);
+        }
+    }
+    let known = changes
+        .iter()
+        .filter_map(|(account, nanos)| Some((*numbers.get(account)?, nanos)));
+    let (ids, nanos): (Vec<i64>, Vec<i64>) = known.unzip();
+    sqlx::query(
+        "update ledger_accounts set balance_nanos = balance_nanos + change.nanos
+         from unnest($1::bigint[], $2::bigint[]) as change (ledger_account_id, nanos)
+         where ledger_accounts.ledger_account_id = change.ledger_account_id",
+    )
+    .bind(ids)
+    .bind(nanos)
+    .execute(&mut *tx)
+    .await?;
+    for (account, nanos) in changes {
+        if let Entry::Vacant(new) = numbers.entry(account) {
+            new.insert(open(tx, account, nanos).await?);
+        }
+    }
+    Ok(numbers)
+}
+
+/// Locks the accounts of customers that are there, in their order; answers their numbers.
+async fn lock_customers(
+    tx: &mut PgConnection,
+    accounts: impl Iterator<Item = LedgerAccount>,
+) -> sqlx::Result<HashMap<LedgerAccount, i64>> {
+    let customers = accounts.filter(|account| account.account_id().is_some());
+    let accounts: Vec<LedgerAccount> = customers.collect();
+    let kinds: Vec<_> = accounts.iter().map(|account| account.kind()).collect();
+    let ids: Vec<_> = accounts
+        .iter()
+        .map(|account| account.account_id())
+        .collect();
+    let locked: Vec<(i64, i64)> = sqlx::query_as(
+        "select wanted.place, ledger_account_id
+         from unnest($1::text[], $2::uuid[]) with ordinality as wanted (kind, account_id, place)
+         join ledger_accounts a on a.kind = wanted.kind and a.account_id = wanted.account_id
+         order by wanted.place for no key update of a",
+    )
+    .bind(kinds)
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    let account = |place: i64| accounts[usize::try_from(place - 1).unwrap_or_default()];
+    let numbers = locked
+        .into_iter()
+        .map(|(place, number)| (account(place), number));
+    Ok(numbers.collect())
+}
+
+/// Locks an account of ours, if it is there.
+async fn lock_own(tx: &mut PgConnection, account: LedgerAccount) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "select ledger_account_id from ledger_accounts
+         where kind = $1 and account_id is null for no key update",
     )
     .bind(account.kind())
-    .bind(account.account_id())
-    .bind(nanos)
-    .fetch_optional(&mut *tx)
-    .await?;
-    if let Some(id) = known {
-        return Ok(id);
-    }
+    .fetch_optional(tx)
+    .await
+}
+
+/// The first change of an account, or one after another's first that came in between.
+async fn open(tx: &mut PgConnection, account: LedgerAccount, nanos: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "insert into ledger_accounts as a (kind, account_id, balance_nanos)
          values ($1, $2, $3)

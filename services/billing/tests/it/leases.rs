@@ -203,3 +203,31 @@ async fn nobody_waits_for_each_other_in_a_circle(pool: PgPool) {
     assert!(spent > PRICES.0);
     world.assert_sound().await;
 }
+
+#[sqlx::test]
+async fn what_no_call_holds_of_a_lease_comes_back_while_its_calls_go_on(pool: PgPool) {
+    let world = World::new(pool).await;
+    let account = world.customer(1000).await;
+    let lease = world.lease(account, world.epoch(), 10 * YUAN).await;
+    let usage = world.usage(&lease, 10, 20);
+    world.settle(&usage).await.unwrap();
+    let spent = usage.amount_nanos;
+    for (worth, leased) in [(4, 4), (4, 4), (6, 4), (3, 3)] {
+        world.reduce(&lease, worth * YUAN).await.unwrap();
+        let left = (10 - leased) * YUAN;
+        assert_eq!(world.balance(account).await, (left, leased * YUAN - spent));
+    }
+    let error = world.reduce(&lease, spent - 1).await.unwrap_err();
+    assert_eq!(reason(&error), "LEASE_MISMATCH");
+    let mut others = lease.clone();
+    others.epoch_id = world.epoch().to_string();
+    let error = world.reduce(&others, YUAN).await.unwrap_err();
+    assert_eq!(reason(&error), "NOT_FOUND");
+    // More than it is worth now cannot be spent.
+    let late = world.usage(&lease, 0, 3 * YUAN / PRICES.1);
+    assert!(world.settle(&late).await.is_err());
+    assert!(world.close(&lease, 1, spent).await.unwrap());
+    world.reduce(&lease, YUAN).await.unwrap();
+    assert_eq!(world.balance(account).await, (10 * YUAN - spent, 0));
+    world.assert_sound().await;
+}

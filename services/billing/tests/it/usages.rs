@@ -122,3 +122,56 @@ async fn more_calls_than_the_close_stated_are_refused(pool: PgPool) {
         "the lease does not allow it"
     );
 }
+
+#[sqlx::test]
+async fn calls_that_are_settled_together_are_settled_as_one_by_one(pool: PgPool) {
+    let world = World::new(pool).await;
+    let leases = [lend(&world).await, lend(&world).await, lend(&world).await];
+    let of = |lease: &Lease| {
+        (0..20)
+            .map(|n| world.usage(lease, n, 2 * n))
+            .collect::<Vec<_>>()
+    };
+    let each: Vec<_> = leases.iter().map(of).collect();
+    let sum = |usages: &[UsageRecorded]| usages.iter().map(|usage| usage.amount_nanos).sum();
+    let spent: Vec<i64> = each.iter().map(|usages| sum(usages)).collect();
+    // Of one lease a part is settled, another is closed before its calls come.
+    world.settle_all(&each[0][..5]).await.unwrap();
+    assert!(!world.close(&leases[1], 20, spent[1]).await.unwrap());
+    let mut all = each.concat();
+    // Told twice, in one part and in another.
+    all.extend(each[0][..7].to_vec());
+    let parts = all.chunks(23);
+    let settled = join_all(parts.map(|part| world.settle_all(part))).await;
+    assert!(settled.iter().all(Result::is_ok), "{settled:?}");
+    for (place, lease) in leases.iter().enumerate() {
+        assert!(place == 1 || world.close(lease, 20, spent[place]).await.unwrap());
+        let account = lease.account_id.parse().unwrap();
+        assert_eq!(world.balance(account).await, (10 * YUAN - spent[place], 0));
+    }
+    world.assert_sound().await;
+}
+
+#[sqlx::test]
+async fn one_call_that_cannot_be_true_refuses_all_that_came_with_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    let lease = lend(&world).await;
+    let account = lease.account_id.parse().unwrap();
+    let good = world.usage(&lease, 10, 20);
+    let mut other = good.clone();
+    other.input_tokens += 1;
+    other.amount_nanos += PRICES.0;
+    let too_much = world.usage(&lease, 2_000_000, 0);
+    for (wrong, why) in [
+        (other, "the call was settled with other numbers"),
+        (too_much, "the lease does not allow it"),
+    ] {
+        match world.settle_all(&[good.clone(), wrong]).await {
+            Err(HandlerError::Reject(refused)) => assert_eq!(refused.to_string(), why),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(world.balance(account).await, (9 * YUAN, YUAN), "{why}");
+    }
+    world.settle_all(&[good.clone(), good]).await.unwrap();
+    world.assert_sound().await;
+}

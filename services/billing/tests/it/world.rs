@@ -17,7 +17,7 @@ use wanwu_proto::{
     billing::v1::{
         AcquireLeaseRequest, AddPaymentChannelRequest, CloseLeaseRequest, CreateTopUpOrderRequest,
         GetBalanceRequest, GetOrderRequest, Lease, Order, OrderState, PaymentProvider,
-        ReceiveAlipayCallbackRequest, balance_service_server::BalanceService,
+        ReceiveAlipayCallbackRequest, ReduceLeaseRequest, balance_service_server::BalanceService,
         lease_service_server::LeaseService, order_service_server::OrderService,
         payment_callback_service_server::PaymentCallbackService,
     },
@@ -276,6 +276,15 @@ impl World {
         Ok(answer.into_inner().freed)
     }
 
+    pub async fn reduce(&self, lease: &Lease, worth: i64) -> Result<(), Status> {
+        let request = ReduceLeaseRequest {
+            lease_id: lease.lease_id.clone(),
+            epoch_id: lease.epoch_id.clone(),
+            amount_nanos: worth,
+        };
+        self.api.reduce_lease(Request::new(request)).await.map(drop)
+    }
+
     /// What the router tells of a call of the model `scripted`.
     pub fn usage(&self, lease: &Lease, input: i64, output: i64) -> UsageRecorded {
         let id = || self.ids.id::<()>().to_string();
@@ -300,6 +309,14 @@ impl World {
         let handler = SettleRecordedUsage(Arc::clone(self.app()));
         let mut tx = self.pool.begin().await?;
         handler.handle(&mut tx, event.clone()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// As [`World::settle`] for many in one transaction.
+    pub async fn settle_all(&self, events: &[UsageRecorded]) -> Result<(), HandlerError> {
+        let handler = SettleRecordedUsage(Arc::clone(self.app()));
+        let mut tx = self.pool.begin().await?;
+        handler.handle_all(&mut tx, events.to_vec()).await?;
         Ok(tx.commit().await?)
     }
 

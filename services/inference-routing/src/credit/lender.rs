@@ -6,7 +6,7 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 use wanwu_ids::{AccountId, EpochId, LeaseId};
 use wanwu_proto::billing::v1::{
-    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, PriceList, Unit,
+    AcquireLeaseRequest, CloseLeaseRequest, FenceEpochRequest, PriceList, ReduceLeaseRequest, Unit,
     WatchRecallsRequest, WatchRecallsResponse, lease_service_client::LeaseServiceClient,
 };
 
@@ -102,6 +102,33 @@ impl Lender {
             Ok(answer) => Ok(answer.into_inner().freed),
             Err(status) if status.code() == Code::NotFound => Ok(true),
             Err(status) => Err(status.into()),
+        }
+    }
+
+    /// Gives back what is above `amount` of a lease that calls use. Where billing does not know the
+    /// lease, or not yet how, the rest goes back with the lease.
+    pub async fn reduce(
+        &self,
+        epoch: EpochId,
+        lease: LeaseId,
+        amount: i64,
+    ) -> Result<(), LendError> {
+        let request = ReduceLeaseRequest {
+            lease_id: lease.to_string(),
+            epoch_id: epoch.to_string(),
+            amount_nanos: amount,
+        };
+        match self
+            .client
+            .clone()
+            .reduce_lease(self.request(request))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(status) => match status.code() {
+                Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => Ok(()),
+                _ => Err(status.into()),
+            },
         }
     }
 

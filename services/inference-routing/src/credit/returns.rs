@@ -25,6 +25,7 @@ impl Credit {
                 () = stop.cancelled() => return,
             }
             self.take_all_returnable(false);
+            self.reduce_leases().await;
             self.return_with(pool).await;
         }
     }
@@ -41,7 +42,46 @@ impl Credit {
             entry.purse.recall();
         }
         self.take_returnable(account, false);
+        self.take_unheld(account);
         self.wake.notify_one();
+    }
+
+    /// Takes out of use what no call holds of the account's leases; answers whether there was any.
+    pub(super) fn take_unheld(&self, account: AccountId) -> bool {
+        let mut accounts = self.accounts.lock();
+        let Some(entry) = accounts.get_mut(&account) else {
+            return false;
+        };
+        let reduced = entry.purse.take_unheld();
+        let any = !reduced.is_empty();
+        self.reducing.lock().extend(reduced);
+        any
+    }
+
+    /// Tells billing what leases are still worth; what it does not take is told again. A lease that
+    /// went back meanwhile is not: its close says the same and more.
+    async fn reduce_leases(&self) {
+        let leases: Vec<_> = self
+            .reducing
+            .lock()
+            .iter()
+            .map(|(id, worth)| (*id, *worth))
+            .collect();
+        for (lease, worth) in leases {
+            match self.lender.reduce(self.epoch, lease, worth).await {
+                Ok(()) => {
+                    let mut reducing = self.reducing.lock();
+                    if reducing.get(&lease) == Some(&worth) {
+                        reducing.remove(&lease);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(lease.id = %lease, error = &error as &dyn std::error::Error,
+                        "a part of a lease could not go back yet");
+                    return;
+                }
+            }
+        }
     }
 
     /// Takes leases of one account out of use; answers whether there were any.
@@ -86,7 +126,8 @@ impl Credit {
     pub(super) async fn return_leases(&self) {
         self.wake.notify_one();
         let patience = Instant::now() + self.config.shortage_poll;
-        while !self.returning.lock().is_empty() && Instant::now() < patience {
+        let goes_back = || !self.returning.lock().is_empty() || !self.reducing.lock().is_empty();
+        while goes_back() && Instant::now() < patience {
             sleep(Duration::from_millis(5)).await;
         }
     }

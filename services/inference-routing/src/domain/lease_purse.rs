@@ -179,8 +179,21 @@ impl LeasePurse {
         lease.calls == 0 && lease.recalled
     }
 
+    /// Takes out of the leases that calls use what no call holds or spent; answers what each is
+    /// still worth.
+    pub fn take_unheld(&mut self) -> Vec<(LeaseId, i64)> {
+        let used = self.leases.iter_mut().filter(|lease| lease.calls > 0);
+        used.filter_map(|lease| {
+            // A lease is worth something, even where its calls cost nothing.
+            let worth = (lease.held + lease.spent).max(1);
+            let any = worth < lease.granted;
+            lease.granted = lease.granted.min(worth);
+            any.then_some((lease.id, worth))
+        })
+        .collect()
+    }
+
     /// Billing wants this account's idle credit back: leases go as soon as no call uses them.
-    /// Until then they are spent, for what is left in them is of use nowhere else.
     pub fn recall(&mut self) {
         self.leases
             .iter_mut()
@@ -275,7 +288,7 @@ mod tests {
             let mut spent = 0;
             for step in 0..200_u128 {
                 now += Duration::from_millis(chance.random_range(0..2_000));
-                match chance.random_range(0..5) {
+                match chance.random_range(0..6) {
                     0 => {
                         let amount = chance.random_range(0..5_000);
                         granted += amount;
@@ -291,6 +304,14 @@ mod tests {
                         let amount = chance.random_range(0..=held.nanos);
                         spent += amount;
                         purse.settle(held.lease, held.nanos, amount, now);
+                    }
+                    4 => {
+                        let all = |purse: &LeasePurse| -> i64 {
+                            purse.leases.iter().map(|lease| lease.granted).sum()
+                        };
+                        let before = all(&purse);
+                        purse.take_unheld();
+                        granted -= before - all(&purse);
                     }
                     _ => drop(purse.take_returnable(TERMS, now, false)),
                 }
@@ -313,6 +334,25 @@ mod tests {
         let held = purse.hold_less(&long, TERMS, now).unwrap();
         assert_eq!((held.max_tokens, held.nanos), (80, 1_000));
         assert_eq!(purse.hold_less(&long, TERMS, now), None);
+    }
+
+    #[test]
+    fn what_no_call_holds_of_a_used_lease_can_go_back() {
+        let now = Instant::now();
+        let mut purse = LeasePurse::default();
+        purse.put(lease(1), 1_000, table(), now);
+        purse.put(lease(2), 500, table(), now);
+        let ended = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
+        let running = purse.hold(&ask(5, 5, 1), TERMS, now).unwrap();
+        purse.settle(lease(1), ended.nanos, 20, now);
+        // The idle one goes back whole, by another way.
+        assert_eq!(purse.take_unheld(), [(lease(1), 20 + running.nanos)]);
+        assert_eq!(purse.take_unheld(), []);
+        assert_eq!(purse.take_returnable(TERMS, now, true), [lease(2)]);
+        let shortage = purse.hold(&ask(1, 0, 0), TERMS, now);
+        assert_eq!(shortage, Err(Shortage::Credit(2)));
+        purse.settle(lease(1), running.nanos, running.nanos, now);
+        assert_eq!(purse.take_returnable(TERMS, now, true), [lease(1)]);
     }
 
     #[test]

@@ -104,7 +104,13 @@ impl Recovery {
         let ended: Vec<Ended> = open.iter().map(|call| recovered(call, now)).collect();
         calls::close(&mut tx, &ended).await?;
         usage_events::publish_recovered(&mut tx, &self.ids, &open, now).await?;
+        if !open.is_empty() {
+            wanwu_crash::point("recovery.before_commit");
+        }
         tx.commit().await?;
+        if !open.is_empty() {
+            wanwu_crash::point("recovery.committed");
+        }
         self.report(&open);
         Ok(open.len())
     }

@@ -181,6 +181,21 @@ async fn write_once(
 ) -> Result<calls::Written, WriteError> {
     let mut tx = sqlx::Connection::begin(connection).await?;
     let written = calls::write(&mut tx, epoch, ids, batch).await?;
+    if !batch.dispatches.is_empty() {
+        wanwu_crash::point("dispatch.before_commit");
+    }
+    if !batch.finals.is_empty() {
+        wanwu_crash::point("final.before_commit");
+    }
     tx.commit().await?;
+    if !batch.dispatches.is_empty() {
+        wanwu_crash::point("dispatch.committed");
+    }
+    if !batch.progress.is_empty() {
+        wanwu_crash::point("progress.committed");
+    }
+    if !batch.finals.is_empty() {
+        wanwu_crash::point("final.committed");
+    }
     Ok(written)
 }

@@ -147,12 +147,27 @@ async fn at_the_end_of_the_process_all_credit_goes_back(pool: PgPool) {
 #[sqlx::test]
 async fn a_recall_does_not_strand_what_is_left_in_a_used_lease(pool: PgPool) {
     let world = World::start(pool).await;
-    world.billing.set(world.caller.account_id, 100_000);
+    let account = world.caller.account_id;
+    world.billing.set(account, 100_000);
     let script = json!({"tokens": 100, "delay_ms": 20});
-    let _running = world.begin(&chat(true, script)).await.unwrap();
-    world.billing.recall(world.caller.account_id);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    // Everything is in that lease.
+    let running = world.begin(&chat(true, script)).await.unwrap();
+    assert_eq!(
+        world.billing.free(account),
+        0,
+        "everything is in that lease"
+    );
+    world.billing.recall(account);
+    wait_for("what no call holds to come back", async || {
+        world.billing.free(account) > 0
+    })
+    .await;
+    assert!(world.billing.leases()[0].closed.is_none());
+    // It is there for other replicas, and for this one.
     world.call(&chat(true, json!({"tokens": 1}))).await.unwrap();
-    assert_eq!(world.billing.leases().len(), 1);
+    crate::world::read(running).await;
+    world.billing.recall(account);
+    wait_for("every lease to be freed", async || {
+        world.billing.leases().iter().all(|lent| lent.freed)
+    })
+    .await;
 }

@@ -16,8 +16,8 @@ use wanwu_ids::AccountId;
 use wanwu_proto::{
     billing::v1::{
         AcquireLeaseRequest, AcquireLeaseResponse, CloseLeaseRequest, CloseLeaseResponse,
-        FenceEpochRequest, FenceEpochResponse, Lease, Price, PriceList, Unit, WatchRecallsRequest,
-        WatchRecallsResponse,
+        FenceEpochRequest, FenceEpochResponse, Lease, Price, PriceList, ReduceLeaseRequest,
+        ReduceLeaseResponse, Unit, WatchRecallsRequest, WatchRecallsResponse,
         lease_service_server::{LeaseService, LeaseServiceServer},
     },
     inference::v1::UsageRecorded,
@@ -247,6 +247,27 @@ impl LeaseService for Leases {
         self.0.settle(account).await;
         let freed = self.0.books.lock().leases[&close.lease_id].freed;
         Ok(Response::new(CloseLeaseResponse { freed }))
+    }
+
+    async fn reduce_lease(
+        &self,
+        request: Request<ReduceLeaseRequest>,
+    ) -> Result<Response<ReduceLeaseResponse>, Status> {
+        let reduce = request.into_inner();
+        let mut books = self.0.books.lock();
+        if books.down {
+            return Err(Status::unavailable("down"));
+        }
+        let Books { free, leases, .. } = &mut *books;
+        let lent = leases.get_mut(&reduce.lease_id);
+        let lent = lent.ok_or_else(|| Status::not_found("no such lease"))?;
+        let worth = reduce.amount_nanos;
+        if lent.closed.is_none() && worth < lent.lease.amount_nanos {
+            let rest = lent.lease.amount_nanos - worth;
+            lent.lease.amount_nanos = worth;
+            *free.get_mut(&lent.lease.account_id).unwrap() += rest;
+        }
+        Ok(Response::new(ReduceLeaseResponse {}))
     }
 
     async fn fence_epoch(

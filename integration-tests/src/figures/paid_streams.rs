@@ -1,0 +1,200 @@
+//! Paid streams as a figure's client sees them, and what the journal and billing wrote of them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context;
+use bytes::Bytes;
+use serde_json::Value;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use super::customers::Bill;
+use crate::{
+    journey::Journey,
+    load::{Stream, Target},
+    stack::Stack,
+};
+
+/// Longer than any stream of a figure.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// How a stream ended for its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With its last frame.
+    Whole,
+    /// The client went away.
+    Left,
+    /// It broke.
+    Broken,
+    /// It never began; what was said.
+    Refused(String),
+}
+
+/// What a client was given.
+#[derive(Clone, Debug)]
+pub(super) struct Taken {
+    /// The call, where an answer named one.
+    pub call_id: Option<String>,
+    /// Tokens that came.
+    pub tokens: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// The way to a model for a customer.
+pub(super) fn target(base: &str, customer: &Journey, mut body: Value) -> anyhow::Result<Target> {
+    body["stream"] = true.into();
+    let address = format!("{base}/v1/chat/completions");
+    Target::new(
+        &address,
+        Some(customer.secret()),
+        Bytes::from(body.to_string()),
+    )
+}
+
+/// Takes a stream to its end, or leaves it after so many tokens.
+pub(super) async fn take(target: &Target, leave_after: Option<u64>) -> Taken {
+    let mut taken = Taken {
+        call_id: None,
+        tokens: 0,
+        end: End::Broken,
+    };
+    let ended = timeout(LONGEST, read(target, leave_after, &mut taken)).await;
+    match ended {
+        Ok(Ok(end)) => taken.end = end,
+        Ok(Err(refused)) if taken.call_id.is_none() => {
+            taken.end = End::Refused(refused.to_string());
+        }
+        Ok(Err(_)) | Err(_) => {}
+    }
+    taken
+}
+
+async fn read(target: &Target, leave_after: Option<u64>, taken: &mut Taken) -> anyhow::Result<End> {
+    let mut answer = Stream::open(target).await?;
+    taken.call_id.clone_from(&answer.call_id);
+    anyhow::ensure!(taken.call_id.is_some(), "the answer names no call");
+    while let Some(event) = answer.next().await? {
+        if &event.data[..] == b"[DONE]" {
+            return Ok(End::Whole);
+        }
+        if event.data.starts_with(b"{\"error\"") {
+            return Ok(End::Broken);
+        }
+        taken.tokens += u64::from(!event.text().is_empty());
+        if leave_after.is_some_and(|tokens| taken.tokens >= tokens) {
+            answer.hang_up();
+            return Ok(End::Left);
+        }
+    }
+    Ok(End::Broken)
+}
+
+/// What the journal and billing wrote of some accounts, read as the services' own roles.
+pub(super) struct Books {
+    journal: PgPool,
+    billing: PgPool,
+    accounts: Vec<Uuid>,
+}
+
+impl Books {
+    /// The books of these customers.
+    pub(super) fn of(stack: &Stack, customers: &[Journey]) -> anyhow::Result<Self> {
+        let pool = |service: &str| {
+            let url = stack.description().database.urls.get(service);
+            let url = url.context("the stack has no such database")?;
+            anyhow::Ok(PgPoolOptions::new().max_connections(2).connect_lazy(url)?)
+        };
+        let ids = customers.iter().filter_map(|customer| {
+            let session = customer.session.as_ref()?;
+            session.account_id.parse().ok()
+        });
+        Ok(Self {
+            journal: pool("inference-routing")?,
+            billing: pool("billing")?,
+            accounts: ids.collect(),
+        })
+    }
+
+    /// Waits until no call runs, each has its bill and nothing is set aside; answers how long.
+    pub(super) async fn settled(&self, patience: Duration) -> anyhow::Result<Duration> {
+        let begin = Instant::now();
+        loop {
+            let open = match self.open().await {
+                Ok(None) => return Ok(begin.elapsed()),
+                Ok(Some(open)) => open,
+                Err(error) => error.to_string(),
+            };
+            anyhow::ensure!(
+                begin.elapsed() < patience,
+                "not settled within {patience:?}: {open}"
+            );
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn open(&self) -> sqlx::Result<Option<String>> {
+        let (calls, running): (i64, i64) = sqlx::query_as(
+            "select count(*), count(*) filter (where outcome = 0) from calls
+             where account_id = any ($1)",
+        )
+        .bind(&self.accounts)
+        .fetch_one(&self.journal)
+        .await?;
+        let bills: i64 =
+            sqlx::query_scalar("select count(*) from calls where account_id = any ($1)")
+                .bind(&self.accounts)
+                .fetch_one(&self.billing)
+                .await?;
+        let (_, leased) = self.balance().await?;
+        let is_open = running > 0 || bills != calls || leased != 0;
+        let open =
+            || format!("{running} of {calls} calls run, {bills} are billed, {leased} is set aside");
+        Ok(is_open.then(open))
+    }
+
+    /// What all of them can spend, and what is set aside, in 10^-9 CNY.
+    pub(super) async fn balance(&self) -> sqlx::Result<(i64, i64)> {
+        sqlx::query_as(
+            "select coalesce(sum(balance_nanos) filter (where kind = 'available'), 0)::bigint,
+                    coalesce(sum(balance_nanos) filter (where kind = 'leased'), 0)::bigint
+             from ledger_accounts where account_id = any ($1)",
+        )
+        .bind(&self.accounts)
+        .fetch_one(&self.billing)
+        .await
+    }
+
+    /// The bills by call. A call has one at most: its id is billing's primary key.
+    pub(super) async fn bills(&self) -> sqlx::Result<BTreeMap<String, Bill>> {
+        let rows: Vec<(Uuid, i64, i64, i64)> = sqlx::query_as(
+            "select call_id, input_tokens, output_tokens, amount_nanos from calls
+             where account_id = any ($1)",
+        )
+        .bind(&self.accounts)
+        .fetch_all(&self.billing)
+        .await?;
+        let bill = |(id, input, output, nanos): (Uuid, i64, i64, i64)| {
+            let bill = Bill {
+                input: u64::try_from(input).unwrap_or_default(),
+                output: u64::try_from(output).unwrap_or_default(),
+                nanos,
+            };
+            (id.to_string(), bill)
+        };
+        Ok(rows.into_iter().map(bill).collect())
+    }
+
+    /// The highest cost that was held for a call of theirs, in 10^-9 CNY.
+    pub(super) async fn highest_hold(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "select coalesce(max(input_bound * input_price + output_bound * output_price), 0)::bigint
+             from calls where account_id = any ($1)",
+        )
+        .bind(&self.accounts)
+        .fetch_one(&self.journal)
+        .await
+    }
+}
