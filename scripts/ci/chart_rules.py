@@ -1,9 +1,10 @@
-"""Our own rules for rendered charts: chart_rules.py PROTO_FOLDER RENDERED_FOLDER.
+"""Our own rules for rendered charts: chart_rules.py REPOSITORY RENDERED_FOLDER.
 
 Every document is valid for Kubernetes (schemas inside the package kubernetes-validate); the
 resources of operators, which have no schema there, are counted by kind. Then: pods are restricted,
 pods stay in the region, every workload has probes, a budget and a policy, and the network edges are
-the call graph that the access rules of the contract allow.
+the call graph that the access rules of the contract allow. Each alert asks metrics that the code has
+and has its heading in the runbook; all go to rules.yaml, for promtool.
 """
 
 import pathlib
@@ -14,8 +15,9 @@ import kubernetes_validate
 import yaml
 
 VERSION = "1.36"
-OPERATOR_KINDS = {"Certificate", "PodMonitor"}
-proto, rendered = map(pathlib.Path, sys.argv[1:])
+OPERATOR_KINDS = {"Certificate", "PodMonitor", "PrometheusRule"}
+repository, rendered = map(pathlib.Path, sys.argv[1:])
+proto = repository / "proto"
 problems = []
 
 
@@ -72,7 +74,32 @@ def policy_edges(service, policy):
     return inward, outward
 
 
+def metrics_of_the_code():
+    """Every metric that some service can show, with what Prometheus adds to histograms."""
+    names = {"up"}
+    for folder in ("libs", "services"):
+        for file in (repository / folder).glob("*/src/**/*.rs"):
+            names |= set(re.findall(r'"((?:wanwu|edge|inference_routing|gen_ai)_[a-z_]+)"', file.read_text()))
+    return names | {f"{name}_{part}" for name in names for part in ("bucket", "sum", "count")}
+
+
+def check_alerts(where, groups):
+    for rule in (rule for group in groups for rule in group["rules"]):
+        name = rule["alert"]
+        asked = set(re.findall(r"\b(?:wanwu|edge|inference_routing|gen_ai)_[a-z_]+|\bup\b", rule["expr"]))
+        check(asked, where, f"{name} asks no metric")
+        check(asked <= metrics, where, f"{name} asks {asked - metrics}, which nothing shows")
+        check(f"\n### {name}\n" in runbook, where, f"{name} has no heading in docs/RUNBOOK.md")
+
+
 documents = 0
+alerts = []
+metrics = metrics_of_the_code()
+runbook = (repository / "docs/RUNBOOK.md").read_text()
+described = (repository / "docs/METRICS.md").read_text()
+for name in sorted(metrics):
+    shown = name != "up" and not name.startswith("wanwu_test_") and not re.search("_(bucket|sum|count)$", name)
+    check(not shown or f"`{name}`" in described, "docs/METRICS.md", f"does not describe {name}")
 graph = call_graph()
 for variant in ("default", "production"):
     inward, outward = set(), set()
@@ -86,6 +113,9 @@ for variant in ("default", "production"):
             kinds.setdefault(kind, document)
             if kind in OPERATOR_KINDS:
                 check(variant == "production", where, "an operator's resource by default")
+                if kind == "PrometheusRule":
+                    check_alerts(where, document["spec"]["groups"])
+                    alerts += document["spec"]["groups"]
                 continue
             try:
                 kubernetes_validate.validate(document, VERSION, strict=True)
@@ -110,6 +140,7 @@ for variant in ("default", "production"):
     for side, edges in (("ingress", inward), ("egress", outward)):
         check(edges == graph, f"{variant} {side}", f"edges differ from the contract: {edges ^ graph}")
 
+(rendered / "rules.yaml").write_text(yaml.safe_dump({"groups": alerts}))
 for problem in problems:
     print(problem)
 print(f"charts: {documents} documents, {len(graph)} network edges, {len(problems)} problems")

@@ -22,6 +22,8 @@
 {{- if .Values.monitoring.enabled }}
 ---
 {{ include "wanwu.pod-monitor" . }}
+---
+{{ include "wanwu.prometheus-rule" . }}
 {{- end }}
 {{- end }}
 

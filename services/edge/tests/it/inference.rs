@@ -143,6 +143,8 @@ impl ModelService for Inference {
                 nanos: 0,
             }),
             context_tokens: 4096,
+            deprecation_time: None,
+            end_time: None,
         };
         Ok(Response::new(ListModelsResponse {
             models: vec![model("Qwen/Qwen3"), model("small")],
