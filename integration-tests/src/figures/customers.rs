@@ -10,6 +10,9 @@ use crate::{
     stack::Stack,
 };
 
+/// How long a customer who begins is told to try again.
+const BUSY: Duration = Duration::from_secs(30);
+
 /// What billing says of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bill {
@@ -40,9 +43,22 @@ pub(super) async fn customers(
 ) -> anyhow::Result<Vec<Journey>> {
     let mut ready = Vec::new();
     for _ in 0..count {
-        ready.push(Journey::ready_to_call(stack, fen).await?);
+        ready.push(one(stack, fen).await?);
     }
     Ok(ready)
+}
+
+/// A machine that does much else may be told for a while to try again.
+async fn one(stack: &Stack, fen: i64) -> anyhow::Result<Journey> {
+    let begin = Instant::now();
+    loop {
+        match Journey::ready_to_call(stack, fen).await {
+            Err(error) if error.status() == 503 && begin.elapsed() < BUSY => {
+                sleep(Duration::from_secs(1)).await;
+            }
+            ready => return Ok(ready?),
+        }
+    }
 }
 
 fn number(value: &Value) -> u64 {

@@ -173,6 +173,10 @@ fn read_metric(text: &str, name: &str, with: &str, by: &str) -> BTreeMap<String,
 
 /// A client of the figure's own, for what is no load.
 fn http() -> reqwest::Client {
+    // reqwest is built without a provider; whoever comes first installs ours.
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
     reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(10))

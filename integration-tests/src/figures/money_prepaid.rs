@@ -11,15 +11,11 @@ use toml::Table;
 
 use super::{
     Figure, Kind, Reading, Tier,
-    customers::scripted,
+    customers::{customers, scripted},
     model_path::{ModelPath, Wanted},
     paid_streams::{Books, End, Taken, take, target},
 };
-use crate::{
-    journey::{Journey, ledger_sum},
-    load::Target,
-    stack::Stack,
-};
+use crate::{journey::ledger_sum, load::Target, stack::Stack};
 
 const STREAMS: usize = 200;
 /// Streams of a round in which there is credit for each.
@@ -117,9 +113,9 @@ enum Round {
 }
 
 async fn one_round(stack: &Stack, path: &ModelPath, round: Round) -> anyhow::Result<Counted> {
-    let customer = Journey::ready_to_call(stack, TOP_UP_FEN).await?;
-    let books = Books::of(stack, std::slice::from_ref(&customer))?;
-    let target = target(&path.base(), &customer, body())?;
+    let customer = customers(stack, 1, TOP_UP_FEN).await?;
+    let books = Books::of(stack, &customer)?;
+    let target = target(&path.base(), &customer[0], body())?;
     let begin = Instant::now();
     let clients = async {
         match round {

@@ -332,16 +332,17 @@ impl Process {
     }
 }
 
-/// When the kernel started a process, in clock ticks; none for one that is gone or a zombie.
+/// When the kernel started a process, in clock ticks; none for one that is gone or a zombie. A zombie of
+/// which a thread still ends is not gone: it holds its ports.
 fn kernel_start(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
-    if state == "Z" || state == "X" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    let is_gone = state == "X" || (state == "Z" && threads <= 1);
+    (!is_gone).then_some(started)
 }
 
 /// Root runs nothing as root: the owner of the folder does it.
