@@ -11,6 +11,7 @@ mod forger;
 mod fuzz;
 mod kill_each;
 mod limits;
+mod memory;
 mod model_path;
 mod money_callbacks;
 mod money_foreign_signatures;
@@ -129,6 +130,7 @@ pub fn all() -> Vec<Figure> {
         limits::figure(),
         fairness::figure(),
         overload::figure(),
+        memory::figure(),
         fuzz::figure(),
     ]
 }
