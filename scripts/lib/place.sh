@@ -64,7 +64,7 @@ place_binaries() {
     mv "$binaries/.$program" "$binaries/$program"
   done
   local data
-  for data in services/privacy/agreements services/billing/price-lists; do
+  for data in services/privacy/agreements services/billing/price-lists services/billing/products; do
     rm -rf "${source:?}/$data"
     mkdir -p "$source/$data"
     cp -r "$root/$data/." "$source/$data/"

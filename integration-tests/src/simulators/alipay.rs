@@ -1,7 +1,8 @@
-//! Alipay's gateway: precreate, page pay, query, close, refund, refund query, and the notices that
-//! it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true` also
+//! Alipay's gateway: precreate, page pay, query, close, refund, refund query, bills, and the notices
+//! that it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true` also
 //! when the trade was closed in the same moment.
 
+mod bill;
 mod gateway;
 mod notice;
 mod signature;
@@ -92,6 +93,7 @@ pub fn routes(config: Config) -> anyhow::Result<Router> {
     });
     Ok(Router::new()
         .route("/gateway.do", get(gateway::page).post(gateway::call))
+        .route("/bill.zip", get(bill::download))
         .route("/_pay/{number}", post(scan_and_pay))
         .route("/_truth", get(truth))
         .with_state(alipay)

@@ -1,7 +1,8 @@
-//! WeChat Pay API v3: native, H5 and JSAPI prepay, query, close, refunds, certificates, and the
-//! notices that it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true`
+//! WeChat Pay API v3: native, H5 and JSAPI prepay, query, close, refunds, certificates, bills, and
+//! the notices that it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true`
 //! also when the order was closed in the same moment.
 
+mod bill;
 mod notice;
 mod prepay;
 mod refunds;
@@ -114,6 +115,8 @@ pub fn routes(config: Config) -> anyhow::Result<Router> {
         .route("/v3/refund/domestic/refunds", post(refunds::refund))
         .route("/v3/refund/domestic/refunds/{number}", get(refunds::query))
         .route("/v3/certificates", get(certificates))
+        .route("/v3/bill/tradebill", get(bill::place))
+        .route("/v3/billdownload/file", get(bill::download))
         .route("/_pay/{number}", post(scan_and_pay))
         .route("/_truth", get(truth))
         .with_state(pay)

@@ -92,10 +92,13 @@ fn own(layout: &Layout, source: &Path, description: &Description, service: &str)
     match service {
         "privacy" => json!({"agreements": {"folder": source.join("services/privacy/agreements")}}),
         // Nobody waits a week for a price here.
-        "billing" => json!({"prices": {
-            "folder": source.join("services/billing/price-lists"),
-            "notice": "1s",
-        }}),
+        "billing" => json!({
+            "prices": {
+                "folder": source.join("services/billing/price-lists"),
+                "notice": "1s",
+            },
+            "products": {"folder": source.join("services/billing/products")},
+        }),
         "inference-routing" => {
             json!({
                 "models": models(description),

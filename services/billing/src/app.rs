@@ -7,7 +7,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use wanwu_access::AccessLayer;
-use wanwu_clock::{SharedClock, SystemClock, SystemEntropy};
+use wanwu_clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 use wanwu_events::{Consumers, Relay};
 use wanwu_grpc::{Server, Tls};
 use wanwu_ids::{AccountId, Ids};
@@ -15,15 +15,19 @@ use wanwu_personal::KeyProvider;
 use wanwu_postgres::{requests::BodyKey, residency};
 use wanwu_proto::{
     billing::v1::{
+        after_sales_service_server::AfterSalesServiceServer,
         balance_service_server::BalanceServiceServer,
         bank_transfer_service_server::BankTransferServiceServer,
-        budget_service_server::BudgetServiceServer, lease_service_server::LeaseServiceServer,
+        budget_service_server::BudgetServiceServer, invoice_service_server::InvoiceServiceServer,
+        lease_service_server::LeaseServiceServer, money_service_server::MoneyServiceServer,
         order_service_server::OrderServiceServer, package_service_server::PackageServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
-        price_service_server::PriceServiceServer,
+        price_service_server::PriceServiceServer, product_service_server::ProductServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
         refund_service_server::RefundServiceServer,
-        statement_service_server::StatementServiceServer, usage_service_server::UsageServiceServer,
+        statement_service_server::StatementServiceServer,
+        termination_service_server::TerminationServiceServer,
+        usage_service_server::UsageServiceServer,
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
@@ -38,7 +42,11 @@ use crate::{
     config::Config,
     domain::{package::Product, price::PriceList},
     events::SettleRecordedUsage,
-    grpc::{BankHandlers, Handlers, StatementHandlers},
+    grpc::{
+        AfterSalesHandlers, BankHandlers, Handlers, InvoiceHandlers, ProductHandlers,
+        StatementHandlers,
+    },
+    order_desk::OrderDesk,
     providers::{Providers, alipay::Alipay, wechat_pay::WechatPay},
     statement_desk::StatementDesk,
 };
@@ -154,6 +162,9 @@ impl App {
         let notice = Duration::from_std(config.prices.notice)?;
         let app = Arc::new(app.with_price_notice(notice));
         app.publish_price_lists(&config.prices.folder).await?;
+        if !config.products.folder.as_os_str().is_empty() {
+            app.publish_catalogues(&config.products.folder).await?;
+        }
         app.publish_packages(&config.packages.file).await?;
 
         let statements =
@@ -172,7 +183,15 @@ impl App {
         background::start(&app, shell);
 
         let entropy = Arc::new(SystemEntropy::default());
-        let desk = BankDesk::new(Arc::clone(&app), app.pool.clone(), keys, entropy);
+        let pool = app.pool.clone();
+        let orders = OrderDesk::new(
+            Arc::clone(&app),
+            pool.clone(),
+            Arc::clone(&keys),
+            Arc::clone(&entropy) as SharedEntropy,
+        );
+        let orders = Arc::new(orders);
+        let desk = BankDesk::new(Arc::clone(&app), pool, keys, entropy);
         let handlers = Handlers(app);
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
             .add_service(OrderServiceServer::new(handlers.clone()))
@@ -181,6 +200,15 @@ impl App {
             .add_service(BalanceServiceServer::new(handlers.clone()))
             .add_service(BankTransferServiceServer::new(BankHandlers(Arc::new(desk))))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
+            .add_service(TerminationServiceServer::new(handlers.clone()))
+            .add_service(MoneyServiceServer::new(handlers.clone()))
+            .add_service(InvoiceServiceServer::new(InvoiceHandlers(Arc::clone(
+                &orders,
+            ))))
+            .add_service(ProductServiceServer::new(ProductHandlers(Arc::clone(
+                &orders,
+            ))))
+            .add_service(AfterSalesServiceServer::new(AfterSalesHandlers(orders)))
             .add_service(BudgetServiceServer::new(handlers.clone()))
             .add_service(PackageServiceServer::new(handlers.clone()))
             .add_service(UsageServiceServer::new(handlers.clone()))

@@ -19,6 +19,8 @@ use crate::{
 
 /// How often unpaid orders and refunds are looked at.
 const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
+/// How often it is looked whether a contract ends.
+const LOOK_AT_CONTRACTS: Duration = Duration::from_secs(5);
 /// How often packages that are over are looked for.
 const LOOK_AT_PACKAGES: Duration = Duration::from_secs(60);
 /// How often balances are compared with what accounts want to be told of.
@@ -44,6 +46,13 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("refunds", async move {
         every(LOOK_AT_ORDERS, &stop, "refunds", || this.send_refunds()).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("contracts", async move {
+        every(LOOK_AT_CONTRACTS, &stop, "contracts", || {
+            this.end_contracts()
+        })
+        .await;
     });
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("packages", async move {

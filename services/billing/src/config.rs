@@ -37,6 +37,8 @@ pub struct Config {
     pub keys: KeysConfig,
     /// Section `[prices]`.
     pub prices: PricesConfig,
+    /// Section `[products]`.
+    pub products: ProductsConfig,
     /// Section `[packages]`.
     pub packages: PackagesConfig,
     /// Section `[wechat_pay]`.
@@ -72,6 +74,14 @@ pub struct PackagesConfig {
     pub file: PathBuf,
 }
 
+/// Section `[products]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductsConfig {
+    /// The folder with the catalogues; empty: nothing is sold but credit.
+    pub folder: PathBuf,
+}
+
 /// Section `[wechat_pay]`: the merchant's account at WeChat Pay, API v3.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +112,8 @@ pub struct WechatPayConfig {
     pub download_certificates: bool,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
+    /// Where its user agreement and privacy policy are: shown before somebody pays.
+    pub legal_urls: Vec<String>,
 }
 
 /// Section `[alipay]`: an app of the merchant at Alipay's open platform.
@@ -120,6 +132,8 @@ pub struct AlipayConfig {
     pub alipay_public_key_file: PathBuf,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
+    /// Where its user agreement and privacy policy are: shown before somebody pays.
+    pub legal_urls: Vec<String>,
 }
 
 impl AlipayConfig {

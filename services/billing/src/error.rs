@@ -77,6 +77,27 @@ pub enum Error {
     /// The provider has no bill of that day, or none yet.
     #[error("the provider has no bill of that day, or none yet")]
     BillNotReady,
+    /// The product has terms of its own that were not accepted.
+    #[error("the current version of the product's own terms was not accepted")]
+    AddendumNotAccepted,
+    /// The order is in another state of delivery.
+    #[error("the order is not in the state of delivery that this needs")]
+    FulfilmentState,
+    /// More than what was paid, not given back and not invoiced.
+    #[error("more than what was paid, not given back and not invoiced")]
+    InvoiceTooLarge,
+    /// The invoice is in another state.
+    #[error("the invoice is not in the state that this needs")]
+    InvoiceState,
+    /// Another invoice has the number.
+    #[error("another invoice has this number")]
+    InvoiceNumberTaken,
+    /// Less than thirty days.
+    #[error("notice is given at least thirty days before")]
+    NoticeTooShort,
+    /// The termination is in another state, or the contract is over.
+    #[error("the termination is not in the state that this needs, or the contract is over")]
+    TerminationState,
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -142,12 +163,18 @@ impl Failure for Error {
             | Self::PriceListStart
             | Self::BankLineConflict
             | Self::BankLineNotOpen
-            | Self::BillNotReady => Code::FailedPrecondition,
+            | Self::BillNotReady
+            | Self::AddendumNotAccepted
+            | Self::FulfilmentState
+            | Self::InvoiceTooLarge
+            | Self::InvoiceState
+            | Self::NoticeTooShort
+            | Self::TerminationState => Code::FailedPrecondition,
             Self::SameOperator => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
             Self::Provider(_) => Code::Unavailable,
-            Self::RequestIdReused => Code::AlreadyExists,
+            Self::RequestIdReused | Self::InvoiceNumberTaken => Code::AlreadyExists,
             Self::Database(error) if is_transient(error) => Code::Unavailable,
             Self::NoPrices | Self::Personal(_) | Self::Database(_) => Code::Internal,
         }
@@ -167,6 +194,14 @@ impl Failure for Error {
             Self::BankLineConflict => ErrorReason::BankLineConflict.as_str_name(),
             Self::BankLineNotOpen => ErrorReason::BankLineNotOpen.as_str_name(),
             Self::BillNotReady => ErrorReason::BillNotReady.as_str_name(),
+            Self::AddendumNotAccepted => ErrorReason::AddendumNotAccepted.as_str_name(),
+            Self::FulfilmentState => ErrorReason::FulfilmentState.as_str_name(),
+            Self::InvoiceTooLarge => ErrorReason::InvoiceTooLarge.as_str_name(),
+            Self::InvoiceState | Self::InvoiceNumberTaken => {
+                ErrorReason::InvoiceState.as_str_name()
+            }
+            Self::NoticeTooShort => ErrorReason::NoticeTooShort.as_str_name(),
+            Self::TerminationState => ErrorReason::TerminationState.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
@@ -199,7 +234,14 @@ impl Failure for Error {
             | Self::PriceListStart
             | Self::BankLineConflict
             | Self::BankLineNotOpen
-            | Self::BillNotReady => "billing.wanwu",
+            | Self::BillNotReady
+            | Self::AddendumNotAccepted
+            | Self::FulfilmentState
+            | Self::InvoiceTooLarge
+            | Self::InvoiceState
+            | Self::InvoiceNumberTaken
+            | Self::NoticeTooShort
+            | Self::TerminationState => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

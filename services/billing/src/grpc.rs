@@ -1,16 +1,21 @@
 //! The services of the contract: parse, command, reply.
 
+mod after_sales;
 mod balance;
 mod bank_transfers;
 mod budgets;
 mod callbacks;
+mod invoices;
 mod leases;
+mod money;
 mod orders;
 mod packages;
 mod prices;
+mod products;
 mod reconciliation;
 mod refunds;
 mod statements;
+mod terminations;
 mod usage;
 
 use std::{str::FromStr, sync::Arc};
@@ -18,7 +23,11 @@ use std::{str::FromStr, sync::Arc};
 use serde::{Serialize, de::DeserializeOwned};
 use wanwu_postgres::page::PageRequest;
 
+pub use after_sales::AfterSalesHandlers;
 pub use bank_transfers::BankHandlers;
+pub use invoices::InvoiceHandlers;
+pub use products::ProductHandlers;
+use refunds::case_id;
 pub use statements::StatementHandlers;
 
 use crate::{app::App, error::Error};

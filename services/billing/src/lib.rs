@@ -11,6 +11,7 @@ pub mod domain;
 pub mod error;
 pub mod events;
 pub mod grpc;
+pub mod order_desk;
 pub mod providers;
 pub mod statement_desk;
 pub mod store;

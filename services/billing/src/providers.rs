@@ -39,12 +39,12 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// What is told of an order.
+    /// What is told of an order; `title`: of what is ordered, unless it is credit.
     #[must_use]
-    pub fn of(order: &Order) -> Self {
+    pub fn of(order: &Order, title: Option<String>) -> Self {
         Self {
             number: out_trade_no(order.order_id),
-            description: SUBJECT.to_owned(),
+            description: title.unwrap_or_else(|| SUBJECT.to_owned()),
             amount_fen: order.amount_fen,
             expires_at: order.expires_at,
         }
@@ -186,6 +186,16 @@ impl Providers {
         let mut all = vec![Provider::Wechat];
         all.extend(self.alipay.as_ref().map(|_| Provider::Alipay));
         all
+    }
+
+    /// Where the provider's user agreement and privacy policy are.
+    #[must_use]
+    pub fn legal_urls(&self, provider: Provider) -> &[String] {
+        match (provider, &self.alipay) {
+            (Provider::Wechat, _) => self.wechat.legal_urls(),
+            (Provider::Alipay, Some(alipay)) => alipay.legal_urls(),
+            (Provider::Alipay, None) => &[],
+        }
     }
 
     /// The provider; an error when it is not configured.

@@ -1,5 +1,6 @@
 //! SQL, on the connection of the caller's transaction.
 
+pub mod after_sales;
 pub mod audit;
 pub mod balance_alerts;
 pub mod bank_lines;
@@ -9,8 +10,11 @@ pub mod calls;
 pub mod chain;
 pub mod checkpoints;
 pub mod epochs;
+pub mod invoices;
 pub mod leases;
 pub mod ledger;
+pub mod money;
+pub mod money_accesses;
 pub mod orders;
 pub mod packages;
 pub mod payment_channels;
@@ -18,10 +22,12 @@ pub mod payment_shares;
 pub mod payments;
 pub mod price_proposals;
 pub mod prices;
+pub mod products;
 pub mod provider_bills;
 pub mod recalls;
 pub mod reconciliation;
 pub mod refunds;
 pub mod spending;
 pub mod statements;
+pub mod terminations;
 pub mod usage_days;

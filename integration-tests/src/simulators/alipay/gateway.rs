@@ -3,9 +3,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     body::Bytes,
     extract::{OriginalUri, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use chrono::NaiveDate;
 use serde_json::{Value, json};
 
 use super::{Alipay, Trade, beijing, fen};
@@ -40,6 +41,7 @@ pub(super) async fn page(State(alipay): State<Arc<Alipay>>, uri: OriginalUri) ->
 pub(super) async fn call(
     State(alipay): State<Arc<Alipay>>,
     uri: OriginalUri,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let parameters = parameters(&uri, &body);
@@ -51,6 +53,7 @@ pub(super) async fn call(
         "alipay.trade.close" => "close",
         "alipay.trade.refund" => "refund",
         "alipay.trade.fastpay.refund.query" => "refund_query",
+        "alipay.data.dataservice.bill.downloadurl.query" => "bill",
         _ => "unknown",
     };
     alipay.faults.delay(operation).await;
@@ -62,9 +65,11 @@ pub(super) async fn call(
         let node = json!({"code": "40002", "sub_code": "isv.invalid-signature"});
         return json!({"error_response": node}).to_string().into_response();
     }
-    let mut node = alipay
-        .act(operation, &parameters)
-        .unwrap_or_else(|code| refusal(&code));
+    let acted = match operation {
+        "bill" => alipay.place_of_bill(&parameters, &headers),
+        _ => alipay.act(operation, &parameters),
+    };
+    let mut node = acted.unwrap_or_else(|code| refusal(&code));
     if node.get("code").is_none() {
         node["code"] = json!("10000");
         node["msg"] = json!("Success");
@@ -126,6 +131,23 @@ impl Alipay {
             notice_micros: Vec::new(),
         });
         Ok(number)
+    }
+
+    /// Where the bill of a day is; unlike the provider it has one of today too.
+    fn place_of_bill(
+        &self,
+        parameters: &BTreeMap<String, String>,
+        headers: &HeaderMap,
+    ) -> Result<Value, String> {
+        let business = business(parameters);
+        let day = text(&business, "bill_date").parse::<NaiveDate>();
+        let day = day.map_err(|_| "isv.invalid-parameter")?;
+        if text(&business, "bill_type") != "trade" || self.bill(day).is_none() {
+            return Err("isp.bill_not_exist".to_owned());
+        }
+        let host = headers.get("host").and_then(|host| host.to_str().ok());
+        let address = format!("http://{}/bill.zip?day={day}", host.unwrap_or_default());
+        Ok(json!({"bill_download_url": address}))
     }
 
     fn act(&self, operation: &str, parameters: &BTreeMap<String, String>) -> Result<Value, String> {

@@ -20,7 +20,7 @@ use crate::{
         budgets, epochs,
         leases::{self, Scope, StoredLease},
         ledger::{self, Posting},
-        packages, prices, recalls,
+        packages, prices, recalls, terminations,
     },
 };
 
@@ -142,6 +142,10 @@ impl App {
             return self.acquired(&mut tx, command.repeated(made)?).await;
         }
         let within = within?;
+        // Asked with the account's lock held: whoever ends the contract waits for what is lent here.
+        if terminations::is_over(&mut tx, account_id).await? {
+            return Err(Error::InsufficientBalance);
+        }
         let there = sources.total().min(within);
         let amount = command.grant(there).ok_or(Error::InsufficientBalance)?;
         let price_version = prices::in_force(&mut tx, now)

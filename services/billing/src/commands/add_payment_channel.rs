@@ -1,3 +1,4 @@
+use sqlx::PgConnection;
 use wanwu_ids::{AccountId, OrderId};
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
+        products,
     },
 };
 
@@ -57,7 +59,7 @@ impl App {
 
     /// Asks the provider for what the payer scans or opens, unless it answered before or the
     /// order is over.
-    pub(super) async fn open_channel(
+    pub(crate) async fn open_channel(
         &self,
         order: &Order,
         method: Method,
@@ -73,8 +75,9 @@ impl App {
         let mut connection = self.pool.acquire().await?;
         self.share_offer(&mut connection, &order, channel.method)
             .await?;
+        let title = self.title(&mut connection, &order).await?;
         drop(connection);
-        let offer = Offer::of(&order);
+        let offer = Offer::of(&order, title);
         let code_url = provider.offer(&offer, channel.method, payer).await?;
         wanwu_crash::point("channel.offered");
         let mut tx = self.pool.begin().await?;
@@ -97,6 +100,22 @@ impl App {
         tx.commit().await?;
         wanwu_crash::point("channel.committed");
         Ok(())
+    }
+
+    /// What the payer of a product reads; `None`: of a top-up.
+    async fn title(
+        &self,
+        connection: &mut PgConnection,
+        order: &Order,
+    ) -> sqlx::Result<Option<String>> {
+        let Some(item) = products::find_item(connection, order.order_id).await? else {
+            return Ok(None);
+        };
+        let catalogue = products::find_catalogue(connection, item.catalogue_version).await?;
+        let product = catalogue
+            .as_ref()
+            .and_then(|it| it.product(&item.product_id));
+        Ok(product.map(|product| product.title.clone()))
     }
 
     async fn channel(

@@ -21,7 +21,7 @@ use crate::{
     store::{
         ledger::{self, Posting},
         orders::{self, Order},
-        payment_channels, payments,
+        payment_channels, payments, products,
         refunds::{self, Refund},
     },
 };
@@ -172,12 +172,17 @@ impl App {
     ) -> sqlx::Result<()> {
         let nanos = order.amount_fen * NANOS_PER_FEN;
         let cash = LedgerAccount::from(payment.provider);
+        let item = products::find_item(tx, order.order_id).await?;
         if let Some(product) = &order.package_product {
             let bought = (order.order_id, order.account_id);
             self.sell_package(tx, bought, product, cash, now).await?;
         } else {
+            let movement = match &item {
+                None => Movement::top_up(cash, order.account_id, nanos),
+                Some(_) => Movement::sale(cash, order.account_id, nanos),
+            };
             let posting = Posting {
-                movement: Movement::top_up(cash, order.account_id, nanos),
+                movement,
                 cause_id: order.order_id.uuid(),
             };
             ledger::book(tx, &self.ids, &[posting], now).await?;
@@ -187,6 +192,10 @@ impl App {
             account_id: order.account_id.to_string(),
             amount_nanos: nanos,
             pay_time: Some(timestamp(now)),
+            product_id: item
+                .as_ref()
+                .map_or_else(String::new, |it| it.product_id.clone()),
+            quantity: item.map_or(0, |item| item.quantity),
         };
         wanwu_events::publish(tx, &self.ids, &paid).await?;
         let notification = NotificationRequested {

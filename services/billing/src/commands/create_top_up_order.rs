@@ -1,4 +1,4 @@
-use sqlx::types::Uuid;
+use sqlx::{PgConnection, types::Uuid};
 use wanwu_ids::{AccountId, OrderId, RequestId};
 use wanwu_postgres::requests::{self, BodyMac, Claim, RequestKey};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{
         orders::{self, Order},
         payment_channels::{self, Channel},
-        prices,
+        prices, terminations,
     },
 };
 
@@ -54,27 +54,15 @@ impl App {
 
     async fn make_order(&self, command: &CreateTopUpOrder) -> Result<Order, Error> {
         let now = self.now();
+        let order_id: OrderId = self.ids.id();
         let mut tx = self.pool.begin().await?;
-        let order = Order {
-            order_id: self.ids.id(),
-            account_id: command.account_id,
-            amount_fen: command.amount_fen,
-            method: command.method,
-            state: order::State::Created,
-            created_at: now,
-            expires_at: now + LIFETIME,
-            paid_at: None,
-            package_product: command.package_product.clone(),
-            price_version: prices::in_force(&mut tx, now).await?,
-            payment: None,
-        };
         let caller = format!("account:{}", command.account_id);
         let key = RequestKey {
             method: "wanwu.billing.v1.OrderService/CreateTopUpOrder",
             caller: &caller,
             request_id: command.request_id.uuid(),
         };
-        let object_id: Uuid = order.order_id.uuid();
+        let object_id: Uuid = order_id.uuid();
         if let Claim::Repeated(made) =
             requests::claim(&mut tx, key, command.body, object_id, now, None).await?
         {
@@ -82,20 +70,60 @@ impl App {
                 .await?
                 .ok_or(Error::NotFound);
         }
-        orders::insert(&mut tx, &order).await?;
+        let (fen, method) = (command.amount_fen, command.method);
+        let package = command.package_product.clone();
+        let order = self
+            .insert_order(
+                &mut tx,
+                order_id,
+                command.account_id,
+                (fen, package),
+                method,
+            )
+            .await?;
+        wanwu_crash::point("order.before_commit");
+        tx.commit().await?;
+        wanwu_crash::point("order.committed");
+        Ok(order)
+    }
+
+    /// Writes a new order and its first channel. Whoever's contract is over orders nothing.
+    pub(crate) async fn insert_order(
+        &self,
+        tx: &mut PgConnection,
+        order_id: OrderId,
+        account_id: AccountId,
+        (amount_fen, package_product): (i64, Option<String>),
+        method: Method,
+    ) -> Result<Order, Error> {
+        if terminations::is_over(tx, account_id).await? {
+            return Err(Error::TerminationState);
+        }
+        let now = self.now();
+        let order = Order {
+            order_id,
+            account_id,
+            amount_fen,
+            method,
+            state: order::State::Created,
+            created_at: now,
+            expires_at: now + LIFETIME,
+            paid_at: None,
+            package_product,
+            price_version: prices::in_force(tx, now).await?,
+            payment: None,
+        };
+        orders::insert(tx, &order).await?;
         let channel = Channel {
-            order_id: order.order_id,
-            method: command.method,
+            order_id,
+            method,
             state: payment_channel::State::Created,
             code_url: String::new(),
             query_after: next_query(now, 0, now - order.expires_at),
             queries: 0,
             created_at: now,
         };
-        payment_channels::insert(&mut tx, &channel).await?;
-        wanwu_crash::point("order.before_commit");
-        tx.commit().await?;
-        wanwu_crash::point("order.committed");
+        payment_channels::insert(tx, &channel).await?;
         Ok(order)
     }
 }

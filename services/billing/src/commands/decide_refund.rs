@@ -6,12 +6,13 @@ use crate::{
     domain::{
         ledger::{LedgerAccount, Movement},
         money::NANOS_PER_FEN,
+        product::Fulfilment,
         refund::{Effect, Event},
     },
     error::Error,
     store::{
         ledger::{self, Posting},
-        orders,
+        orders, products,
         refunds::{self, Refund},
     },
 };
@@ -56,18 +57,38 @@ impl App {
         refund.query_after = now;
         refunds::save(&mut tx, &refund).await?;
         if effect == Effect::SetAside {
-            let nanos = refund.amount_fen * NANOS_PER_FEN;
-            let available =
-                ledger::lock_balance(&mut tx, LedgerAccount::Available(account_id)).await?;
-            let postings =
-                Movement::set_aside(account_id, nanos, available).map(|movement| Posting {
-                    movement,
-                    cause_id: refund.refund_id.uuid(),
-                });
-            ledger::book(&mut tx, &self.ids, &postings, now).await?;
+            self.set_aside(&mut tx, &refund, account_id).await?;
+            self.reverse_invoices(&mut tx, refund.order_id).await?;
         }
         tx.commit().await?;
         Ok(refund)
+    }
+
+    /// Sets aside what goes back: of a product what is held for it, else what the customer has left
+    /// and then what they spent.
+    async fn set_aside(
+        &self,
+        tx: &mut PgConnection,
+        refund: &Refund,
+        account_id: AccountId,
+    ) -> Result<(), Error> {
+        let nanos = refund.amount_fen * NANOS_PER_FEN;
+        let movements = match products::find_delivery(tx, refund.order_id).await? {
+            Some(delivery) => {
+                let provided = delivery.state == Fulfilment::Completed;
+                vec![Movement::set_aside_sale(account_id, nanos, provided)]
+            }
+            None => {
+                let account = LedgerAccount::Available(account_id);
+                let available = ledger::lock_balance(tx, account).await?;
+                Movement::set_aside(account_id, nanos, available).to_vec()
+            }
+        };
+        let cause_id = refund.refund_id.uuid();
+        let posting = |movement| Posting { movement, cause_id };
+        let postings: Vec<_> = movements.into_iter().map(posting).collect();
+        ledger::book(tx, &self.ids, &postings, self.now()).await?;
+        Ok(())
     }
 
     /// Sends a refund that the provider closed again, under a new number: the old one is spent

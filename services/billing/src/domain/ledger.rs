@@ -18,6 +18,8 @@ pub enum LedgerAccount {
     Package(AccountId),
     /// What is lent to router replicas on a customer's behalf; we owe it.
     Leased(AccountId),
+    /// What a customer paid for and did not get yet; we owe it.
+    Held(AccountId),
     /// What a customer's calls have earned us. One a customer, so that customers do not wait for
     /// each other's lock.
     Revenue(AccountId),
@@ -56,6 +58,7 @@ impl LedgerAccount {
             Self::Available(_) => "available",
             Self::Package(_) => "package",
             Self::Leased(_) => "leased",
+            Self::Held(_) => "held",
             Self::Revenue(_) => "revenue",
             Self::RefundDue(_) => "refund_due",
             Self::CashWechat => "cash_wechat",
@@ -75,6 +78,7 @@ impl LedgerAccount {
             Self::Available(id)
             | Self::Package(id)
             | Self::Leased(id)
+            | Self::Held(id)
             | Self::Revenue(id)
             | Self::RefundDue(id)
             | Self::BankOwed(id)
@@ -102,6 +106,12 @@ pub enum Kind {
     RefundOfCredit,
     /// What a customer spent is set aside to be given back; the cause is the refund.
     RefundOfUsage,
+    /// An order of a product was paid; the cause is the order.
+    Sale,
+    /// It was provided; the cause is the order.
+    Fulfilment,
+    /// What was paid for a product is set aside to be given back; the cause is the refund.
+    RefundOfSale,
     /// The provider gave it back; the cause is the refund.
     Refund,
     /// Money came to our bank; the cause is the statement's line.
@@ -138,6 +148,9 @@ impl Kind {
             Self::Surplus => "surplus",
             Self::RefundOfCredit => "refund_of_credit",
             Self::RefundOfUsage => "refund_of_usage",
+            Self::Sale => "sale",
+            Self::Fulfilment => "fulfilment",
+            Self::RefundOfSale => "refund_of_sale",
             Self::Refund => "refund",
             Self::BankReceipt => "bank_receipt",
             Self::BankCredit => "bank_credit",
@@ -232,6 +245,49 @@ impl Movement {
             kind: Kind::Surplus,
             from,
             to,
+            nanos,
+        }
+    }
+
+    /// An order of a product was paid into `cash`.
+    #[must_use]
+    pub const fn sale(cash: LedgerAccount, account_id: AccountId, nanos: i64) -> Self {
+        let (from, to) = (cash, LedgerAccount::Held(account_id));
+        Self {
+            kind: Kind::Sale,
+            from,
+            to,
+            nanos,
+        }
+    }
+
+    /// A product was provided.
+    #[must_use]
+    pub const fn fulfilment(account_id: AccountId, nanos: i64) -> Self {
+        let (from, to) = (
+            LedgerAccount::Held(account_id),
+            LedgerAccount::Revenue(account_id),
+        );
+        Self {
+            kind: Kind::Fulfilment,
+            from,
+            to,
+            nanos,
+        }
+    }
+
+    /// Sets aside what is given back of a product: held as long as it is not provided.
+    #[must_use]
+    pub const fn set_aside_sale(account_id: AccountId, nanos: i64, provided: bool) -> Self {
+        let (kind, from) = if provided {
+            (Kind::RefundOfUsage, LedgerAccount::Revenue(account_id))
+        } else {
+            (Kind::RefundOfSale, LedgerAccount::Held(account_id))
+        };
+        Self {
+            kind,
+            from,
+            to: LedgerAccount::RefundDue(account_id),
             nanos,
         }
     }

@@ -16,17 +16,26 @@ pub enum Reason {
     DuplicatePayment,
     /// The order was cancelled before.
     PaidAfterCancellation,
+    /// The platform ended the contract.
+    Termination,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::InfringementDispute,
         Self::PrepaidNotProvided,
         Self::Minor,
         Self::DuplicatePayment,
         Self::PaidAfterCancellation,
+        Self::Termination,
     ];
+
+    /// An operator can request it as it is; a termination has a request of its own.
+    #[must_use]
+    pub const fn is_requested(self) -> bool {
+        !self.is_automatic() && !matches!(self, Self::Termination)
+    }
 
     /// It happens by itself: nobody requests or approves it.
     #[must_use]
@@ -43,6 +52,7 @@ impl Reason {
             Self::Minor => "minor",
             Self::DuplicatePayment => "duplicate_payment",
             Self::PaidAfterCancellation => "paid_after_cancellation",
+            Self::Termination => "termination",
         }
     }
 
@@ -69,6 +79,7 @@ impl From<Reason> for pb::RefundReason {
             Reason::Minor => Self::Minor,
             Reason::DuplicatePayment => Self::DuplicatePayment,
             Reason::PaidAfterCancellation => Self::PaidAfterCancellation,
+            Reason::Termination => Self::Termination,
         }
     }
 }

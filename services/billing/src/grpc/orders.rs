@@ -3,8 +3,9 @@ use wanwu_access::caller;
 use wanwu_proto::billing::v1::{
     self as pb, AddPaymentChannelRequest, AddPaymentChannelResponse, CancelOrderRequest,
     CancelOrderResponse, CreateTopUpOrderRequest, CreateTopUpOrderResponse, GetOrderRequest,
-    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, ListPaymentSharesRequest,
-    ListPaymentSharesResponse, PaymentProvider, order_service_server::OrderService,
+    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, ListPaymentMethodsRequest,
+    ListPaymentMethodsResponse, ListPaymentSharesRequest, ListPaymentSharesResponse,
+    PaymentProvider, order_service_server::OrderService,
 };
 
 use super::{Handlers, id, page};
@@ -15,6 +16,11 @@ use crate::{
     error::Error,
     providers::Payer,
 };
+
+/// Which text is shown before somebody pays at a third party, and the text (obligation T3.3.3c).
+const NOTICE_ID: &str = "third_party_payment_v1";
+const NOTICE: &str = "您将使用第三方支付机构提供的支付服务。付款前请审慎阅读其用户服务协议和隐私政策。我们仅向该机构提供\
+    订单号、商品描述、金额及完成支付所必需的技术信息。";
 
 impl Handlers {
     /// The package that an order buys, at its price; `None`: credit.
@@ -34,12 +40,12 @@ impl Handlers {
     }
 }
 
-fn method(provider: PaymentProvider) -> Result<Method, Error> {
+pub(super) fn method(provider: PaymentProvider) -> Result<Method, Error> {
     Method::from_wire(provider).ok_or_else(|| Error::invalid("provider", "is not known"))
 }
 
 /// What the method asks of the payer, and nothing more. The texts of errors do not show it.
-fn payer(method: Method, payer: Option<pb::Payer>) -> Result<Payer, Error> {
+pub(super) fn payer(method: Method, payer: Option<pb::Payer>) -> Result<Payer, Error> {
     let said = payer.unwrap_or_default();
     let mut payer = Payer::default();
     match method {
@@ -132,6 +138,26 @@ impl OrderService for Handlers {
         let shares = self.0.payment_shares(account_id, order_id).await?;
         Ok(Response::new(ListPaymentSharesResponse {
             shares: shares.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn list_payment_methods(
+        &self,
+        _: Request<ListPaymentMethodsRequest>,
+    ) -> Result<Response<ListPaymentMethodsResponse>, Status> {
+        let providers = self.0.providers();
+        let configured = providers.configured();
+        let methods = Method::ALL
+            .into_iter()
+            .filter(|method| configured.contains(&method.provider()));
+        let methods = methods.map(|method| pb::PaymentMethod {
+            provider: PaymentProvider::from(method).into(),
+            notice_id: NOTICE_ID.to_owned(),
+            notice: NOTICE.to_owned(),
+            legal_urls: providers.legal_urls(method.provider()).to_vec(),
+        });
+        Ok(Response::new(ListPaymentMethodsResponse {
+            methods: methods.collect(),
         }))
     }
 

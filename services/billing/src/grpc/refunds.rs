@@ -24,7 +24,7 @@ const MAX_CASE: usize = 64;
 /// The reason, when it may be requested and the case found what it needs.
 fn reason(request: &RequestRefundRequest) -> Result<Reason, Error> {
     let reason = Reason::from_wire(request.reason())
-        .filter(|reason| !reason.is_automatic())
+        .filter(|reason| reason.is_requested())
         .ok_or_else(|| Error::invalid("reason", "is not one that can be requested"))?;
     if reason == Reason::InfringementDispute && !request.service_unusable {
         let what = "must be found for a dispute (T3.3.4)";
@@ -33,7 +33,7 @@ fn reason(request: &RequestRefundRequest) -> Result<Reason, Error> {
     Ok(reason)
 }
 
-fn case_id(text: &str) -> Result<String, Error> {
+pub(super) fn case_id(text: &str) -> Result<String, Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
     if text.is_empty() || text.len() > MAX_CASE || !text.bytes().all(allowed) {
         let what = "must be 1 to 64 letters, digits, `-`, `_`, `/`";

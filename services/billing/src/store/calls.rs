@@ -201,6 +201,7 @@ pub async fn statement(
     let top_ups: Vec<(OrderId, i64, DateTime<Utc>)> = sqlx::query_as(
         "select order_id, amount_fen, paid_at from orders
          where account_id = $1 and state = 'paid'
+           and not exists (select from order_items i where i.order_id = orders.order_id)
            and ($2::timestamptz is null or (paid_at, order_id) < ($2, $3))
          order by paid_at desc, order_id desc limit $4",
     )

@@ -115,8 +115,9 @@ pub async fn insert(tx: &mut PgConnection, refund: &Refund) -> sqlx::Result<()> 
     let request = refund.request.as_ref();
     sqlx::query(
         "insert into refunds (refund_id, order_id, provider, provider_transaction_id, amount_fen,
-             reason, state, case_id, evidence_sha256, requested_by, requested_at, query_after)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             reason, state, case_id, evidence_sha256, requested_by, requested_at, query_after,
+             decided_by, decided_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(refund.refund_id)
     .bind(refund.order_id)
@@ -130,6 +131,8 @@ pub async fn insert(tx: &mut PgConnection, refund: &Refund) -> sqlx::Result<()> 
     .bind(request.map(|request| request.requested_by))
     .bind(refund.requested_at)
     .bind(refund.query_after)
+    .bind(refund.decided_by)
+    .bind(refund.decided_at)
     .execute(tx)
     .await?;
     Ok(())
@@ -177,6 +180,18 @@ pub async fn sum_of_payment(
     )
     .bind(provider.as_str())
     .bind(transaction_id)
+    .fetch_one(tx)
+    .await
+}
+
+/// What goes back of an order's credited payment by what was decided, in fen.
+pub async fn decided_of_order(tx: &mut PgConnection, id: OrderId) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select coalesce(sum(r.amount_fen), 0)::bigint
+         from refunds r join payments p using (provider, provider_transaction_id)
+         where p.order_id = $1 and not p.surplus and r.state not in ('requested', 'refused')",
+    )
+    .bind(id)
     .fetch_one(tx)
     .await
 }

@@ -114,6 +114,7 @@ impl Alipay {
             app_key_file: self.files.path().join("app.pem"),
             alipay_public_key_file: self.files.path().join("alipay.pem"),
             notify_url: "http://edge.test/payments/alipay/callback".to_owned(),
+            legal_urls: vec!["https://www.alipay.com".to_owned()],
         }
     }
 

@@ -7,6 +7,7 @@
     reason = "an HTTP answer is the error of a handler"
 )]
 
+mod after_sales;
 mod alipay;
 mod audits;
 mod balance_alerts;
@@ -20,8 +21,10 @@ mod certificates;
 mod channels;
 mod configuration;
 mod epochs;
+mod invoices;
 mod leases;
 mod ledger;
+mod money_questions;
 mod monthly_statements;
 mod notices;
 mod orders;
@@ -29,12 +32,15 @@ mod packages;
 mod pages;
 mod price_proposals;
 mod prices;
+mod products;
 mod queries;
 mod recalls;
 mod reconciliation;
 mod refunds;
+mod retention;
 mod statements;
 mod tariffs;
+mod terminations;
 mod usage_reports;
 mod usages;
 mod wechat_pay;

@@ -188,6 +188,7 @@ impl WechatPay {
             platform_public_key_id: String::new(),
             download_certificates: true,
             notify_url: "http://edge.test/payments/wechat/callback".to_owned(),
+            legal_urls: vec!["https://pay.weixin.qq.com".to_owned()],
         }
     }
 

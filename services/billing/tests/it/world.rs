@@ -1,6 +1,9 @@
 use std::{path::Path, sync::Arc};
 
-use billing::{app::App, events::SettleRecordedUsage, grpc::Handlers, providers::Providers};
+use billing::{
+    app::App, events::SettleRecordedUsage, grpc::Handlers, order_desk::OrderDesk,
+    providers::Providers,
+};
 use chrono::Duration;
 use serde_json::Value;
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -11,6 +14,7 @@ use wanwu_access::{Caller, Subject};
 use wanwu_clock::{Clock, SharedClock, SystemEntropy, TestClock};
 use wanwu_events::{Handler, HandlerError};
 use wanwu_ids::{AccountId, AppId, EpochId, Ids, KeyId, OperatorId};
+use wanwu_personal::KeyProvider;
 use wanwu_postgres::requests::BodyKey;
 use wanwu_proto::{
     access::v1::OperatorRole,
@@ -96,6 +100,24 @@ impl World {
     pub fn replica(&self) -> Handlers {
         let providers = (&self.wechat, &self.alipay);
         Handlers(app(&self.pool, &self.clock, &self.ids, providers))
+    }
+
+    /// What holds who buys and who receives.
+    pub fn order_desk(&self) -> Arc<OrderDesk> {
+        let keys = KeyProvider::from_json(
+            r#"{"active":"k1","keys":{"k1":"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="}}"#,
+        );
+        Arc::new(OrderDesk::new(
+            Arc::clone(self.app()),
+            self.pool.clone(),
+            Arc::new(keys.unwrap()),
+            Arc::new(SystemEntropy::default()),
+        ))
+    }
+
+    /// Fen as money.
+    pub fn fen(fen: i64) -> Option<Money> {
+        Some(billing::domain::money::to_wire(fen * 10_000_000))
     }
 
     /// What billing speaks to WeChat Pay with.

@@ -78,6 +78,12 @@ impl Alipay {
         self.alipay_key.verifies(message, signature)
     }
 
+    /// Where its user agreement and privacy policy are.
+    #[must_use]
+    pub fn legal_urls(&self) -> &[String] {
+        &self.config.legal_urls
+    }
+
     /// The app.
     #[must_use]
     pub fn app_id(&self) -> &str {

@@ -78,6 +78,12 @@ impl WechatPay {
         &self.config.appid
     }
 
+    /// Where its user agreement and privacy policy are.
+    #[must_use]
+    pub fn legal_urls(&self) -> &[String] {
+        &self.config.legal_urls
+    }
+
     /// Believes what the provider signed, or says why not.
     pub fn verify(&self, signed: Signed<'_>) -> Result<(), SignatureError> {
         self.platform.verify(signed, self.clock.now())
