@@ -18,6 +18,15 @@ const EXPECTED: [(&str, &str); 4] = [
     ("billing", "consumer"),
 ];
 
+/// What a call is made of, whether it waits or not.
+const STEPS: [&str; 5] = [
+    "inference.screen",
+    "inference.dispatch_commit",
+    "inference.attempt",
+    "inference.first_token",
+    "inference.final_commit",
+];
+
 /// The figure.
 pub(super) fn figure() -> Figure {
     Figure {
@@ -49,11 +58,14 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
     ];
     let told = conventions.iter().all(|(name, value)| told(name) == *value);
     println!("  the conventions for generative AI are met: {told}");
+    let step = |name: &str| spans.iter().any(|span| span.name == name);
+    let steps = STEPS.iter().all(|name| step(name));
+    println!("  every step of the call is there: {steps}");
     let services: BTreeSet<_> = spans.iter().map(|span| span.service.clone()).collect();
     Ok(Reading {
         figure: services.len().to_string(),
         unit: "services in one trace".to_owned(),
-        goal: ">= 3, the consumer among them, with the gen_ai attributes".to_owned(),
-        holds: services.len() >= 3 && told,
+        goal: ">= 3, the consumer among them, with each step and the gen_ai attributes".to_owned(),
+        holds: services.len() >= 3 && told && steps,
     })
 }

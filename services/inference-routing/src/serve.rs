@@ -11,7 +11,7 @@ use wanwu_grpc::{Server, Tls};
 use wanwu_ids::Ids;
 use wanwu_postgres::DatabaseConfig;
 use wanwu_proto::operations::v1::dead_letter_service_server::DeadLetterServiceServer;
-use wanwu_service::{Environment, Latch, Shell};
+use wanwu_service::{Environment, Shell};
 use wanwu_watch::WatchedStanding;
 
 use crate::{
@@ -59,22 +59,25 @@ pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
     for (name, task) in app.tasks(shell.stopping()) {
         shell.spawn(name, task);
     }
-    shell.spawn_work(ready(app.chat.clone(), shell.latch(), shell.draining()));
     let routes =
         grpc::routes(&app).add_service(DeadLetterServiceServer::new(consumers.dead_letters()));
     let access = AccessLayer::of_contracts(Some(Arc::new(standing)));
-    let server = Server::bind(&config.grpc, &tls).await?;
-    shell.spawn(
-        "grpc",
-        server.run(routes, access, shell.draining(), shell.stopping()),
-    );
+    let (chat, latch) = (Arc::clone(&app.chat), shell.latch());
+    let (draining, stopping) = (shell.draining(), shell.stopping());
+    shell.spawn("grpc", async move {
+        ready(&chat, &draining).await;
+        let server = Server::bind(&config.grpc, &tls).await?;
+        drop(latch);
+        server.run(routes, access, draining, stopping).await?;
+        anyhow::Ok(())
+    });
     Ok(())
 }
 
-/// Holds the latch until calls may come: before, every one would be refused.
-async fn ready(chat: Arc<Chat>, latch: Latch, stop: CancellationToken) {
+/// Waits until calls may come. A port that is open before draws those whose turn it is, and every one
+/// is refused although another replica would answer it.
+async fn ready(chat: &Chat, stop: &CancellationToken) {
     while !chat.is_ready() && !stop.is_cancelled() {
         sleep(Duration::from_millis(20)).await;
     }
-    drop(latch);
 }

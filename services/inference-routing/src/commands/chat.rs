@@ -197,11 +197,7 @@ impl Chat {
         call_id: CallId,
         account_id: AccountId,
     ) -> Result<(), Error> {
-        let mut class = None;
-        body.each_text(&mut |text| {
-            class = self.screen.read(&mut self.screen.window(), text).err();
-            class.is_none()
-        })?;
+        let class = self.forbidden_class(body)?;
         let Some(class) = class else { return Ok(()) };
         metrics::counter!("inference_routing_violations", "side" => "input").increment(1);
         let refusal = Refusal {
@@ -217,6 +213,20 @@ impl Chat {
         Err(Error::ContentRefused {
             class: class.to_owned(),
         })
+    }
+
+    /// The class of the first text that may not be asked, as a step of the trace.
+    fn forbidden_class(&self, body: &RequestBody) -> Result<Option<&str>, Error> {
+        let step = info_span!("inference.screen", screen.class = tracing::field::Empty).entered();
+        let mut class = None;
+        body.each_text(&mut |text| {
+            class = self.screen.read(&mut self.screen.window(), text).err();
+            class.is_none()
+        })?;
+        if let Some(class) = class {
+            step.record("screen.class", class);
+        }
+        Ok(class)
     }
 
     fn dispatch_row(
