@@ -3,7 +3,7 @@
 //! Each replica has a rank for each kind of call, by a hash of both (rendezvous hashing): the first in
 //! that order gets it. A replica that goes away leaves its calls to the next in their orders, and
 //! nobody else's calls move. None gets much more than the mean of the last minute: beyond, the next
-//! in order gets the call.
+//! in order gets the call. One that has just joined gets its kinds of calls one after the other.
 
 use std::time::Duration;
 
@@ -43,23 +43,34 @@ impl Affinity {
     /// The best of these replicas; none of none.
     #[must_use]
     pub fn choose(self, candidates: &[Candidate]) -> Option<usize> {
-        let all: f64 = candidates.iter().map(|candidate| candidate.recent).sum();
-        let mean = (all + 1.0) / candidates.len() as f64;
         let oldest = candidates.iter().map(|candidate| candidate.joined).max()?;
+        let all: f64 = candidates.iter().map(|candidate| candidate.recent).sum();
+        // Who was here for half of the time that counts has half of the calls that it would have.
+        let counted = oldest.min(2 * RECENT);
+        let here: f64 = candidates
+            .iter()
+            .map(|candidate| share(candidate.joined, counted))
+            .sum();
+        let most = BOUND * (all + 1.0) / here + SLACK;
+        let fill = |n: &usize| (candidates[*n].recent + 1.0) / most;
         let rank = |n: &usize| mixed(self.0 ^ candidates[*n].name);
-        // How much of what it may have it would have.
-        let fill = |n: &usize| {
-            let candidate = &candidates[*n];
+        // The kinds that a new replica gets already. One that it has stays with it.
+        let warm = |n: &usize| {
+            let turn = mixed(rank(n)) as f64 / u64::MAX as f64;
             // All that joined together are equally new: then nobody is.
-            let warm = match oldest.min(WARM_UP) {
-                Duration::ZERO => 1.0,
-                oldest => (candidate.joined.as_secs_f64() / oldest.as_secs_f64()).min(1.0),
-            };
-            (candidate.recent + 1.0) / ((BOUND * mean + SLACK) * warm)
+            turn <= share(candidates[*n].joined, oldest.min(WARM_UP))
         };
         let all = || 0..candidates.len();
-        let best = all().filter(|n| fill(n) <= 1.0).max_by_key(rank);
+        let best = all().filter(|n| fill(n) <= 1.0 && warm(n)).max_by_key(rank);
         best.or_else(|| all().min_by(|a, b| fill(a).total_cmp(&fill(b))))
+    }
+}
+
+/// How much of a time has passed.
+fn share(passed: Duration, whole: Duration) -> f64 {
+    match whole {
+        Duration::ZERO => 1.0,
+        whole => (passed.as_secs_f64() / whole.as_secs_f64()).min(1.0),
     }
 }
 

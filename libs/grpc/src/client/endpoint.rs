@@ -39,6 +39,25 @@ struct Alike {
     joined: Duration,
 }
 
+impl Alike {
+    /// What it got before it went away is no measure of what it may have now: with it, a replica
+    /// that comes back would wait until that is forgotten.
+    fn joined(now: Duration) -> Self {
+        Self {
+            recent: Recent::default(),
+            joined: now,
+        }
+    }
+
+    fn candidate(&self, name: u64, now: Duration) -> Candidate {
+        Candidate {
+            name,
+            recent: self.recent.at(now),
+            joined: now.saturating_sub(self.joined),
+        }
+    }
+}
+
 /// Counts a call of an endpoint until it is dropped.
 pub(super) struct InFlight(Arc<Endpoint>);
 
@@ -95,13 +114,7 @@ impl Endpoint {
 
     /// What it is to calls that go where others like them went.
     pub(super) fn candidate(&self) -> Candidate {
-        let now = self.began.elapsed();
-        let alike = self.alike.lock();
-        Candidate {
-            name: self.name,
-            recent: alike.recent.at(now),
-            joined: now.saturating_sub(alike.joined),
-        }
+        self.alike.lock().candidate(self.name, self.began.elapsed())
     }
 
     /// It gets one of those calls.
@@ -111,7 +124,7 @@ impl Endpoint {
 
     /// It can be reached, for the first time or after it could not.
     fn joins(&self) {
-        self.alike.lock().joined = self.began.elapsed();
+        *self.alike.lock() = Alike::joined(self.began.elapsed());
     }
 
     pub(super) fn count(self: &Arc<Self>) -> InFlight {
@@ -178,5 +191,43 @@ impl Endpoint {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::affinity::Affinity, *};
+
+    /// Calls come every millisecond; answers how many of them each replica got.
+    fn serve(replicas: &mut [Alike; 2], from: Duration, calls: u64) -> [u64; 2] {
+        let mut got = [0, 0];
+        for n in 0..calls {
+            let now = from + Duration::from_millis(n);
+            let candidates = [0, 1].map(|it| replicas[it].candidate(it as u64, now));
+            let chosen = Affinity(n).choose(&candidates).unwrap();
+            replicas[chosen].recent.count(now);
+            got[chosen] += 1;
+        }
+        got
+    }
+
+    #[test]
+    fn a_replica_that_comes_back_is_used_within_a_second() {
+        let mut replicas = [Alike::default(), Alike::default()];
+        let minute = Duration::from_secs(60);
+        let before = serve(&mut replicas, Duration::ZERO, 60_000);
+        assert!(before.iter().all(|got| *got > 20_000), "{before:?}");
+        replicas[1] = Alike::joined(minute);
+        let after = serve(&mut replicas, minute, 1_000);
+        assert!((1..=50).contains(&after[1]), "little by little: {after:?}");
+        // From then on it has its half, and never all.
+        for minutes in 1..5 {
+            let begin = minute * minutes + Duration::from_secs(30);
+            let later = serve(&mut replicas, begin, 60_000);
+            assert!(
+                later.iter().all(|got| *got > 25_000),
+                "{minutes}: {later:?}"
+            );
+        }
     }
 }
