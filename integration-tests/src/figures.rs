@@ -11,12 +11,16 @@ mod forger;
 mod fuzz;
 mod kill_each;
 mod limits;
+mod memory;
 mod model_path;
 mod money_callbacks;
+mod money_crash_points;
 mod money_cut_streams;
 mod money_foreign_signatures;
 mod money_forgery;
 mod money_idempotency;
+mod money_kill_loop;
+mod money_prepaid;
 mod money_reconciliation;
 mod money_router;
 mod money_simulation;
@@ -27,6 +31,7 @@ mod one_trace;
 mod openai_clients;
 mod overhead;
 mod overload;
+mod paid_orders;
 mod paid_streams;
 mod planted_values;
 mod revocation;
@@ -108,8 +113,11 @@ pub fn all() -> Vec<Figure> {
     vec![
         cancel::figure(),
         kill_each::figure(),
+        money_crash_points::figure(),
         money_cut_streams::figure(),
         money_idempotency::figure(),
+        money_kill_loop::figure(),
+        money_prepaid::figure(),
         money_reconciliation::figure(),
         money_simulation::sensitivity(),
         money_simulation::simulation(),
@@ -133,6 +141,7 @@ pub fn all() -> Vec<Figure> {
         limits::figure(),
         fairness::figure(),
         overload::figure(),
+        memory::figure(),
         fuzz::figure(),
     ]
 }

@@ -186,4 +186,15 @@ impl Books {
         };
         Ok(rows.into_iter().map(bill).collect())
     }
+
+    /// The highest cost that was held for a call of theirs, in 10^-9 CNY.
+    pub(super) async fn highest_hold(&self) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "select coalesce(max(input_bound * input_price + output_bound * output_price), 0)::bigint
+             from calls where account_id = any ($1)",
+        )
+        .bind(&self.accounts)
+        .fetch_one(&self.journal)
+        .await
+    }
 }

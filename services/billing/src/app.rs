@@ -191,14 +191,15 @@ impl App {
             Arc::clone(&entropy) as SharedEntropy,
         );
         let orders = Arc::new(orders);
-        let desk = BankDesk::new(Arc::clone(&app), pool, keys, entropy);
+        let bank = Arc::new(BankDesk::new(Arc::clone(&app), pool, keys, entropy));
+        background::match_bank_lines(&bank, &shell);
         let handlers = Handlers(app);
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
             .add_service(OrderServiceServer::new(handlers.clone()))
             .add_service(PaymentCallbackServiceServer::new(handlers.clone()))
             .add_service(RefundServiceServer::new(handlers.clone()))
             .add_service(BalanceServiceServer::new(handlers.clone()))
-            .add_service(BankTransferServiceServer::new(BankHandlers(Arc::new(desk))))
+            .add_service(BankTransferServiceServer::new(BankHandlers(bank)))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(TerminationServiceServer::new(handlers.clone()))
             .add_service(MoneyServiceServer::new(handlers.clone()))

@@ -9,6 +9,7 @@ use wanwu_service::Shell;
 
 use crate::{
     app::{App, Recall},
+    bank_desk::BankDesk,
     error::Error,
     store::{
         audit, bank_lines, leases, orders,
@@ -19,6 +20,8 @@ use crate::{
 
 /// How often unpaid orders and refunds are looked at.
 const LOOK_AT_ORDERS: Duration = Duration::from_secs(1);
+/// How often lines are looked for that an import left behind.
+const LOOK_AT_BANK_LINES: Duration = Duration::from_secs(5);
 /// How often it is looked whether a contract ends.
 const LOOK_AT_CONTRACTS: Duration = Duration::from_secs(5);
 /// How often packages that are over are looked for.
@@ -82,6 +85,15 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("audit", async move {
         every(AUDIT, &stop, "the ledger", || this.audit()).await;
+    });
+}
+
+/// Starts the task that finds whose bank lines are that an import left behind.
+pub(crate) fn match_bank_lines(bank: &Arc<BankDesk>, shell: &Shell) {
+    let (bank, stop) = (Arc::clone(bank), shell.stopping());
+    shell.spawn_infallible("bank lines", async move {
+        let find = || bank.match_waiting();
+        every(LOOK_AT_BANK_LINES, &stop, "bank lines", find).await;
     });
 }
 

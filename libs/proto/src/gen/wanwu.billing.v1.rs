@@ -3238,7 +3238,7 @@ pub struct ImportBankStatementResponse {
     /// Lines that were imported before.
     #[prost(int32, tag = "2")]
     pub known_lines: i32,
-    /// Of the new ones: credited to a customer, at least in part.
+    /// Lines that were credited to a customer now, at least in part.
     #[prost(int32, tag = "3")]
     pub matched_lines: i32,
     /// Of the new ones: reversals of earlier lines.

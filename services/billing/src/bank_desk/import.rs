@@ -1,4 +1,6 @@
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -14,10 +16,13 @@ use crate::{
     error::Error,
     store::{
         bank_lines::{self, BankLine, Hashes, Match},
-        bank_transfers::{self, BankTransfer},
+        bank_transfers::{self, BankTransfer, Candidate},
         ledger::{self, Posting},
     },
 };
+
+/// How long after an import its lines are looked at again.
+const LEFT_BEHIND: TimeDelta = TimeDelta::hours(1);
 
 /// What came of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub struct Imported {
     pub new: i32,
     /// Lines that were there.
     pub known: i32,
-    /// New lines that were credited, at least in part.
+    /// Lines that were credited now, at least in part.
     pub matched: i32,
     /// New lines that took an earlier one back.
     pub reversals: i32,
@@ -35,7 +40,28 @@ pub struct Imported {
 impl BankDesk {
     /// Takes a statement: every line or none. A line counts once by its serial number, and what the
     /// bank says under it may not change (obligation P2.1.1e.2). Our own payments are left out.
+    /// Whose the lines are is found after that, one by one: no customer's credit is locked for longer
+    /// than a line takes. What an end in the middle leaves, [`Self::match_waiting`] finds.
     pub async fn import(&self, lines: &[StatementLine]) -> Result<Imported, Error> {
+        let mut imported = self.take_all(lines).await?;
+        let serials: Vec<_> = lines.iter().map(|line| line.serial.clone()).collect();
+        let mut connection = self.app.pool.acquire().await?;
+        let waiting = bank_lines::waiting_of(&mut connection, &serials).await?;
+        drop(connection);
+        let accounts: HashMap<_, _> = lines
+            .iter()
+            .filter_map(|line| Some((line.serial.as_str(), line.account.as_ref()?)))
+            .collect();
+        for (line, serial) in waiting {
+            let number = accounts.get(serial.as_str());
+            let macs = number.map_or_else(Vec::new, |number| self.index.macs(number.expose()));
+            imported.matched += i32::from(self.match_by_itself(line, &macs).await?);
+        }
+        Ok(imported)
+    }
+
+    async fn take_all(&self, lines: &[StatementLine]) -> Result<Imported, Error> {
+        let now = self.app.now();
         let mut imported = Imported::default();
         let mut tx = self.app.pool.begin().await?;
         // A file of many lines takes longer than a request.
@@ -43,42 +69,55 @@ impl BankDesk {
             .execute(&mut *tx)
             .await?;
         bank_lines::take_turn(&mut tx).await?;
+        let mut receipts = Vec::new();
         for line in lines {
             match &line.direction {
-                Direction::In => self.take(&mut tx, line, &mut imported).await?,
+                Direction::In => {
+                    let stored = self.stored(line, None);
+                    if self.insert(&mut tx, line, &stored, &mut imported).await? {
+                        receipts.push(Posting {
+                            movement: bank_booking::receipt(line.fen * NANOS_PER_FEN),
+                            cause_id: stored.bank_line_id,
+                        });
+                    }
+                }
                 Direction::Reversal(serial) => {
+                    // It may take back what came before it in this file.
+                    ledger::book(&mut tx, &self.app.ids, &receipts, now).await?;
+                    receipts.clear();
                     self.take_back(&mut tx, line, serial, &mut imported).await?;
                 }
                 Direction::Out => {}
             }
         }
+        ledger::book(&mut tx, &self.app.ids, &receipts, now).await?;
         wanwu_crash::point("bank_statement.before_commit");
         tx.commit().await?;
         wanwu_crash::point("bank_statement.committed");
-        self.app.freed.notify_waiters();
         Ok(imported)
     }
 
-    async fn take(
-        &self,
-        tx: &mut PgConnection,
-        line: &StatementLine,
-        imported: &mut Imported,
-    ) -> Result<(), Error> {
-        let now = self.app.now();
-        let stored = self.stored(line, None);
-        if !self.insert(tx, line, &stored, now, imported).await? {
-            return Ok(());
+    /// Finds whose lines are that a declaration waits for, and that their import did not get to.
+    pub async fn match_waiting(&self) -> Result<(), Error> {
+        let mut connection = self.app.pool.acquire().await?;
+        let since = self.app.now() - LEFT_BEHIND;
+        let waiting = bank_lines::waiting(&mut connection, since).await?;
+        drop(connection);
+        for (line, mac) in waiting {
+            self.match_by_itself(line, &Vec::from_iter(mac)).await?;
         }
-        let receipt = Posting {
-            movement: bank_booking::receipt(line.fen * NANOS_PER_FEN),
-            cause_id: stored.bank_line_id,
+        Ok(())
+    }
+
+    /// Credits a line to the declaration that it pays, if that is clear; answers whether it is.
+    async fn match_by_itself(&self, line: Uuid, macs: &[Vec<u8>]) -> Result<bool, Error> {
+        let mut tx = self.app.pool.begin().await?;
+        bank_lines::take_turn(&mut tx).await?;
+        let Some(line) = bank_lines::lock_waiting(&mut tx, line).await? else {
+            return Ok(false);
         };
-        ledger::book(tx, &self.app.ids, &[receipt], now).await?;
-        let account = line.account.as_ref();
-        let macs = account.map_or_else(Vec::new, |number| self.index.macs(number.expose()));
-        let reference = line.reference.as_deref();
-        let candidates = bank_transfers::candidates(tx, reference, &macs).await?;
+        let reference = Some(line.reference.as_str()).filter(|reference| !reference.is_empty());
+        let candidates = self.candidates(&mut tx, &line, macs).await?;
         let waiting: Vec<_> = candidates
             .iter()
             .map(|candidate| Waiting {
@@ -90,17 +129,36 @@ impl BankDesk {
             .collect();
         let arrived = Arrived {
             reference,
-            fen: line.fen,
+            fen: line.amount_fen,
             booked_at: line.booked_at,
         };
-        if let Some(place) = bank_matching::find(arrived, &waiting) {
-            // What is more than was declared stays nobody's until an operator looks.
-            let fen = line.fen.min(waiting[place].outstanding_fen);
-            let transfer = &candidates[place].transfer;
-            self.credit(tx, &stored, transfer, fen, None).await?;
-            imported.matched += 1;
+        let Some(place) = bank_matching::find(arrived, &waiting) else {
+            return Ok(false);
+        };
+        // What is more than was declared stays nobody's until an operator looks.
+        let fen = line.amount_fen.min(waiting[place].outstanding_fen);
+        let transfer = &candidates[place].transfer;
+        self.credit(&mut tx, &line, transfer, fen, None).await?;
+        wanwu_crash::point("bank_match.before_commit");
+        tx.commit().await?;
+        wanwu_crash::point("bank_match.committed");
+        self.app.freed.notify_waiters();
+        Ok(true)
+    }
+
+    /// Who waits for a line: the one that its remark names; where there is none, those that declared
+    /// its account before it came. Who declares later knows more than a customer should.
+    async fn candidates(
+        &self,
+        tx: &mut PgConnection,
+        line: &BankLine,
+        macs: &[Vec<u8>],
+    ) -> Result<Vec<Candidate>, Error> {
+        let named = bank_transfers::waiting_by_reference(tx, &line.reference).await?;
+        match named.is_empty() {
+            false => Ok(named),
+            true => Ok(bank_transfers::waiting_by_account(tx, macs, line.imported_at).await?),
         }
-        Ok(())
     }
 
     async fn take_back(
@@ -116,7 +174,7 @@ impl BankDesk {
             .filter(|original| original.amount_fen == line.fen && original.reverses.is_none())
             .ok_or_else(|| Error::invalid("content", "reverses no line that was imported"))?;
         let stored = self.stored(line, Some(original.bank_line_id));
-        if !self.insert(tx, line, &stored, now, imported).await? {
+        if !self.insert(tx, line, &stored, imported).await? {
             return Ok(());
         }
         for made in bank_lines::matches_of(tx, original.bank_line_id).await? {
@@ -190,7 +248,6 @@ impl BankDesk {
         tx: &mut PgConnection,
         line: &StatementLine,
         stored: &BankLine,
-        now: DateTime<Utc>,
         imported: &mut Imported,
     ) -> Result<bool, Error> {
         let content = content(line);
@@ -199,7 +256,7 @@ impl BankDesk {
             content: self.index.entry(&content).mac.to_vec(),
             number: number.map(|number| self.index.entry(number).mac.to_vec()),
         };
-        if bank_lines::insert(tx, stored, &hashes, now).await? {
+        if bank_lines::insert(tx, stored, &hashes).await? {
             imported.new += 1;
             return Ok(true);
         }
@@ -223,6 +280,7 @@ impl BankDesk {
             reversed_at: None,
             reverses,
             booked_at: line.booked_at,
+            imported_at: self.app.now(),
         }
     }
 }

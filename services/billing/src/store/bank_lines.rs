@@ -24,6 +24,8 @@ pub struct BankLine {
     pub reverses: Option<Uuid>,
     /// When the bank booked it.
     pub booked_at: DateTime<Utc>,
+    /// When it came here.
+    pub imported_at: DateTime<Utc>,
 }
 
 /// What is hashed of a line.
@@ -58,12 +60,7 @@ pub async fn take_turn(tx: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 /// Writes a new line; `false`: its serial number is there.
-pub async fn insert(
-    tx: &mut PgConnection,
-    line: &BankLine,
-    hashes: &Hashes,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
+pub async fn insert(tx: &mut PgConnection, line: &BankLine, hashes: &Hashes) -> sqlx::Result<bool> {
     let inserted = sqlx::query(
         "insert into bank_lines (bank_line_id, serial, content_mac, amount_fen, account_number_mac,
              account_number_last4, reference, reverses, booked_at, imported_at)
@@ -79,7 +76,7 @@ pub async fn insert(
     .bind(&line.reference)
     .bind(line.reverses)
     .bind(line.booked_at)
-    .bind(now)
+    .bind(line.imported_at)
     .execute(tx)
     .await?;
     Ok(inserted.rows_affected() == 1)
@@ -99,6 +96,57 @@ pub async fn lock_serial(tx: &mut PgConnection, serial: &str) -> sqlx::Result<Op
         .bind(serial)
         .fetch_optional(tx)
         .await
+}
+
+/// Lines with these serial numbers that nothing is credited of yet, in their order.
+pub async fn waiting_of(
+    tx: &mut PgConnection,
+    serials: &[String],
+) -> sqlx::Result<Vec<(Uuid, String)>> {
+    sqlx::query_as(
+        "select bank_line_id, serial from bank_lines line
+         where serial = any ($1) and reversed_at is null and reverses is null
+           and not exists (select from bank_matches where bank_line_id = line.bank_line_id)
+         order by bank_line_id",
+    )
+    .bind(serials)
+    .fetch_all(tx)
+    .await
+}
+
+/// Lines that came since then and that nothing is credited of yet, though somebody may wait for them;
+/// each with the hash of the sending account's number.
+pub async fn waiting(
+    tx: &mut PgConnection,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<(Uuid, Option<Vec<u8>>)>> {
+    sqlx::query_as(
+        "select bank_line_id, account_number_mac from bank_lines line
+         where matched_fen < amount_fen and reversed_at is null and reverses is null
+           and imported_at >= $1
+           and not exists (select from bank_matches where bank_line_id = line.bank_line_id)
+           and exists (select from bank_transfers
+                       where credited_fen < amount_fen
+                         and (reference = line.reference
+                              or account_number_mac = line.account_number_mac))
+         order by bank_line_id",
+    )
+    .bind(since)
+    .fetch_all(tx)
+    .await
+}
+
+/// The line with this id, if nothing is credited of it yet, locked until the transaction ends.
+pub async fn lock_waiting(tx: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<BankLine>> {
+    sqlx::query_as(
+        "select * from bank_lines line
+         where bank_line_id = $1 and reversed_at is null and reverses is null
+           and not exists (select from bank_matches where bank_line_id = line.bank_line_id)
+         for update",
+    )
+    .bind(id)
+    .fetch_optional(tx)
+    .await
 }
 
 /// The line with this id, locked until the transaction ends.

@@ -101,20 +101,34 @@ pub async fn list(
     .await
 }
 
-/// Declarations that wait for money and name this reference or one of these hashes of an account;
-/// locked until the transaction ends. At most 100, oldest first.
-pub async fn candidates(
+/// The declaration with this reference, if it waits for money; locked until the transaction ends.
+pub async fn waiting_by_reference(
     tx: &mut PgConnection,
-    reference: Option<&str>,
-    macs: &[Vec<u8>],
+    reference: &str,
 ) -> sqlx::Result<Vec<Candidate>> {
     sqlx::query_as(
-        "select *, account_number_mac = any ($2) as same_account from bank_transfers
-         where credited_fen < amount_fen and (reference = $1 or account_number_mac = any ($2))
-         order by (reference = $1) desc, bank_transfer_id limit 100 for update",
+        "select *, false as same_account from bank_transfers
+         where credited_fen < amount_fen and reference = $1 for update",
     )
-    .bind(reference.unwrap_or_default())
+    .bind(reference)
+    .fetch_all(tx)
+    .await
+}
+
+/// Declarations that wait for money, name an account by one of these hashes and were made until then;
+/// locked until the transaction ends. At most 100, oldest first.
+pub async fn waiting_by_account(
+    tx: &mut PgConnection,
+    macs: &[Vec<u8>],
+    made_until: DateTime<Utc>,
+) -> sqlx::Result<Vec<Candidate>> {
+    sqlx::query_as(
+        "select *, true as same_account from bank_transfers
+         where credited_fen < amount_fen and account_number_mac = any ($1) and created_at <= $2
+         order by bank_transfer_id limit 100 for update",
+    )
     .bind(macs)
+    .bind(made_until)
     .fetch_all(tx)
     .await
 }

@@ -220,6 +220,38 @@ async fn a_statement_counts_once_however_often_it_is_imported(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn what_an_import_left_behind_is_found_once_and_not_for_who_declares_later(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let (account, late) = (bank.world.account(), bank.world.account());
+    let declared = bank.declare(account, 1000).await;
+    let lines = [
+        bank.line("S1", 1000, "", &declared.reference),
+        bank.line("S2", 300, NUMBER, ""),
+    ];
+    // The import ends before it has looked whose the lines are.
+    sqlx::query("alter table bank_matches add constraint ends check (false)")
+        .execute(&bank.world.pool)
+        .await
+        .unwrap();
+    bank.import(&lines).await.unwrap_err();
+    sqlx::query("alter table bank_matches drop constraint ends")
+        .execute(&bank.world.pool)
+        .await
+        .unwrap();
+    assert_eq!(bank.unmatched().await.len(), 2);
+    bank.world.clock.advance(chrono::Duration::seconds(1));
+    bank.declare(late, 300).await;
+    bank.api.0.match_waiting().await.unwrap();
+    bank.api.0.match_waiting().await.unwrap();
+    assert_eq!(bank.world.balance(account).await, (1000 * YUAN, 0));
+    assert_eq!(bank.world.balance(late).await, (0, 0));
+    let again = bank.import(&lines).await.unwrap();
+    assert_eq!((again.known_lines, again.matched_lines), (2, 0));
+    assert_eq!(bank.unmatched().await.len(), 1);
+    bank.world.assert_sound().await;
+}
+
+#[sqlx::test]
 async fn a_part_is_credited_and_what_is_too_much_is_nobodys_until_somebody_looks(pool: PgPool) {
     let bank = Bank::new(pool).await;
     let account = bank.world.account();

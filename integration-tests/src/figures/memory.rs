@@ -1,0 +1,232 @@
+//! Prompts that nobody had before, by keys that nobody used before: what edge and router keep of them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::ensure;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use inference_routing::domain::placement::BLOCK_BYTES;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use toml::Table;
+
+use super::{
+    Figure, Kind, Reading, Tier,
+    customers::scripted,
+    model_path::{Load, ModelPath, Wanted},
+};
+use crate::{
+    journey::Journey,
+    load::{Target, resident_kib},
+    stack::Stack,
+};
+
+const CLIENTS: usize = 16;
+const KEYS_OF_AN_APP: usize = 100;
+/// Blocks of a prompt: each is the end of a prefix that nobody had before.
+const BLOCKS: usize = 32;
+const TOP_UP_FEN: i64 = 1_000_000;
+/// What edge or router may grow by in the second half, in MiB.
+const GOAL: f64 = 8.0;
+
+/// The figure.
+pub(super) fn figure() -> Figure {
+    Figure {
+        name: "memory",
+        claim: "RSS of edge and router after 1,000,000 distinct prefixes by 10,000 keys, and its slope",
+        kind: Kind::Correctness,
+        measure: |stack, tier| Box::pin(measure(stack, tier)),
+    }
+}
+
+/// How much is done.
+struct Extent {
+    prefixes: u64,
+    keys: usize,
+    /// Blocks that the router remembers of an engine, so that it forgets some in time.
+    remembered: Option<i64>,
+}
+
+impl Extent {
+    const fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Quick => Self {
+                prefixes: 60_000,
+                keys: 200,
+                remembered: Some(4096),
+            },
+            Tier::Full => Self {
+                prefixes: 1_000_000,
+                keys: 10_000,
+                remembered: None,
+            },
+        }
+    }
+}
+
+async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
+    let extent = Extent::of(tier);
+    let journey = Journey::ready_to_call(&stack, TOP_UP_FEN).await?;
+    let keys = keys(&journey, extent.keys).await?;
+    let mut limits = Table::new();
+    if let Some(blocks) = extent.remembered {
+        limits.insert("prefix_blocks".to_owned(), blocks.into());
+    }
+    let wanted = Wanted {
+        figure: "memory",
+        engines: 2,
+        routers: 1,
+        limits,
+    };
+    let path = ModelPath::start(&stack, wanted).await?;
+    let address = format!("{}/v1/chat/completions", path.base());
+    let target = Target::new(&address, None, Bytes::new())?;
+    let made = Arc::new(AtomicU64::new(0));
+    let want = {
+        let made = made.clone();
+        move |_| {
+            let n = made.fetch_add(1, Ordering::Relaxed);
+            let key = &keys[n as usize % keys.len()];
+            Target {
+                bearer: Some(key.clone()),
+                body: body(n),
+                ..target.clone()
+            }
+        }
+    };
+    println!("  prefixes    edge    router  (MiB)");
+    let load = Load::start(Arc::new(want), CLIENTS);
+    let (mut points, mut shown) = (Vec::new(), 0);
+    let begin = Instant::now();
+    loop {
+        let prefixes = made.load(Ordering::Relaxed) * BLOCKS as u64;
+        let memory = memory(&path);
+        points.push((prefixes as f64, memory));
+        if prefixes >= shown {
+            println!("  {prefixes:>8} {:>7.1} {:>9.1}", memory[0], memory[1]);
+            shown += extent.prefixes / 10;
+        }
+        if prefixes >= extent.prefixes {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let rate = made.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64();
+    let counts = load.end().await;
+    println!(
+        "  {} calls, {rate:.0} a second, {} failed",
+        counts.calls,
+        counts.refused + counts.cut
+    );
+    for engine in &path.engines {
+        let [found, _] = engine.counted().await?.blocks;
+        ensure!(found == 0, "{found} blocks were not new to an engine");
+    }
+    let half: Vec<_> = points
+        .iter()
+        .filter(|(prefixes, _)| *prefixes * 2.0 >= extent.prefixes as f64)
+        .copied()
+        .collect();
+    let grown = [0, 1].map(|at| {
+        let of_one = half
+            .iter()
+            .map(|(prefixes, memory)| (*prefixes, memory[at]));
+        slope(&of_one.collect::<Vec<_>>()) * extent.prefixes as f64 / 2.0
+    });
+    let last = points.last().map_or([0.0; 2], |(_, memory)| *memory);
+    Ok(Reading {
+        figure: format!("{:.0} / {:.0}", last[0], last[1]),
+        unit: format!(
+            "MiB of edge / router after {} prefixes by {} keys; the second half's slope makes {:+.1} / {:+.1} MiB of it",
+            extent.prefixes, extent.keys, grown[0], grown[1]
+        ),
+        goal: format!("second half <= {GOAL} MiB each, no call fails"),
+        holds: grown.iter().all(|grown| *grown <= GOAL) && counts.refused + counts.cut == 0,
+    })
+}
+
+/// Makes so many keys in as many apps as they need.
+async fn keys(journey: &Journey, count: usize) -> anyhow::Result<Vec<String>> {
+    let apps = stream::iter(0..count.div_ceil(KEYS_OF_AN_APP)).then(|n| {
+        let mut journey = journey.clone();
+        async move {
+            // An account may have a hundred, and has one.
+            if n > 0 {
+                journey.app("memory").await?;
+            }
+            anyhow::Ok(journey)
+        }
+    });
+    let apps: Vec<Journey> = apps.try_collect().await?;
+    let keys = (0..count).map(|n| {
+        let mut journey = apps[n / KEYS_OF_AN_APP].clone();
+        async move {
+            // One more than the one it has would be too many for the first app.
+            match n {
+                0 => Ok(journey.secret().to_owned()),
+                _ => Ok(journey.key().await?.secret.clone()),
+            }
+        }
+    });
+    stream::iter(keys)
+        .buffer_unordered(CLIENTS)
+        .try_collect()
+        .await
+}
+
+/// A prompt of blocks that are the `n`-th prompt's own.
+fn body(n: u64) -> Bytes {
+    let mut text = String::with_capacity(BLOCKS * BLOCK_BYTES);
+    while text.len() < BLOCKS * BLOCK_BYTES {
+        text.push_str(&format!("prompt {n} from {} on. ", text.len()));
+    }
+    let mut body = scripted(json!({"tokens": 1}));
+    body["messages"][0]["content"] = text.into();
+    body["stream"] = json!(true);
+    body["max_tokens"] = json!(4);
+    Bytes::from(body.to_string())
+}
+
+fn memory(path: &ModelPath) -> [f64; 2] {
+    [&path.edge().process, &path.routers[0].process].map(|process| {
+        let kib = process.pid().and_then(resident_kib).unwrap_or(0);
+        kib as f64 / 1024.0
+    })
+}
+
+/// Least squares: how much the second rises with the first.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len().max(1) as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|p| p.0), mean(|p| p.1));
+    let rise: f64 = points.iter().map(|p| (p.0 - x) * (p.1 - y)).sum();
+    let run: f64 = points.iter().map(|p| (p.0 - x).powi(2)).sum();
+    rise / run.max(f64::MIN_POSITIVE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_of_a_line_is_its_own() {
+        let line: Vec<_> = (0..9)
+            .map(|n| (f64::from(n), 3.0 * f64::from(n) + 1.0))
+            .collect();
+        assert!((slope(&line) - 3.0).abs() < 1e-9);
+        assert!(slope(&[(1.0, 2.0)]).abs() < 1e-9);
+    }
+
+    #[test]
+    fn every_prompt_is_of_blocks_of_its_own() {
+        let (one, other) = (body(1), body(2));
+        assert!(one.len() >= BLOCKS * BLOCK_BYTES);
+        assert_ne!(one, other);
+    }
+}
