@@ -6,7 +6,7 @@ use inference_routing::Error;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, billing::events, chat, rows, wait_for};
+use crate::world::{World, billing::events, chat, id, read, rows, wait_for};
 
 #[sqlx::test]
 async fn a_call_without_enough_credit_is_refused_before_it_reaches_an_engine(pool: PgPool) {
@@ -190,4 +190,54 @@ async fn a_budget_holds_within_a_second_where_the_router_has_credit_already(pool
     }
     let error = world.call(&body).await.unwrap_err();
     assert!(matches!(error, Error::BudgetExhausted { .. }), "{error:?}");
+}
+
+#[sqlx::test]
+async fn a_key_with_a_budget_for_three_calls_gets_exactly_three_over_two_routers(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    // Enough for a lease of each.
+    world.billing.give(world.caller.account_id, 9_000_000_000);
+    let second = world.second(|_| {}).await;
+    let mut body = chat(false, json!({"tokens": 3}));
+    body["max_tokens"] = json!(3);
+    // Both routers have credit for the whole account.
+    for app in [&world.app, &second.app] {
+        read(app.chat.create(world.request(&body)).await.unwrap()).await;
+    }
+    let before: i64 = events(&pool).await.iter().map(|e| e.amount_nanos).sum();
+    let (cost, highest) = (
+        before / 2,
+        (body.to_string().len() as i64 + 16) * 2 + 3 * 10,
+    );
+    let budget = before + highest + 2 * cost;
+    let caller = world.caller;
+    world
+        .billing
+        .set_budget(caller.account_id, caller.key_id, budget);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (mut answered, mut refused) = (0, 0);
+    // What the other router holds comes back when it is asked for.
+    while refused < 6 {
+        for app in [&world.app, &second.app] {
+            match app.chat.create(world.request(&body)).await {
+                Ok(reply) => {
+                    assert_eq!(read(reply).await.error, None);
+                    (answered, refused) = (answered + 1, 0);
+                }
+                Err(Error::BudgetExhausted { subject }) => {
+                    assert_eq!(subject, "key");
+                    refused += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(answered, 3);
+    let spent: i64 = events(&pool).await.iter().map(|e| e.amount_nanos).sum();
+    assert!(spent <= budget, "{spent} of {budget}");
+    // Another key of the app is not bound.
+    let mut other = world.request(&body);
+    other.caller.key_id = id();
+    read(world.app.chat.create(other).await.unwrap()).await;
 }
