@@ -32,6 +32,7 @@ mod reduce_lease;
 mod request_refund;
 mod request_termination;
 mod send_refunds;
+mod set_aside;
 mod settle_usage;
 mod share_with_provider;
 

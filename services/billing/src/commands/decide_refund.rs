@@ -3,16 +3,10 @@ use wanwu_ids::{AccountId, OperatorId, RefundId};
 
 use crate::{
     app::App,
-    domain::{
-        ledger::{LedgerAccount, Movement},
-        money::NANOS_PER_FEN,
-        product::Fulfilment,
-        refund::{Effect, Event},
-    },
+    domain::refund::{Effect, Event},
     error::Error,
     store::{
-        ledger::{self, Posting},
-        orders, products,
+        orders,
         refunds::{self, Refund},
     },
 };
@@ -62,33 +56,6 @@ impl App {
         }
         tx.commit().await?;
         Ok(refund)
-    }
-
-    /// Sets aside what goes back: of a product what is held for it, else what the customer has left
-    /// and then what they spent.
-    async fn set_aside(
-        &self,
-        tx: &mut PgConnection,
-        refund: &Refund,
-        account_id: AccountId,
-    ) -> Result<(), Error> {
-        let nanos = refund.amount_fen * NANOS_PER_FEN;
-        let movements = match products::find_delivery(tx, refund.order_id).await? {
-            Some(delivery) => {
-                let provided = delivery.state == Fulfilment::Completed;
-                vec![Movement::set_aside_sale(account_id, nanos, provided)]
-            }
-            None => {
-                let account = LedgerAccount::Available(account_id);
-                let available = ledger::lock_balance(tx, account).await?;
-                Movement::set_aside(account_id, nanos, available).to_vec()
-            }
-        };
-        let cause_id = refund.refund_id.uuid();
-        let posting = |movement| Posting { movement, cause_id };
-        let postings: Vec<_> = movements.into_iter().map(posting).collect();
-        ledger::book(tx, &self.ids, &postings, self.now()).await?;
-        Ok(())
     }
 
     /// Sends a refund that the provider closed again, under a new number: the old one is spent

@@ -6,19 +6,18 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 use wanwu_ids::RefundId;
 
-use super::request_termination::after;
+use super::{request_termination::after, set_aside};
 use crate::{
     app::{App, Recall},
     domain::{
-        ledger::{LedgerAccount, Movement},
+        ledger::LedgerAccount,
         money::NANOS_PER_FEN,
         refund::{Reason, State as RefundState},
         termination::{Event, State, compensation},
     },
     error::Error,
     store::{
-        ledger::{self, Posting},
-        money,
+        ledger, money, packages,
         refunds::{self, Evidence, Refund},
         terminations::{self, Compensation, PaidOrder, Termination},
     },
@@ -66,14 +65,20 @@ impl App {
         }
         let account_id = termination.account_id;
         let orders = terminations::lock_paid_orders(&mut tx, account_id).await?;
-        let account = LedgerAccount::Available(account_id);
-        let available = ledger::lock_balance(&mut tx, account).await?;
+        let mut unspent = HashMap::new();
+        for package in packages::lock_bought(&mut tx, account_id).await? {
+            if let Some(order_id) = package.order_id {
+                let bought = set_aside::bought(&mut tx, &package).await?;
+                unspent.insert(order_id.uuid(), bought.unspent());
+            }
+        }
+        ledger::lock_balance(&mut tx, LedgerAccount::Available(account_id)).await?;
         // Who lends holds the account's lock too: nothing is lent behind our back.
         let lent = terminations::count_leases(&mut tx, account_id).await?;
         if lent > 0 || termination.state != State::Ending {
             return Ok(termination.state);
         }
-        self.compensate(&mut tx, &mut termination, (orders, available), now)
+        self.compensate(&mut tx, &mut termination, orders, unspent, now)
             .await?;
         termination.state = after(&termination, Event::Settled)?;
         termination.ended_at = Some(now);
@@ -87,7 +92,8 @@ impl App {
         &self,
         tx: &mut PgConnection,
         termination: &mut Termination,
-        (orders, mut available): (Vec<PaidOrder>, i64),
+        orders: Vec<PaidOrder>,
+        packages: HashMap<Uuid, i64>,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let account_id = termination.account_id;
@@ -97,10 +103,12 @@ impl App {
             *left.entry(lot.cause).or_default() += lot.left;
         }
         for order in orders {
-            let unspent = match order.provided {
-                None => left.remove(&order.order_id.uuid()).unwrap_or_default(),
-                Some(true) => 0,
-                Some(false) => (order.paid_fen - order.refunded_fen) * NANOS_PER_FEN,
+            let id = order.order_id.uuid();
+            let unspent = match (order.provided, packages.get(&id)) {
+                (Some(true), _) => 0,
+                (Some(false), _) => (order.paid_fen - order.refunded_fen) * NANOS_PER_FEN,
+                (None, Some(unspent)) => *unspent,
+                (None, None) => left.remove(&id).unwrap_or_default(),
             };
             if unspent == 0 {
                 continue;
@@ -111,18 +119,7 @@ impl App {
                 _ => {
                     let refund = self.refund(termination, &order, amount_fen, now)?;
                     refunds::insert(tx, &refund).await?;
-                    let nanos = amount_fen * NANOS_PER_FEN;
-                    let movements = if order.provided.is_some() {
-                        vec![Movement::set_aside_sale(account_id, nanos, false)]
-                    } else {
-                        let movements = Movement::set_aside(account_id, nanos, available);
-                        available -= movements[0].nanos;
-                        movements.to_vec()
-                    };
-                    let cause_id = refund.refund_id.uuid();
-                    let posting = |movement| Posting { movement, cause_id };
-                    let postings: Vec<_> = movements.into_iter().map(posting).collect();
-                    ledger::book(tx, &self.ids, &postings, now).await?;
+                    self.set_aside(tx, &refund, account_id).await?;
                     self.reverse_invoices(tx, order.order_id).await?;
                     Some(refund.refund_id)
                 }

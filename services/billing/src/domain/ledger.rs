@@ -134,6 +134,12 @@ pub enum Kind {
     PackageReturn,
     /// A package ended; the cause is the package, or the lease's part that came back later.
     PackageExpiry,
+    /// What is left of a package is set aside to be given back; the cause is the refund.
+    RefundOfPackage,
+    /// What was given with that part for nothing is no more; the cause is the refund.
+    PackageDiscountEnd,
+    /// What ended unused is set aside to be given back; the cause is the refund.
+    RefundOfExpiry,
 }
 
 impl Kind {
@@ -162,6 +168,9 @@ impl Kind {
             Self::PackageLease => "package_lease",
             Self::PackageReturn => "package_return",
             Self::PackageExpiry => "package_expiry",
+            Self::RefundOfPackage => "refund_of_package",
+            Self::PackageDiscountEnd => "package_discount_end",
+            Self::RefundOfExpiry => "refund_of_expiry",
         }
     }
 }

@@ -155,6 +155,8 @@ fn name(kind: &str) -> &str {
         "package_sale" => "购买套餐 package bought",
         "package_discount" => "赠送额度 given with a package",
         "package_expiry" => "套餐到期 package ended",
+        "refund_of_package" => "套餐退款 refund of a package",
+        "package_discount_end" => "赠送额度收回 given credit ended with its package",
         other => other,
     }
 }

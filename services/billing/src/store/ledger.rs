@@ -208,6 +208,19 @@ pub async fn lock_balance(tx: &mut PgConnection, account: LedgerAccount) -> sqlx
     Ok(balance.unwrap_or_default())
 }
 
+/// The balance of an account, not locked; zero when it has no entry.
+pub async fn balance(tx: &mut PgConnection, account: LedgerAccount) -> sqlx::Result<i64> {
+    let balance: Option<i64> = sqlx::query_scalar(
+        "select balance_nanos from ledger_accounts
+         where kind = $1 and account_id is not distinct from $2",
+    )
+    .bind(account.kind())
+    .bind(account.account_id())
+    .fetch_optional(tx)
+    .await?;
+    Ok(balance.unwrap_or_default())
+}
+
 /// What a customer could be lent now: free credit and what is free of packages.
 pub async fn spendable(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Result<i64> {
     sqlx::query_scalar(

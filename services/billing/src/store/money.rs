@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use sqlx::{FromRow, PgConnection};
@@ -157,19 +159,22 @@ struct Movement {
 }
 
 /// Follows all money of an account through its free and its lent credit, in the order of the books;
-/// `tell` hears of each part. Lending moves nothing from a lot to another.
+/// `tell` hears of each part. Lending moves nothing from a lot to another. What a call spent of packages
+/// is no lot's: they pay first, as far as its lease has of them.
 pub async fn attribute(
     tx: &mut PgConnection,
     account_id: AccountId,
     mut tell: impl FnMut(Part<Spending>),
 ) -> sqlx::Result<Attribution<Spending>> {
     let mut rows = sqlx::query_as::<_, Movement>(
-        "select t.kind, t.cause_id, t.booked_at, e.amount_nanos as nanos, c.lease_id,
-                r.order_id as refunded_order
+        "select t.kind, t.cause_id, t.booked_at, e.amount_nanos as nanos,
+                coalesce(c.lease_id, p.lease_id) as lease_id, r.order_id as refunded_order
          from ledger_accounts a
          join entries e using (ledger_account_id)
          join transfers t using (transfer_id)
          left join calls c on t.kind = 'usage' and c.call_id = t.cause_id
+         left join lease_packages p
+             on t.kind in ('package_lease', 'package_return') and p.lease_package_id = t.cause_id
          left join refunds r on t.kind = 'refund_of_credit' and r.refund_id = t.cause_id
          where a.account_id = $1 and a.kind in ('available', 'leased')
            and t.kind not in ('lease', 'lease_return')
@@ -178,7 +183,21 @@ pub async fn attribute(
     .bind(account_id)
     .fetch(tx);
     let mut money = Attribution::default();
-    while let Some(row) = rows.try_next().await? {
+    let mut of_packages: HashMap<Option<Uuid>, i64> = HashMap::new();
+    while let Some(mut row) = rows.try_next().await? {
+        let of_packages = of_packages.entry(row.lease_id).or_default();
+        match row.kind.as_str() {
+            "package_lease" | "package_return" => {
+                *of_packages += row.nanos;
+                continue;
+            }
+            "usage" => {
+                let paid = (*of_packages).clamp(0, -row.nanos);
+                *of_packages -= paid;
+                row.nanos += paid;
+            }
+            _ => {}
+        }
         if row.nanos > 0 {
             money.credit(row.cause_id, row.nanos, &mut tell);
             continue;

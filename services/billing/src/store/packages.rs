@@ -159,6 +159,41 @@ pub async fn list(
     .await
 }
 
+/// The package that an order paid for, locked until the transaction ends.
+pub async fn lock_of_order(
+    tx: &mut PgConnection,
+    order_id: OrderId,
+) -> sqlx::Result<Option<Package>> {
+    sqlx::query_as("select * from packages where order_id = $1 for update")
+        .bind(order_id)
+        .fetch_optional(tx)
+        .await
+}
+
+/// The packages that an account bought, locked until the transaction ends.
+pub async fn lock_bought(
+    tx: &mut PgConnection,
+    account_id: AccountId,
+) -> sqlx::Result<Vec<Package>> {
+    sqlx::query_as(
+        "select * from packages where account_id = $1 and order_id is not null
+         order by expires_at, package_id for update",
+    )
+    .bind(account_id)
+    .fetch_all(tx)
+    .await
+}
+
+/// Takes out of a package what is given back, or no more.
+pub async fn take_back(tx: &mut PgConnection, id: PackageId, nanos: i64) -> sqlx::Result<()> {
+    sqlx::query("update packages set left_nanos = left_nanos - $2 where package_id = $1")
+        .bind(id)
+        .bind(nanos)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// What is free in packages that are not over.
 pub async fn free(
     tx: &mut PgConnection,

@@ -28,6 +28,7 @@ mod money_questions;
 mod monthly_statements;
 mod notices;
 mod orders;
+mod package_refunds;
 mod packages;
 mod pages;
 mod price_proposals;

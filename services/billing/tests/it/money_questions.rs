@@ -64,7 +64,7 @@ async fn call(world: &World, account: AccountId, input: i64) -> (String, i64) {
     (usage.call_id, cost)
 }
 
-async fn refund(world: &World, order_id: &str, fen: i64) {
+pub(crate) async fn refund(world: &World, order_id: &str, fen: i64) {
     let operators: (OperatorId, OperatorId) = (world.ids.id(), world.ids.id());
     let wanted = RequestRefundRequest {
         request_id: world.ids.id::<()>().to_string(),

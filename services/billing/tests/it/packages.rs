@@ -15,7 +15,7 @@ use wanwu_proto::billing::v1::{
 
 use crate::world::{PRICES, World, YUAN, nanos, reason};
 
-const PRODUCTS: &str = r#"
+pub(crate) const PRODUCTS: &str = r#"
     [[packages]]
     product = "sold"
     offer = "sold"
@@ -50,7 +50,7 @@ const FREE: &str = r#"
     credit_nanos = 50000000
 "#;
 
-async fn publish(world: &World, products: &str) {
+pub(crate) async fn publish(world: &World, products: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("packages.toml");
     std::fs::write(&file, products).unwrap();
@@ -76,14 +76,14 @@ async fn packages(world: &World, account: AccountId) -> Vec<Package> {
 }
 
 /// What is left of the account's packages of a product.
-async fn left(world: &World, account: AccountId, product: &str) -> i64 {
+pub(crate) async fn left(world: &World, account: AccountId, product: &str) -> i64 {
     let packages = packages(world, account).await;
     let of = packages.into_iter().filter(|p| p.product == product);
     of.map(|package| nanos(package.left)).sum()
 }
 
 /// The sum of the account's ledger accounts of a kind.
-async fn booked(world: &World, account: AccountId, kind: &str) -> i64 {
+pub(crate) async fn booked(world: &World, account: AccountId, kind: &str) -> i64 {
     let sql = "select coalesce(sum(balance_nanos), 0)::bigint from ledger_accounts
                where account_id = $1 and kind = $2";
     let booked = sqlx::query_scalar(sql).bind(account).bind(kind);
@@ -98,13 +98,13 @@ fn request(world: &World, account: AccountId, model: &str, nanos: i64) -> Acquir
     }
 }
 
-async fn lease(world: &World, account: AccountId, model: &str, nanos: i64) -> Lease {
+pub(crate) async fn lease(world: &World, account: AccountId, model: &str, nanos: i64) -> Lease {
     let request = request(world, account, model, nanos);
     world.acquire(&request).await.unwrap()
 }
 
 /// One call that costs so many tokens of answer.
-async fn spend(world: &World, lease: &Lease, output: i64) {
+pub(crate) async fn spend(world: &World, lease: &Lease, output: i64) {
     let usage = world.usage(lease, 0, output);
     world.settle(&usage).await.unwrap();
     let cost = output * PRICES.1;

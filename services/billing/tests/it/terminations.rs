@@ -46,7 +46,7 @@ async fn approve(world: &World, by: OperatorId, it: &Termination) -> Result<Term
     Ok(answer.into_inner().termination.unwrap())
 }
 
-async fn read(world: &World, it: &Termination) -> Termination {
+pub(crate) async fn read(world: &World, it: &Termination) -> Termination {
     let termination_id = it.termination_id.clone();
     let request = world.by_operator(world.ids.id(), GetTerminationRequest { termination_id });
     let answer = world.api.get_termination(request).await.unwrap();
@@ -54,12 +54,12 @@ async fn read(world: &World, it: &Termination) -> Termination {
 }
 
 /// Midnight in China after thirty whole days that follow the 23rd.
-fn earliest() -> DateTime<Utc> {
+pub(crate) fn earliest() -> DateTime<Utc> {
     "2026-12-23T16:00:00Z".parse().unwrap()
 }
 
 /// Notice is given now; the contract ends at the earliest instant.
-async fn noticed(world: &World, account: AccountId) -> Termination {
+pub(crate) async fn noticed(world: &World, account: AccountId) -> Termination {
     let operators: (OperatorId, OperatorId) = (world.ids.id(), world.ids.id());
     let it = request(world, operators.0, wanted(world, account, earliest()))
         .await
