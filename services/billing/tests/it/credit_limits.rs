@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use billing::{domain::checkpoint::CheckpointKeys, statement_desk::StatementDesk};
+use billing::{
+    auditor::Auditor, domain::checkpoint::CheckpointKeys, statement_desk::StatementDesk,
+};
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;
 use prost_types::Timestamp;
@@ -11,11 +13,14 @@ use tonic::{Code, Status};
 use wanwu_clock::Clock;
 use wanwu_ids::{AccountId, OperatorId};
 use wanwu_proto::billing::v1::{
-    ApproveCreditLimitRequest, Credit, CreditLimit, CreditLimitRequest, CreditLimitRequestState,
-    GetBalanceRequest, GetCreditRequest, Lease, ListCreditLimitRequestsRequest,
-    ListCreditLimitsRequest, LowerCreditLimitRequest, RequestCreditLimitRequest,
-    SetBalanceAlertRequest, WithdrawCreditLimitRequest, balance_service_server::BalanceService,
-    credit_limit_service_server::CreditLimitService,
+    ApproveCreditLimitRequest, ApproveRefundRequest, ApproveTerminationRequest, Credit,
+    CreditLimit, CreditLimitRequest, CreditLimitRequestState, GetBalanceRequest, GetCreditRequest,
+    Lease, ListCreditLimitRequestsRequest, ListCreditLimitsRequest, LowerCreditLimitRequest,
+    RefundReason, RequestCreditLimitRequest, RequestRefundRequest, RequestTerminationRequest,
+    SetBalanceAlertRequest, TraceMoneyRequest, WithdrawCreditLimitRequest,
+    balance_service_server::BalanceService, credit_limit_service_server::CreditLimitService,
+    money_service_server::MoneyService, refund_service_server::RefundService,
+    termination_service_server::TerminationService,
 };
 
 use crate::world::{PRICES, World, YUAN, nanos, reason};
@@ -131,9 +136,22 @@ async fn spend(world: &World, lease: &Lease) -> i64 {
     usage.amount_nanos
 }
 
-async fn top_up(world: &World, account: AccountId, fen: i64) {
-    let (_, number) = world.order(account, fen).await;
+/// The order that paid.
+async fn top_up(world: &World, account: AccountId, fen: i64) -> String {
+    let (order, number) = world.order(account, fen).await;
     assert_eq!(world.notify(world.wechat.pay(&number)).await, 204);
+    order.order_id
+}
+
+/// What of an order's money is spent.
+async fn spent_of(world: &World, order_id: &str) -> i64 {
+    let request = TraceMoneyRequest {
+        order_id: order_id.to_owned(),
+        ..TraceMoneyRequest::default()
+    };
+    let request = world.by_operator(world.ids.id(), request);
+    let trace = world.api.trace_money(request).await.unwrap();
+    nanos(trace.into_inner().spent)
 }
 
 #[sqlx::test]
@@ -562,4 +580,85 @@ async fn the_version_before_books_on_beside_a_limit(pool: PgPool) {
         money.unwrap();
     }
     assert!(world.balance(enterprise).await.0 < -2 * YUAN);
+}
+
+#[sqlx::test]
+async fn books_with_a_balance_below_zero_are_proved_whole(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (account, silent) = (world.account(), world.account());
+    let first = top_up(&world, account, 1000).await;
+    grant(&world, account, 10).await;
+    grant(&world, silent, 10).await;
+    world.clock.advance(Duration::seconds(1));
+    let used = spend(
+        &world,
+        &world.lease(account, world.epoch(), 12 * YUAN).await,
+    )
+    .await;
+    let keys = CheckpointKeys::new("k1", [("k1", [7; 32])]);
+    let auditor = Auditor::new(world.pool.clone(), Arc::new(world.clock.clone()), keys);
+    auditor.make_checkpoint().await.unwrap().unwrap();
+    let report = auditor.audit().await.unwrap();
+    assert_eq!((report.wrong, report.sum), (Vec::new(), 0));
+
+    // The first order is spent whole; the second pays what was used before it came.
+    world.clock.advance(Duration::seconds(1));
+    let second = top_up(&world, account, 500).await;
+    assert_eq!(spent_of(&world, &first).await, 10 * YUAN);
+    assert_eq!(spent_of(&world, &second).await, used - 10 * YUAN);
+    world.assert_sound().await;
+}
+
+#[sqlx::test]
+async fn who_owes_gets_a_refund_of_what_was_used_and_an_end_of_the_contract(pool: PgPool) {
+    let world = World::new(pool).await;
+    let account = world.account();
+    let order_id = top_up(&world, account, 1000).await;
+    grant(&world, account, 10).await;
+    let used = spend(
+        &world,
+        &world.lease(account, world.epoch(), 12 * YUAN).await,
+    )
+    .await;
+    let wanted = RequestRefundRequest {
+        request_id: world.ids.id::<()>().to_string(),
+        order_id,
+        amount: World::fen(400),
+        reason: RefundReason::InfringementDispute.into(),
+        case_id: "DISPUTE-2026/17".to_owned(),
+        evidence_sha256: vec![7; 32],
+        service_unusable: true,
+    };
+    let wanted = world.by_operator(world.ids.id(), wanted);
+    let refund = world.api.request_refund(wanted).await.unwrap().into_inner();
+    let refund_id = refund.refund.unwrap().refund_id;
+    let approve = world.by_operator(world.ids.id(), ApproveRefundRequest { refund_id });
+    world.api.approve_refund(approve).await.unwrap();
+    // It is given back of what the calls earned: what is owed does not grow.
+    assert_eq!(world.refund_due(account).await, 4 * YUAN);
+    assert_eq!(world.balance(account).await, (10 * YUAN - used, 0));
+
+    let ends_at = at("2026-12-23T16:00:00Z");
+    let wanted = RequestTerminationRequest {
+        request_id: world.ids.id::<()>().to_string(),
+        account_id: account.to_string(),
+        end_time: Some(Timestamp {
+            seconds: ends_at.timestamp(),
+            nanos: 0,
+        }),
+        case_id: "CASE-7".to_owned(),
+    };
+    let wanted = world.by_operator(world.ids.id(), wanted);
+    let asked = world.api.request_termination(wanted).await.unwrap();
+    let termination_id = asked.into_inner().termination.unwrap().termination_id;
+    let approve = ApproveTerminationRequest { termination_id };
+    let approve = world.by_operator(world.ids.id(), approve);
+    world.api.approve_termination(approve).await.unwrap();
+    world.clock.advance(ends_at - world.clock.now());
+    assert_eq!(world.app().end_contracts().await.unwrap(), 0);
+    assert_eq!(lendable(&world, account).await, 0);
+    assert_eq!(world.app().end_contracts().await.unwrap(), 1);
+    assert_eq!(world.balance(account).await, (10 * YUAN - used, 0));
+    assert_eq!(nanos(credit(&world, account).await.owed), used - 10 * YUAN);
+    world.assert_sound().await;
 }
