@@ -18,9 +18,11 @@ use wanwu_proto::{
         after_sales_service_server::AfterSalesServiceServer,
         balance_service_server::BalanceServiceServer,
         bank_transfer_service_server::BankTransferServiceServer,
-        budget_service_server::BudgetServiceServer, invoice_service_server::InvoiceServiceServer,
-        lease_service_server::LeaseServiceServer, money_service_server::MoneyServiceServer,
-        order_service_server::OrderServiceServer, package_service_server::PackageServiceServer,
+        budget_service_server::BudgetServiceServer,
+        credit_limit_service_server::CreditLimitServiceServer,
+        invoice_service_server::InvoiceServiceServer, lease_service_server::LeaseServiceServer,
+        money_service_server::MoneyServiceServer, order_service_server::OrderServiceServer,
+        package_service_server::PackageServiceServer,
         payment_callback_service_server::PaymentCallbackServiceServer,
         price_service_server::PriceServiceServer, product_service_server::ProductServiceServer,
         reconciliation_service_server::ReconciliationServiceServer,
@@ -202,6 +204,7 @@ impl App {
             .add_service(BankTransferServiceServer::new(BankHandlers(bank)))
             .add_service(ReconciliationServiceServer::new(handlers.clone()))
             .add_service(TerminationServiceServer::new(handlers.clone()))
+            .add_service(CreditLimitServiceServer::new(handlers.clone()))
             .add_service(MoneyServiceServer::new(handlers.clone()))
             .add_service(InvoiceServiceServer::new(InvoiceHandlers(Arc::clone(
                 &orders,

@@ -10,9 +10,10 @@ use wanwu_service::Shell;
 use crate::{
     app::{App, Recall},
     bank_desk::BankDesk,
+    domain::money::NANOS_PER_CNY,
     error::Error,
     store::{
-        audit, bank_lines, leases, orders,
+        audit, bank_lines, credit, leases, orders,
         recalls::{self, Wanted},
         reconciliation, refunds,
     },
@@ -26,6 +27,8 @@ const LOOK_AT_BANK_LINES: Duration = Duration::from_secs(5);
 const LOOK_AT_CONTRACTS: Duration = Duration::from_secs(5);
 /// How often packages that are over are looked for.
 const LOOK_AT_PACKAGES: Duration = Duration::from_secs(60);
+/// How often it is looked whether a month is over that enterprises owe of, or a limit ends.
+const LOOK_AT_CREDIT: Duration = Duration::from_secs(60);
 /// How often balances are compared with what accounts want to be told of.
 const LOOK_AT_BALANCES: Duration = Duration::from_secs(10);
 /// How often it is looked whether a bill is due.
@@ -61,6 +64,14 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
     shell.spawn_infallible("packages", async move {
         let expire = || this.expire_packages();
         every(LOOK_AT_PACKAGES, &stop, "packages", expire).await;
+    });
+    let (this, stop) = (Arc::clone(app), shell.stopping());
+    shell.spawn_infallible("credit", async move {
+        let close = || async {
+            this.end_credit_limits().await?;
+            this.close_credit_months().await
+        };
+        every(LOOK_AT_CREDIT, &stop, "credit", close).await;
     });
     let (this, stop) = (Arc::clone(app), shell.stopping());
     shell.spawn_infallible("low balances", async move {
@@ -133,6 +144,8 @@ impl App {
         metrics::gauge!("wanwu_leases_unsettled_oldest_seconds").set(age);
         let age = bank_lines::oldest_unmatched(&mut connection, self.now()).await?;
         metrics::gauge!("wanwu_bank_unmatched_oldest_seconds").set(age);
+        let owed = credit::owed_by_all(&mut connection).await?;
+        metrics::gauge!("wanwu_credit_owed_yuan").set(owed as f64 / NANOS_PER_CNY as f64);
         let cases = reconciliation::count_open(&mut connection).await?;
         metrics::gauge!("wanwu_reconciliation_cases_open").set(cases as f64);
         let overdue = self.bills_overdue().await?;

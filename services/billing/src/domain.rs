@@ -8,6 +8,7 @@ pub mod budget;
 pub mod calendar;
 pub mod chain;
 pub mod checkpoint;
+pub mod credit;
 pub mod funding;
 pub mod invoice;
 pub mod lease;

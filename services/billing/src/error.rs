@@ -98,6 +98,12 @@ pub enum Error {
     /// The termination is in another state, or the contract is over.
     #[error("the termination is not in the state that this needs, or the contract is over")]
     TerminationState,
+    /// The request for a credit limit was decided otherwise, or another one is open.
+    #[error("the request was decided otherwise, or another one of the account is open")]
+    CreditLimitState,
+    /// One operator alone only lowers a credit limit.
+    #[error("one operator alone only lowers a limit; request it")]
+    CreditLimitNotLower,
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -169,7 +175,9 @@ impl Failure for Error {
             | Self::InvoiceTooLarge
             | Self::InvoiceState
             | Self::NoticeTooShort
-            | Self::TerminationState => Code::FailedPrecondition,
+            | Self::TerminationState
+            | Self::CreditLimitState
+            | Self::CreditLimitNotLower => Code::FailedPrecondition,
             Self::SameOperator => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
@@ -202,6 +210,8 @@ impl Failure for Error {
             }
             Self::NoticeTooShort => ErrorReason::NoticeTooShort.as_str_name(),
             Self::TerminationState => ErrorReason::TerminationState.as_str_name(),
+            Self::CreditLimitState => ErrorReason::CreditLimitState.as_str_name(),
+            Self::CreditLimitNotLower => ErrorReason::CreditLimitNotLower.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
@@ -241,7 +251,9 @@ impl Failure for Error {
             | Self::InvoiceState
             | Self::InvoiceNumberTaken
             | Self::NoticeTooShort
-            | Self::TerminationState => "billing.wanwu",
+            | Self::TerminationState
+            | Self::CreditLimitState
+            | Self::CreditLimitNotLower => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

@@ -5,6 +5,7 @@ mod balance;
 mod bank_transfers;
 mod budgets;
 mod callbacks;
+mod credit_limits;
 mod invoices;
 mod leases;
 mod money;

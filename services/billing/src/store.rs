@@ -9,6 +9,8 @@ pub mod budgets;
 pub mod calls;
 pub mod chain;
 pub mod checkpoints;
+pub mod credit;
+pub mod credit_limits;
 pub mod epochs;
 pub mod invoices;
 pub mod leases;

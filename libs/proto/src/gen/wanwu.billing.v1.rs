@@ -818,6 +818,1265 @@ pub mod after_sales_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// CreditLimitRequest is what one operator proposes and another one decides.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreditLimitRequest {
+    /// The request (UUID text).
+    #[prost(string, tag = "1")]
+    pub credit_limit_request_id: ::prost::alloc::string::String,
+    /// Whose limit (UUID text).
+    #[prost(string, tag = "2")]
+    pub account_id: ::prost::alloc::string::String,
+    /// Its state.
+    #[prost(enumeration = "CreditLimitRequestState", tag = "3")]
+    pub state: i32,
+    /// How far below zero the account may go.
+    #[prost(message, optional, tag = "4")]
+    pub limit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// The number of the contract that says so.
+    #[prost(string, tag = "5")]
+    pub contract: ::prost::alloc::string::String,
+    /// The unified social credit code of the enterprise (GB 32100), as the contract has it.
+    #[prost(string, tag = "6")]
+    pub uscc: ::prost::alloc::string::String,
+    /// When the limit ends.
+    #[prost(message, optional, tag = "7")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When it was requested.
+    #[prost(message, optional, tag = "8")]
+    pub request_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who requested it (UUID text).
+    #[prost(string, tag = "9")]
+    pub requested_by: ::prost::alloc::string::String,
+    /// When it was decided; unset: it is not.
+    #[prost(message, optional, tag = "10")]
+    pub decide_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who decided (UUID text); empty: nobody did yet.
+    #[prost(string, tag = "11")]
+    pub decided_by: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreditLimitRequest {
+    const NAME: &'static str = "CreditLimitRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CreditLimitRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CreditLimitRequest".into()
+    }
+}
+/// CreditLimit is a limit that came into force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreditLimit {
+    /// How far below zero the account may go; 0: not at all.
+    #[prost(message, optional, tag = "1")]
+    pub limit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// When it ends; unset: there is none.
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Since when.
+    #[prost(message, optional, tag = "3")]
+    pub set_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who set it (UUID text): the approver, or who lowered it; empty: its time was over.
+    #[prost(string, tag = "4")]
+    pub set_by: ::prost::alloc::string::String,
+    /// The request that two people agreed on (UUID text); empty: lowered or ended.
+    #[prost(string, tag = "5")]
+    pub credit_limit_request_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreditLimit {
+    const NAME: &'static str = "CreditLimit";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CreditLimit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CreditLimit".into()
+    }
+}
+/// Credit is how far an account may go and what it owes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Credit {
+    /// How far below zero the account may go now; 0: not at all. Nothing more is lent beyond zero while
+    /// something is overdue.
+    #[prost(message, optional, tag = "1")]
+    pub limit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// When the limit ends; unset: there is none.
+    #[prost(message, optional, tag = "2")]
+    pub limit_end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the account owes: what it used beyond what it paid. What running calls hold is not owed.
+    #[prost(message, optional, tag = "3")]
+    pub owed: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// When the oldest of it is due; unset: nothing is owed.
+    #[prost(message, optional, tag = "4")]
+    pub due_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What of it is overdue.
+    #[prost(message, optional, tag = "5")]
+    pub overdue: ::core::option::Option<super::super::super::google::r#type::Money>,
+}
+impl ::prost::Name for Credit {
+    const NAME: &'static str = "Credit";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.Credit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.Credit".into()
+    }
+}
+/// RequestCreditLimitRequest says whose and how far.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestCreditLimitRequest {
+    /// UUID text made by the caller; for ever the same request.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Whose limit (UUID text).
+    #[prost(string, tag = "2")]
+    pub account_id: ::prost::alloc::string::String,
+    /// CNY, above 0 and at most 100,000,000.
+    #[prost(message, optional, tag = "3")]
+    pub limit: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// The number of the contract: 1 to 64 letters, digits, `-`, `_`, `/`.
+    #[prost(string, tag = "4")]
+    pub contract: ::prost::alloc::string::String,
+    /// The unified social credit code of the enterprise; one of a person's business (`92`) is refused.
+    #[prost(string, tag = "5")]
+    pub uscc: ::prost::alloc::string::String,
+    /// When the limit ends: after now, at most three years.
+    #[prost(message, optional, tag = "6")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for RequestCreditLimitRequest {
+    const NAME: &'static str = "RequestCreditLimitRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RequestCreditLimitRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RequestCreditLimitRequest".into()
+    }
+}
+/// RequestCreditLimitResponse is the request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestCreditLimitResponse {
+    /// The request.
+    #[prost(message, optional, tag = "1")]
+    pub credit_limit_request: ::core::option::Option<CreditLimitRequest>,
+}
+impl ::prost::Name for RequestCreditLimitResponse {
+    const NAME: &'static str = "RequestCreditLimitResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.RequestCreditLimitResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.RequestCreditLimitResponse".into()
+    }
+}
+/// ApproveCreditLimitRequest names a request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveCreditLimitRequest {
+    /// The request (UUID text).
+    #[prost(string, tag = "1")]
+    pub credit_limit_request_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ApproveCreditLimitRequest {
+    const NAME: &'static str = "ApproveCreditLimitRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ApproveCreditLimitRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ApproveCreditLimitRequest".into()
+    }
+}
+/// ApproveCreditLimitResponse is the request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApproveCreditLimitResponse {
+    /// The request.
+    #[prost(message, optional, tag = "1")]
+    pub credit_limit_request: ::core::option::Option<CreditLimitRequest>,
+}
+impl ::prost::Name for ApproveCreditLimitResponse {
+    const NAME: &'static str = "ApproveCreditLimitResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ApproveCreditLimitResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ApproveCreditLimitResponse".into()
+    }
+}
+/// WithdrawCreditLimitRequest names a request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WithdrawCreditLimitRequest {
+    /// The request (UUID text).
+    #[prost(string, tag = "1")]
+    pub credit_limit_request_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for WithdrawCreditLimitRequest {
+    const NAME: &'static str = "WithdrawCreditLimitRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.WithdrawCreditLimitRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.WithdrawCreditLimitRequest".into()
+    }
+}
+/// WithdrawCreditLimitResponse is the request.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WithdrawCreditLimitResponse {
+    /// The request.
+    #[prost(message, optional, tag = "1")]
+    pub credit_limit_request: ::core::option::Option<CreditLimitRequest>,
+}
+impl ::prost::Name for WithdrawCreditLimitResponse {
+    const NAME: &'static str = "WithdrawCreditLimitResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.WithdrawCreditLimitResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.WithdrawCreditLimitResponse".into()
+    }
+}
+/// LowerCreditLimitRequest says whose and how far.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LowerCreditLimitRequest {
+    /// Whose limit (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// CNY, at most what is in force; 0 ends it.
+    #[prost(message, optional, tag = "2")]
+    pub limit: ::core::option::Option<super::super::super::google::r#type::Money>,
+}
+impl ::prost::Name for LowerCreditLimitRequest {
+    const NAME: &'static str = "LowerCreditLimitRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.LowerCreditLimitRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.LowerCreditLimitRequest".into()
+    }
+}
+/// LowerCreditLimitResponse is the account's credit now.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LowerCreditLimitResponse {
+    /// Limit and what is owed.
+    #[prost(message, optional, tag = "1")]
+    pub credit: ::core::option::Option<Credit>,
+}
+impl ::prost::Name for LowerCreditLimitResponse {
+    const NAME: &'static str = "LowerCreditLimitResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.LowerCreditLimitResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.LowerCreditLimitResponse".into()
+    }
+}
+/// GetCreditRequest names an account.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCreditRequest {
+    /// The account (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetCreditRequest {
+    const NAME: &'static str = "GetCreditRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetCreditRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetCreditRequest".into()
+    }
+}
+/// GetCreditResponse is its credit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCreditResponse {
+    /// Limit and what is owed.
+    #[prost(message, optional, tag = "1")]
+    pub credit: ::core::option::Option<Credit>,
+}
+impl ::prost::Name for GetCreditResponse {
+    const NAME: &'static str = "GetCreditResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetCreditResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetCreditResponse".into()
+    }
+}
+/// ListCreditLimitRequestsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCreditLimitRequestsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListCreditLimitRequestsRequest {
+    const NAME: &'static str = "ListCreditLimitRequestsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListCreditLimitRequestsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListCreditLimitRequestsRequest".into()
+    }
+}
+/// ListCreditLimitRequestsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCreditLimitRequestsResponse {
+    /// The requests.
+    #[prost(message, repeated, tag = "1")]
+    pub credit_limit_requests: ::prost::alloc::vec::Vec<CreditLimitRequest>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListCreditLimitRequestsResponse {
+    const NAME: &'static str = "ListCreditLimitRequestsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListCreditLimitRequestsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListCreditLimitRequestsResponse".into()
+    }
+}
+/// ListCreditLimitsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCreditLimitsRequest {
+    /// Whose (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "2")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListCreditLimitsRequest {
+    const NAME: &'static str = "ListCreditLimitsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListCreditLimitsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListCreditLimitsRequest".into()
+    }
+}
+/// ListCreditLimitsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCreditLimitsResponse {
+    /// The limits.
+    #[prost(message, repeated, tag = "1")]
+    pub credit_limits: ::prost::alloc::vec::Vec<CreditLimit>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListCreditLimitsResponse {
+    const NAME: &'static str = "ListCreditLimitsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListCreditLimitsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListCreditLimitsResponse".into()
+    }
+}
+/// CreditLimitRequestState of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CreditLimitRequestState {
+    /// Never used.
+    Unspecified = 0,
+    /// Waits for a second operator.
+    Requested = 1,
+    /// The limit came into force.
+    Approved = 2,
+    /// Withdrawn.
+    Withdrawn = 3,
+}
+impl CreditLimitRequestState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CREDIT_LIMIT_REQUEST_STATE_UNSPECIFIED",
+            Self::Requested => "CREDIT_LIMIT_REQUEST_STATE_REQUESTED",
+            Self::Approved => "CREDIT_LIMIT_REQUEST_STATE_APPROVED",
+            Self::Withdrawn => "CREDIT_LIMIT_REQUEST_STATE_WITHDRAWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CREDIT_LIMIT_REQUEST_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CREDIT_LIMIT_REQUEST_STATE_REQUESTED" => Some(Self::Requested),
+            "CREDIT_LIMIT_REQUEST_STATE_APPROVED" => Some(Self::Approved),
+            "CREDIT_LIMIT_REQUEST_STATE_WITHDRAWN" => Some(Self::Withdrawn),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod credit_limit_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// CreditLimitService lets enterprises call on beyond zero, down to a limit that their contract names.
+    /// What they owe at the end of a month (Asia/Shanghai) is due with the end of the 20th of the next. Two
+    /// people raise a limit, one lowers it.
+    #[derive(Debug, Clone)]
+    pub struct CreditLimitServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl CreditLimitServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> CreditLimitServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> CreditLimitServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            CreditLimitServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// RequestCreditLimit proposes the account's limit and its end. Errors: INVALID_ARGUMENT (also for
+        /// a code that is not an organisation's: persons and their businesses have no limit),
+        /// CREDIT_LIMIT_STATE (another request of the account is open).
+        pub async fn request_credit_limit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RequestCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RequestCreditLimitResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/RequestCreditLimit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.CreditLimitService",
+                        "RequestCreditLimit",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ApproveCreditLimit puts it in force, in place of the one before. Errors: NOT_FOUND, SAME_OPERATOR,
+        /// CREDIT_LIMIT_STATE (it was decided otherwise, or its end has passed).
+        pub async fn approve_credit_limit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApproveCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveCreditLimitResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/ApproveCreditLimit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.CreditLimitService",
+                        "ApproveCreditLimit",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// WithdrawCreditLimit takes back a request that is not decided. Errors: NOT_FOUND,
+        /// CREDIT_LIMIT_STATE.
+        pub async fn withdraw_credit_limit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WithdrawCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WithdrawCreditLimitResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/WithdrawCreditLimit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.CreditLimitService",
+                        "WithdrawCreditLimit",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// LowerCreditLimit lowers or ends the limit at once. What is owed beyond it stays owed; nothing more
+        /// is lent until it is paid. The same limit again changes nothing. Errors: INVALID_ARGUMENT,
+        /// CREDIT_LIMIT_NOT_LOWER.
+        pub async fn lower_credit_limit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LowerCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LowerCreditLimitResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/LowerCreditLimit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.CreditLimitService",
+                        "LowerCreditLimit",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetCredit reads an account's limit and what it owes.
+        pub async fn get_credit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCreditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCreditResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/GetCredit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.CreditLimitService", "GetCredit"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListCreditLimitRequests lists them, newest first.
+        pub async fn list_credit_limit_requests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCreditLimitRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCreditLimitRequestsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/ListCreditLimitRequests",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.CreditLimitService",
+                        "ListCreditLimitRequests",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListCreditLimits lists every limit that an account has had, newest first.
+        pub async fn list_credit_limits(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCreditLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCreditLimitsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.CreditLimitService/ListCreditLimits",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.CreditLimitService",
+                        "ListCreditLimits",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod credit_limit_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with CreditLimitServiceServer.
+    #[async_trait]
+    pub trait CreditLimitService: std::marker::Send + std::marker::Sync + 'static {
+        /// RequestCreditLimit proposes the account's limit and its end. Errors: INVALID_ARGUMENT (also for
+        /// a code that is not an organisation's: persons and their businesses have no limit),
+        /// CREDIT_LIMIT_STATE (another request of the account is open).
+        async fn request_credit_limit(
+            &self,
+            request: tonic::Request<super::RequestCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RequestCreditLimitResponse>,
+            tonic::Status,
+        >;
+        /// ApproveCreditLimit puts it in force, in place of the one before. Errors: NOT_FOUND, SAME_OPERATOR,
+        /// CREDIT_LIMIT_STATE (it was decided otherwise, or its end has passed).
+        async fn approve_credit_limit(
+            &self,
+            request: tonic::Request<super::ApproveCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApproveCreditLimitResponse>,
+            tonic::Status,
+        >;
+        /// WithdrawCreditLimit takes back a request that is not decided. Errors: NOT_FOUND,
+        /// CREDIT_LIMIT_STATE.
+        async fn withdraw_credit_limit(
+            &self,
+            request: tonic::Request<super::WithdrawCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::WithdrawCreditLimitResponse>,
+            tonic::Status,
+        >;
+        /// LowerCreditLimit lowers or ends the limit at once. What is owed beyond it stays owed; nothing more
+        /// is lent until it is paid. The same limit again changes nothing. Errors: INVALID_ARGUMENT,
+        /// CREDIT_LIMIT_NOT_LOWER.
+        async fn lower_credit_limit(
+            &self,
+            request: tonic::Request<super::LowerCreditLimitRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LowerCreditLimitResponse>,
+            tonic::Status,
+        >;
+        /// GetCredit reads an account's limit and what it owes.
+        async fn get_credit(
+            &self,
+            request: tonic::Request<super::GetCreditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCreditResponse>,
+            tonic::Status,
+        >;
+        /// ListCreditLimitRequests lists them, newest first.
+        async fn list_credit_limit_requests(
+            &self,
+            request: tonic::Request<super::ListCreditLimitRequestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCreditLimitRequestsResponse>,
+            tonic::Status,
+        >;
+        /// ListCreditLimits lists every limit that an account has had, newest first.
+        async fn list_credit_limits(
+            &self,
+            request: tonic::Request<super::ListCreditLimitsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCreditLimitsResponse>,
+            tonic::Status,
+        >;
+    }
+    /// CreditLimitService lets enterprises call on beyond zero, down to a limit that their contract names.
+    /// What they owe at the end of a month (Asia/Shanghai) is due with the end of the 20th of the next. Two
+    /// people raise a limit, one lowers it.
+    #[derive(Debug)]
+    pub struct CreditLimitServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> CreditLimitServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for CreditLimitServiceServer<T>
+    where
+        T: CreditLimitService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.CreditLimitService/RequestCreditLimit" => {
+                    #[allow(non_camel_case_types)]
+                    struct RequestCreditLimitSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::RequestCreditLimitRequest>
+                    for RequestCreditLimitSvc<T> {
+                        type Response = super::RequestCreditLimitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RequestCreditLimitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::request_credit_limit(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RequestCreditLimitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.CreditLimitService/ApproveCreditLimit" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApproveCreditLimitSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::ApproveCreditLimitRequest>
+                    for ApproveCreditLimitSvc<T> {
+                        type Response = super::ApproveCreditLimitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApproveCreditLimitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::approve_credit_limit(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApproveCreditLimitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.CreditLimitService/WithdrawCreditLimit" => {
+                    #[allow(non_camel_case_types)]
+                    struct WithdrawCreditLimitSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::WithdrawCreditLimitRequest>
+                    for WithdrawCreditLimitSvc<T> {
+                        type Response = super::WithdrawCreditLimitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WithdrawCreditLimitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::withdraw_credit_limit(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WithdrawCreditLimitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.CreditLimitService/LowerCreditLimit" => {
+                    #[allow(non_camel_case_types)]
+                    struct LowerCreditLimitSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::LowerCreditLimitRequest>
+                    for LowerCreditLimitSvc<T> {
+                        type Response = super::LowerCreditLimitResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LowerCreditLimitRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::lower_credit_limit(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LowerCreditLimitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.CreditLimitService/GetCredit" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCreditSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::GetCreditRequest>
+                    for GetCreditSvc<T> {
+                        type Response = super::GetCreditResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCreditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::get_credit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCreditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.CreditLimitService/ListCreditLimitRequests" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCreditLimitRequestsSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::ListCreditLimitRequestsRequest>
+                    for ListCreditLimitRequestsSvc<T> {
+                        type Response = super::ListCreditLimitRequestsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ListCreditLimitRequestsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::list_credit_limit_requests(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCreditLimitRequestsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.CreditLimitService/ListCreditLimits" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCreditLimitsSvc<T: CreditLimitService>(pub Arc<T>);
+                    impl<
+                        T: CreditLimitService,
+                    > tonic::server::UnaryService<super::ListCreditLimitsRequest>
+                    for ListCreditLimitsSvc<T> {
+                        type Response = super::ListCreditLimitsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCreditLimitsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as CreditLimitService>::list_credit_limits(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCreditLimitsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for CreditLimitServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.CreditLimitService";
+    impl<T> tonic::server::NamedService for CreditLimitServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// PriceList is an immutable, dated list.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PriceList {
@@ -2188,7 +3447,7 @@ impl ::prost::Name for GetBalanceRequest {
 /// GetBalanceResponse is the balance.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetBalanceResponse {
-    /// Free to spend.
+    /// Free to spend; below zero: lent beyond what was paid, within the credit limit.
     #[prost(message, optional, tag = "1")]
     pub available: ::core::option::Option<super::super::super::google::r#type::Money>,
     /// Set aside for router replicas: comes back when unspent.
@@ -2200,6 +3459,9 @@ pub struct GetBalanceResponse {
     /// Below what the account is told; absent: never.
     #[prost(message, optional, tag = "31")]
     pub alert_below: ::core::option::Option<super::super::super::google::r#type::Money>,
+    /// Of an enterprise: its credit limit and what it owes; absent: it never had a limit.
+    #[prost(message, optional, tag = "32")]
+    pub credit: ::core::option::Option<Credit>,
 }
 impl ::prost::Name for GetBalanceResponse {
     const NAME: &'static str = "GetBalanceResponse";
@@ -4714,6 +5976,10 @@ pub enum ErrorReason {
     NoticeTooShort = 48,
     /// The termination is not in the state that this needs.
     TerminationState = 49,
+    /// The request for a credit limit was decided otherwise, or another one is open.
+    CreditLimitState = 70,
+    /// One operator alone only lowers a credit limit.
+    CreditLimitNotLower = 71,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4744,6 +6010,8 @@ impl ErrorReason {
             Self::InvoiceState => "ERROR_REASON_INVOICE_STATE",
             Self::NoticeTooShort => "ERROR_REASON_NOTICE_TOO_SHORT",
             Self::TerminationState => "ERROR_REASON_TERMINATION_STATE",
+            Self::CreditLimitState => "ERROR_REASON_CREDIT_LIMIT_STATE",
+            Self::CreditLimitNotLower => "ERROR_REASON_CREDIT_LIMIT_NOT_LOWER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4771,6 +6039,8 @@ impl ErrorReason {
             "ERROR_REASON_INVOICE_STATE" => Some(Self::InvoiceState),
             "ERROR_REASON_NOTICE_TOO_SHORT" => Some(Self::NoticeTooShort),
             "ERROR_REASON_TERMINATION_STATE" => Some(Self::TerminationState),
+            "ERROR_REASON_CREDIT_LIMIT_STATE" => Some(Self::CreditLimitState),
+            "ERROR_REASON_CREDIT_LIMIT_NOT_LOWER" => Some(Self::CreditLimitNotLower),
             _ => None,
         }
     }

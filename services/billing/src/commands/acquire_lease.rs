@@ -9,15 +9,16 @@ use crate::{
     app::{App, Recall},
     domain::{
         calendar,
+        credit::overdue,
         funding::{Funding, Sources},
         lease::{Lease, LeaseError, State},
-        ledger::{LedgerAccount, Movement},
+        ledger::Movement,
         package_booking,
         price::PriceList,
     },
     error::Error,
     store::{
-        budgets, epochs,
+        budgets, credit, epochs,
         leases::{self, Scope, StoredLease},
         ledger::{self, Posting},
         packages, prices, recalls, terminations,
@@ -210,7 +211,8 @@ impl App {
         Ok((scope, short.map_or(Ok(within), Err)))
     }
 
-    /// What can pay for the call, and which of the packages are for some models only.
+    /// What can pay for the call, and which of the packages are for some models only. Beyond zero an
+    /// enterprise goes only while nothing that it owes is overdue.
     async fn sources(
         &self,
         tx: &mut PgConnection,
@@ -227,11 +229,19 @@ impl App {
         let narrow = packages.iter().filter(|(_, _, narrow)| *narrow);
         let narrow = narrow.map(|(id, _, _)| *id).collect();
         // The account's lock keeps the same request, made twice at once, apart.
-        let account = LedgerAccount::Available(account_id);
-        let sources = Sources {
+        let (available, limit) = ledger::lock_credit(tx, account_id).await?;
+        let mut sources = Sources {
             packages: packages.iter().map(|(id, left, _)| (*id, *left)).collect(),
-            available: ledger::lock_balance(tx, account).await?,
+            available,
         };
+        let (now, beyond) = (self.now(), limit.at(self.now()));
+        let is_short = sources.total() < command.want_nanos.max(command.min_nanos);
+        if beyond > 0 && is_short {
+            let dues = credit::dues(tx, account_id).await?;
+            if overdue(&dues, now) == 0 {
+                sources.available = available.saturating_add(beyond);
+            }
+        }
         Ok((sources, narrow))
     }
 

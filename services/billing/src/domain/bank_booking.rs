@@ -30,7 +30,8 @@ pub const fn credit(account_id: AccountId, nanos: i64) -> Movement {
 /// cause is the match that takes back.
 #[must_use]
 pub fn recall(account_id: AccountId, nanos: i64, available: i64) -> [Movement; 2] {
-    let there = nanos.min(available);
+    // What they owe is below zero: there is nothing to take.
+    let there = nanos.min(available.max(0));
     let movement = |kind, from, nanos| Movement {
         kind,
         from,
@@ -59,5 +60,21 @@ pub const fn give_back(nanos: i64) -> Movement {
         from: LedgerAccount::BankUnmatched,
         to: LedgerAccount::CashBank,
         nanos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wanwu_ids::Ids;
+
+    use super::*;
+
+    #[test]
+    fn what_the_bank_takes_back_is_taken_from_what_is_there_and_owed_for_the_rest() {
+        let account: AccountId = Ids::system().id();
+        for (available, expected) in [(9, [5, 0]), (3, [3, 2]), (0, [0, 5]), (-3, [0, 5])] {
+            let parts = recall(account, 5, available).map(|movement| movement.nanos);
+            assert_eq!(parts, expected, "{available}");
+        }
     }
 }

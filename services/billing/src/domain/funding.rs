@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct Sources {
     /// Packages that pay for the call, the one that ends first before the others.
     pub packages: Vec<(Uuid, i64)>,
-    /// Free credit.
+    /// Free credit, and what may be lent beyond zero; below zero: nothing is there.
     pub available: i64,
 }
 

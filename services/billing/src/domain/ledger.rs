@@ -12,7 +12,7 @@ use super::payment::Provider;
 /// An account of the ledger. Their order here is the order in which they are locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
-    /// What a customer can spend or lend out; we owe it.
+    /// What a customer can spend or lend out; we owe it. Below zero: an enterprise owes us.
     Available(AccountId),
     /// What a customer has in packages; we owe it.
     Package(AccountId),

@@ -27,6 +27,7 @@ impl BalanceService for Handlers {
             leased: Some(to_wire(leased)),
             packages: Some(to_wire(packages)),
             alert_below: self.0.balance_alert(account_id).await?.map(to_wire),
+            credit: self.0.credit_of(account_id).await?.map(Into::into),
         }))
     }
 

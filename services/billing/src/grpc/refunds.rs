@@ -34,10 +34,15 @@ fn reason(request: &RequestRefundRequest) -> Result<Reason, Error> {
 }
 
 pub(super) fn case_id(text: &str) -> Result<String, Error> {
+    number("case_id", text)
+}
+
+/// The number of a case or a contract.
+pub(super) fn number(field: &'static str, text: &str) -> Result<String, Error> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
     if text.is_empty() || text.len() > MAX_CASE || !text.bytes().all(allowed) {
         let what = "must be 1 to 64 letters, digits, `-`, `_`, `/`";
-        return Err(Error::invalid("case_id", what));
+        return Err(Error::invalid(field, what));
     }
     Ok(text.to_owned())
 }

@@ -5,7 +5,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 use wanwu_ids::{AccountId, Ids, TransferId};
 
-use crate::domain::ledger::{LedgerAccount, Movement, changes};
+use crate::domain::{
+    credit::Limit,
+    ledger::{LedgerAccount, Movement, changes},
+};
 
 /// What came of a booking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,8 @@ pub struct Posting {
 
 /// Books movements together: for each the transfer and its two entries, and the balances; or
 /// nothing when their causes were booked before. Movements of nothing are left out. A balance
-/// that would fall below zero violates `ledger_accounts_balance_nanos_check`.
+/// that would fall below zero, or a customer's free credit below minus its limit, violates
+/// `ledger_accounts_balance_nanos_check`.
 pub async fn book(
     tx: &mut PgConnection,
     ids: &Ids,
@@ -221,10 +225,29 @@ pub async fn balance(tx: &mut PgConnection, account: LedgerAccount) -> sqlx::Res
     Ok(balance.unwrap_or_default())
 }
 
-/// What a customer could be lent now: free credit and what is free of packages.
+/// A customer's free credit and how far below zero it may go, locked until the transaction ends. The
+/// limit stands in the row of the balance: nobody changes one of them while another looks at both.
+pub async fn lock_credit(
+    tx: &mut PgConnection,
+    account_id: AccountId,
+) -> sqlx::Result<(i64, Limit)> {
+    let row: Option<(i64, i64, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "select balance_nanos, credit_nanos, credit_ends_at from ledger_accounts
+         where kind = 'available' and account_id = $1 for update",
+    )
+    .bind(account_id)
+    .fetch_optional(tx)
+    .await?;
+    let (balance, nanos, ends_at) = row.unwrap_or_default();
+    Ok((balance, Limit { nanos, ends_at }))
+}
+
+/// What a customer could be lent now at most: free credit, what is left of the limit below zero, and
+/// what is free of packages.
 pub async fn spendable(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "select coalesce(sum(balance_nanos), 0)::bigint from ledger_accounts
+        "select coalesce(sum(greatest(balance_nanos + credit_nanos, 0)), 0)::bigint
+         from ledger_accounts
          where account_id = $1 and kind in ('available', 'package')",
     )
     .bind(account_id)

@@ -20,6 +20,7 @@ mod cancellations;
 mod certificates;
 mod channels;
 mod configuration;
+mod credit_limits;
 mod epochs;
 mod invoices;
 mod leases;
