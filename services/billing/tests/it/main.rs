@@ -9,6 +9,7 @@
 
 mod after_sales;
 mod alipay;
+mod alipay_certificates;
 mod audits;
 mod balance_alerts;
 mod bank_transfers;

@@ -74,8 +74,12 @@ pub fn nanos(money: Option<Money>) -> i64 {
 impl World {
     pub async fn new(pool: PgPool) -> Self {
         let clock = test_clock();
-        let wechat = WechatPay::start(clock.clone()).await;
         let alipay = Alipay::start(clock.clone()).await;
+        Self::with_alipay(pool, clock, alipay).await
+    }
+
+    pub async fn with_alipay(pool: PgPool, clock: TestClock, alipay: Alipay) -> Self {
+        let wechat = WechatPay::start(clock.clone()).await;
         let ids = Ids::new(Arc::new(clock.clone()), Arc::new(SystemEntropy::default()));
         // As many connections as a service has.
         let options = PgPoolOptions::new().max_connections(16);
