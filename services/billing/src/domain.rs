@@ -25,4 +25,5 @@ pub mod product;
 pub mod provider_bill;
 pub mod reconciliation;
 pub mod refund;
+pub mod statement_check;
 pub mod termination;
