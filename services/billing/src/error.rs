@@ -6,7 +6,7 @@ use wanwu_postgres::{is_transient, requests::ClaimError, violates};
 use wanwu_proto::{billing::v1::ErrorReason, operations};
 
 use crate::{
-    domain::{budget::Subject, lease::LeaseError},
+    domain::{budget::Subject, lease::LeaseError, purchase::NotAllowed},
     providers::ProviderError,
 };
 
@@ -98,6 +98,9 @@ pub enum Error {
     /// The termination is in another state, or the contract is over.
     #[error("the termination is not in the state that this needs, or the contract is over")]
     TerminationState,
+    /// The buyer is a minor, and no permission of the guardian covers the order.
+    #[error("no permission of the guardian covers the order (监护人未允许此次购买)")]
+    PurchaseNotAllowed(NotAllowed),
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -170,7 +173,7 @@ impl Failure for Error {
             | Self::InvoiceState
             | Self::NoticeTooShort
             | Self::TerminationState => Code::FailedPrecondition,
-            Self::SameOperator => Code::PermissionDenied,
+            Self::SameOperator | Self::PurchaseNotAllowed(_) => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
             Self::Provider(_) => Code::Unavailable,
@@ -202,6 +205,7 @@ impl Failure for Error {
             }
             Self::NoticeTooShort => ErrorReason::NoticeTooShort.as_str_name(),
             Self::TerminationState => ErrorReason::TerminationState.as_str_name(),
+            Self::PurchaseNotAllowed(_) => ErrorReason::PurchaseNotAllowed.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
@@ -241,7 +245,8 @@ impl Failure for Error {
             | Self::InvoiceState
             | Self::InvoiceNumberTaken
             | Self::NoticeTooShort
-            | Self::TerminationState => "billing.wanwu",
+            | Self::TerminationState
+            | Self::PurchaseNotAllowed(_) => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }
@@ -261,6 +266,7 @@ impl Failure for Error {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::BudgetExhausted { subject, .. } => vec![("subject", subject.kind().to_owned())],
+            Self::PurchaseNotAllowed(limit) => vec![("limit", limit.as_str().to_owned())],
             _ => Vec::new(),
         }
     }

@@ -25,6 +25,7 @@ mod epochs;
 mod invoices;
 mod leases;
 mod ledger;
+mod minors;
 mod money_questions;
 mod monthly_statements;
 mod notices;
