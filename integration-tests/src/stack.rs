@@ -4,6 +4,7 @@
 //! `stack up` makes and starts it; tests read what it wrote with [`Stack::load`] and may end,
 //! pause and start every [`Process`] of it.
 
+pub(crate) mod alipay_authority;
 mod certificates;
 mod configuration;
 mod database;

@@ -13,7 +13,7 @@ import urllib.parse
 import uuid
 from base64 import b64encode
 
-from alipay import AliPay
+from alipay import AliPay, DCAliPay
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from wechatpayv3.utils import load_certificate, load_private_key, rsa_sign, rsa_verify
 
@@ -105,8 +105,13 @@ def alipay_requests(settings):
     judge = alipay("alipay-app-key", "alipay-app-public", settings)
     page = urllib.parse.urlsplit(question["alipay_page"]).query
     requests = question["alipay_requests"] + [dict(urllib.parse.parse_qsl(page))]
+    read = lambda name: pathlib.Path(settings[name]).read_text()
+    app = DCAliPay.get_cert_sn(read("app_certificate_file"))
+    root = DCAliPay.get_root_cert_sn(read("alipay_root_file"))
     for request in requests:
         request = dict(request)
+        named = (request["app_cert_sn"], request["alipay_root_cert_sn"])
+        check("python-alipay-sdk numbers certificates as we do", named == (app, root))
         signature = request.pop("sign")
         text = "&".join(f"{name}={value}" for name, value in judge._ordered_data(dict(request)))
         check("python-alipay-sdk verifies our requests", judge._verify(text, signature))

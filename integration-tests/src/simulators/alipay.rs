@@ -1,9 +1,11 @@
-//! Alipay's gateway: precreate, page pay, query, close, refund, refund query, bills, and the notices
-//! that it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true` also
+//! Alipay's gateway: precreate, page pay, query, close, refund, refund query, bills, certificates, and the
+//! notices that it sends. `POST /_pay/{out_trade_no}` is the payer who scans and pays; with `?closed=true` also
 //! when the trade was closed in the same moment.
 
 mod bill;
 mod gateway;
+#[cfg(test)]
+mod journey;
 mod notice;
 mod signature;
 
@@ -40,6 +42,26 @@ pub struct Config {
     pub app_certificate_file: PathBuf,
     /// Alipay's key.
     pub alipay_key_file: PathBuf,
+    /// How the app is set up.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Certificate mode: Alipay's certificate, with the authorities behind it.
+    #[serde(default)]
+    pub alipay_certificate_file: PathBuf,
+    /// Certificate mode: the roots.
+    #[serde(default)]
+    pub alipay_root_file: PathBuf,
+}
+
+/// How an app is set up to sign and verify.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// With bare keys.
+    #[default]
+    PublicKey,
+    /// With certificates, which requests and answers name.
+    Certificate,
 }
 
 /// A trade as the provider knows it.

@@ -8,7 +8,7 @@ use std::{
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256, RsaKeySize, SerialNumber};
 use serde_json::{Value, json};
 
-use super::{Description, Layout, files, secrets};
+use super::{Description, Layout, alipay_authority, files, secrets};
 
 /// Providers that every stack simulates.
 pub const PROVIDERS: [&str; 4] = ["sms", "wechat-pay", "alipay", "agency"];
@@ -62,6 +62,7 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
     let platform = signer(&folder, "platform")?;
     let alipay_app = signer(&folder, "alipay-app")?;
     let alipay = signer(&folder, "alipay")?;
+    let issued = alipay_authority::ensure(&folder, &alipay_app.key_file, &alipay.key_file)?;
     // 32 characters.
     let api_v3_key = secret("wechat-pay-api-v3")?[..32].to_owned();
     let (sms_id, sms_secret) = (secret("sms-id")?, secret("sms-secret")?);
@@ -95,8 +96,11 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
         json!({
             "app_id": ALIPAY_APP,
             "seller_id": ALIPAY_SELLER,
-            "app_certificate_file": alipay_app.certificate_file,
+            "app_certificate_file": issued.app,
             "alipay_key_file": alipay.key_file,
+            "mode": "certificate",
+            "alipay_certificate_file": issued.alipay,
+            "alipay_root_file": issued.roots,
         }),
     )?;
     write_config(
@@ -121,8 +125,12 @@ pub fn provision(layout: &Layout, description: &Description) -> anyhow::Result<P
             "gateway_url": format!("{}/gateway.do", address("alipay")),
             "app_id": ALIPAY_APP,
             "seller_id": ALIPAY_SELLER,
+            "mode": "certificate",
             "app_key_file": alipay_app.key_file,
             "alipay_public_key_file": alipay.public_key_file,
+            "app_certificate_file": issued.app,
+            "alipay_certificate_file": issued.alipay,
+            "alipay_root_file": issued.roots,
             "notify_url": format!("{}/payments/alipay/callback", description.edge),
         }}),
         verification: json!({"agency": {

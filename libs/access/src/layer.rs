@@ -102,7 +102,10 @@ where
         };
         if let Some(standing) = standing.fresh(account_id) {
             return match gate(&standing, &rule.gates) {
-                Ok(()) => Box::pin(self.inner.call(request)),
+                Ok(()) => {
+                    request.extensions_mut().insert(standing);
+                    Box::pin(self.inner.call(request))
+                }
                 Err(reason) => refused(request.uri().path(), reason),
             };
         }
@@ -111,7 +114,11 @@ where
         let mut inner = std::mem::replace(&mut self.inner, inner);
         Box::pin(async move {
             let asked = match standing.ask(account_id).await {
-                Ok(Some(standing)) => gate(&standing, &rule.gates),
+                Ok(Some(standing)) => {
+                    let passed = gate(&standing, &rule.gates);
+                    request.extensions_mut().insert(standing);
+                    passed
+                }
                 // There is no such account any more.
                 Ok(None) => Err(Reason::AccountClosed),
                 Err(_) => Err(Reason::StandingUnknown),

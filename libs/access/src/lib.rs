@@ -18,7 +18,7 @@ pub use layer::{Access, AccessLayer};
 pub use principal::{PRINCIPAL_HEADER, PrincipalError, principal_header, read_principal};
 pub use refusal::refusal;
 pub use rules::{OPEN_SERVICES, Rules, RulesError, is_open};
-pub use standing::{StandingAnswer, StandingSource, StandingUnknown};
+pub use standing::{StandingAnswer, StandingSource, StandingUnknown, standing};
 pub use wanwu_proto::access::v1::{Gate, OperatorRole, Principal, Rule};
 /// Why a call is refused.
 pub use wanwu_proto::operations::v1::ErrorReason as Reason;

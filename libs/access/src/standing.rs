@@ -1,7 +1,10 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use tonic::{Request, Status};
 use wanwu_ids::AccountId;
 use wanwu_proto::identity::v1::Standing;
+
+use crate::{Reason, refusal};
 
 /// Whether the account may act could not be established in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,4 +23,14 @@ pub trait StandingSource: Send + Sync + 'static {
 
     /// Asks for the standing.
     fn ask(&self, account_id: AccountId) -> StandingAnswer<'_>;
+}
+
+/// The standing of the account that calls, as it was when it passed the method's gates.
+///
+/// # Errors
+/// When the method has no gates: nobody asked.
+pub fn standing<T>(request: &Request<T>) -> Result<&Standing, Status> {
+    let standing = request.extensions().get::<Arc<Standing>>();
+    let standing = standing.ok_or_else(|| refusal(Reason::StandingUnknown))?;
+    Ok(standing)
 }

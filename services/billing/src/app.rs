@@ -33,6 +33,7 @@ use wanwu_proto::{
     },
     inference::v1::UsageRecorded,
     operations::v1::dead_letter_service_server::DeadLetterServiceServer,
+    privacy::v1::{AgreementPublished, PurchaseAllowanceChanged},
 };
 use wanwu_service::Shell;
 use wanwu_watch::WatchedStanding;
@@ -43,7 +44,7 @@ use crate::{
     bank_desk::BankDesk,
     config::Config,
     domain::{package::Product, price::PriceList},
-    events::SettleRecordedUsage,
+    events::{KeepAgreement, KeepAllowance, SettleRecordedUsage},
     grpc::{
         AfterSalesHandlers, BankHandlers, Handlers, InvoiceHandlers, ProductHandlers,
         StatementHandlers,
@@ -179,7 +180,9 @@ impl App {
         let relay = Relay::new(pool.clone(), config.broker.clone(), "billing");
         shell.spawn_infallible("relay", relay.run(shell.stopping()));
         let consumers = Consumers::new(pool, config.broker.clone(), "billing", clock)
-            .on::<UsageRecorded, _>(SettleRecordedUsage(Arc::clone(&app)));
+            .on::<UsageRecorded, _>(SettleRecordedUsage(Arc::clone(&app)))
+            .on::<AgreementPublished, _>(KeepAgreement)
+            .on::<PurchaseAllowanceChanged, _>(KeepAllowance);
         let dead_letters = consumers.dead_letters();
         shell.spawn_infallible("consumers", consumers.run(shell.stopping()));
         background::start(&app, shell);

@@ -126,14 +126,33 @@ pub struct AlipayConfig {
     pub app_id: String,
     /// The merchant, 2088...
     pub seller_id: String,
+    /// What proves Alipay's signatures.
+    pub mode: AlipayMode,
     /// The app's key, PKCS#8 in PEM.
     pub app_key_file: PathBuf,
-    /// Alipay's public key in PEM.
+    /// Public-key mode: Alipay's public key in PEM.
     pub alipay_public_key_file: PathBuf,
+    /// Certificate mode: the app's certificate in PEM (`appCertPublicKey_....crt`).
+    pub app_certificate_file: PathBuf,
+    /// Certificate mode: Alipay's certificate in PEM, with the authorities that stand between it and
+    /// a root behind it (`alipayCertPublicKey_RSA2.crt`).
+    pub alipay_certificate_file: PathBuf,
+    /// Certificate mode: Alipay's root certificates in PEM (`alipayRootCert.crt`).
+    pub alipay_root_file: PathBuf,
     /// Where notices are sent to: the edge's callback address.
     pub notify_url: String,
     /// Where its user agreement and privacy policy are: shown before somebody pays.
     pub legal_urls: Vec<String>,
+}
+
+/// What proves Alipay's signatures (加签方式), as the app is set up at Alipay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlipayMode {
+    /// 公钥: one public key of Alipay.
+    PublicKey,
+    /// 公钥证书: certificates of the app and of Alipay, under Alipay's roots.
+    Certificate,
 }
 
 impl AlipayConfig {

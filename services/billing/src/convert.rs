@@ -18,6 +18,7 @@ use crate::{
         price,
     },
     store::{
+        agreements::PinnedAgreement,
         calls::{Call, Line},
         leases::StoredLease,
         orders,
@@ -54,6 +55,9 @@ pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
         pay_time: order.paid_at.map(timestamp),
         package_product: order.package_product.unwrap_or_default(),
         price_version: order.price_version.unwrap_or_default(),
+        agreements: order.agreements.into_iter().map(Into::into).collect(),
+        addendum: order.addendum.unwrap_or_default(),
+        purchase_allowance_version: order.allowance_version.unwrap_or_default(),
         payment: order.payment.map(|payment| {
             let by = |channel: &&Channel| channel.method.provider() == payment.provider;
             let method = channels.iter().find(by).map(|channel| channel.method);
@@ -76,6 +80,16 @@ pub fn order((order, channels): (orders::Order, Vec<Channel>)) -> Order {
                 }
             })
             .collect(),
+    }
+}
+
+impl From<PinnedAgreement> for pb::PinnedAgreement {
+    fn from(pinned: PinnedAgreement) -> Self {
+        Self {
+            version_id: pinned.version_id.to_string(),
+            agreement: pinned.agreement,
+            number: pinned.number,
+        }
     }
 }
 

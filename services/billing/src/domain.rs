@@ -24,6 +24,8 @@ pub mod payment_channel;
 pub mod price;
 pub mod product;
 pub mod provider_bill;
+pub mod purchase;
 pub mod reconciliation;
 pub mod refund;
+pub mod statement_check;
 pub mod termination;

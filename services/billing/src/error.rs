@@ -6,7 +6,7 @@ use wanwu_postgres::{is_transient, requests::ClaimError, violates};
 use wanwu_proto::{billing::v1::ErrorReason, operations};
 
 use crate::{
-    domain::{budget::Subject, lease::LeaseError},
+    domain::{budget::Subject, lease::LeaseError, purchase::NotAllowed},
     providers::ProviderError,
 };
 
@@ -104,6 +104,9 @@ pub enum Error {
     /// One operator alone only lowers a credit limit.
     #[error("one operator alone only lowers a limit; request it")]
     CreditLimitNotLower,
+    /// The buyer is a minor, and no permission of the guardian covers the order.
+    #[error("no permission of the guardian covers the order (监护人未允许此次购买)")]
+    PurchaseNotAllowed(NotAllowed),
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -178,7 +181,7 @@ impl Failure for Error {
             | Self::TerminationState
             | Self::CreditLimitState
             | Self::CreditLimitNotLower => Code::FailedPrecondition,
-            Self::SameOperator => Code::PermissionDenied,
+            Self::SameOperator | Self::PurchaseNotAllowed(_) => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
             Self::Provider(_) => Code::Unavailable,
@@ -212,6 +215,7 @@ impl Failure for Error {
             Self::TerminationState => ErrorReason::TerminationState.as_str_name(),
             Self::CreditLimitState => ErrorReason::CreditLimitState.as_str_name(),
             Self::CreditLimitNotLower => ErrorReason::CreditLimitNotLower.as_str_name(),
+            Self::PurchaseNotAllowed(_) => ErrorReason::PurchaseNotAllowed.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
             Self::RefundState => ErrorReason::RefundState.as_str_name(),
@@ -253,7 +257,8 @@ impl Failure for Error {
             | Self::NoticeTooShort
             | Self::TerminationState
             | Self::CreditLimitState
-            | Self::CreditLimitNotLower => "billing.wanwu",
+            | Self::CreditLimitNotLower
+            | Self::PurchaseNotAllowed(_) => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }
@@ -273,6 +278,7 @@ impl Failure for Error {
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::BudgetExhausted { subject, .. } => vec![("subject", subject.kind().to_owned())],
+            Self::PurchaseNotAllowed(limit) => vec![("limit", limit.as_str().to_owned())],
             _ => Vec::new(),
         }
     }

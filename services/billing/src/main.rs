@@ -1,12 +1,16 @@
 //! Prices, orders, the ledger, leases, statements.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
+use anyhow::Context;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use billing::{
     auditor::{Auditor, Report},
     config::Config,
+    domain::{monthly_statement::cny, statement_check},
+    statement_desk::StatementDesk,
 };
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use wanwu_clock::SystemClock;
 use wanwu_personal::KeyProvider;
 use wanwu_service::{Service, Shell};
@@ -18,11 +22,37 @@ fn main() -> ExitCode {
 struct Billing;
 
 /// What is done on the host.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Host {
     /// Recomputes every balance, the chains of entries and the signed checkpoints; names what is
     /// wrong, the first row of each account, and fails then.
     Audit,
+    /// Reads a monthly statement (CSV), follows its balances and verifies its signature; names the
+    /// first thing that is wrong, and fails then.
+    VerifyStatement(StatementFile),
+}
+
+/// What a customer brings.
+#[derive(Clone, Debug, Args)]
+struct StatementFile {
+    /// The statement, as it was downloaded.
+    file: PathBuf,
+    /// Its signature, as the API answers it: Base64, or hexadecimal digits.
+    #[arg(long, value_parser = bytes)]
+    signature: Bytes,
+    /// The public key that was published with it; absent: every key of this host.
+    #[arg(long, value_parser = bytes)]
+    public_key: Option<Bytes>,
+}
+
+/// One value: a bare list would be many.
+#[derive(Clone, Debug)]
+struct Bytes(Vec<u8>);
+
+/// Base64, or hexadecimal digits.
+fn bytes(text: &str) -> Result<Bytes, base64::DecodeError> {
+    let bytes = hex::decode(text).or_else(|_| STANDARD.decode(text));
+    bytes.map(Bytes)
 }
 
 impl Service for Billing {
@@ -45,6 +75,7 @@ impl Service for Billing {
     async fn command(config: Config, command: Host) -> anyhow::Result<()> {
         match command {
             Host::Audit => audit(&config).await,
+            Host::VerifyStatement(statement) => verify_statement(&config, &statement),
         }
     }
 }
@@ -72,6 +103,30 @@ async fn audit(config: &Config) -> anyhow::Result<()> {
         print(&format!("WRONG: {wrong}"));
     }
     anyhow::ensure!(wrong.is_empty(), "{} rows are wrong", wrong.len());
+    Ok(())
+}
+
+fn verify_statement(config: &Config, statement: &StatementFile) -> anyhow::Result<()> {
+    let name = statement.file.display();
+    let file = std::fs::read(&statement.file).with_context(|| format!("cannot read {name}"))?;
+    let signature = &statement.signature.0;
+    let checked = match &statement.public_key {
+        Some(Bytes(key)) => statement_check::check(&file, signature, [("given", key.as_slice())]),
+        None => {
+            let keys = StatementDesk::keys(&KeyProvider::from_file(&config.keys.file)?);
+            statement_check::check(&file, signature, keys.public_keys())
+        }
+    };
+    let checked = checked.with_context(|| format!("WRONG: {name}"))?;
+    print(&format!(
+        "{}, {}: {} lines, from {} to {}, signed by key {}",
+        checked.month,
+        checked.account,
+        checked.lines,
+        cny(checked.opening_nanos),
+        cny(checked.closing_nanos),
+        checked.key_id
+    ));
     Ok(())
 }
 

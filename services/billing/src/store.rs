@@ -1,6 +1,7 @@
 //! SQL, on the connection of the caller's transaction.
 
 pub mod after_sales;
+pub mod agreements;
 pub mod audit;
 pub mod balance_alerts;
 pub mod bank_lines;
@@ -26,6 +27,7 @@ pub mod price_proposals;
 pub mod prices;
 pub mod products;
 pub mod provider_bills;
+pub mod purchase_allowances;
 pub mod recalls;
 pub mod reconciliation;
 pub mod refunds;

@@ -2,6 +2,7 @@
 //! decide, saves, writes the event and commits.
 
 mod accept_agreements;
+mod allow_purchases;
 mod confirm_guardian_consent;
 mod give_consent;
 mod list_consents;

@@ -1,6 +1,7 @@
 //! What privacy decides, without a database.
 
 pub mod acceptance;
+pub mod allowance;
 pub mod gate;
 pub mod guardian;
 pub mod purpose;

@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::NaiveDate;
 use serde_json::{Value, json};
 
@@ -54,6 +55,7 @@ pub(super) async fn call(
         "alipay.trade.refund" => "refund",
         "alipay.trade.fastpay.refund.query" => "refund_query",
         "alipay.data.dataservice.bill.downloadurl.query" => "bill",
+        "alipay.open.app.alipaycert.download" => "certificate",
         _ => "unknown",
     };
     alipay.faults.delay(operation).await;
@@ -67,6 +69,7 @@ pub(super) async fn call(
     }
     let acted = match operation {
         "bill" => alipay.place_of_bill(&parameters, &headers),
+        "certificate" => alipay.certificate(&parameters),
         _ => alipay.act(operation, &parameters),
     };
     let mut node = acted.unwrap_or_else(|code| refusal(&code));
@@ -81,7 +84,11 @@ pub(super) async fn call(
     let text = node.to_string();
     let signature = alipay.keys.sign(&text, corrupt);
     let name = method.replace('.', "_");
-    format!(r#"{{"{name}_response":{text},"sign":"{signature}"}}"#).into_response()
+    let certificate = match &alipay.keys.certificates {
+        Some(known) => format!(r#""alipay_cert_sn":"{}","#, known.alipay_number),
+        None => String::new(),
+    };
+    format!(r#"{{"{name}_response":{text},{certificate}"sign":"{signature}"}}"#).into_response()
 }
 
 impl Alipay {
@@ -148,6 +155,15 @@ impl Alipay {
         let host = headers.get("host").and_then(|host| host.to_str().ok());
         let address = format!("http://{}/bill.zip?day={day}", host.unwrap_or_default());
         Ok(json!({"bill_download_url": address}))
+    }
+
+    /// The certificate of a number, in Base64.
+    fn certificate(&self, parameters: &BTreeMap<String, String>) -> Result<Value, String> {
+        let number = text(&business(parameters), "alipay_cert_sn");
+        let known = self.keys.certificates.as_ref();
+        let known = known.filter(|known| known.alipay_number == number);
+        let known = known.ok_or("isv.invalid-cert-sn")?;
+        Ok(json!({"alipay_cert_content": STANDARD.encode(&known.alipay_pem)}))
     }
 
     fn act(&self, operation: &str, parameters: &BTreeMap<String, String>) -> Result<Value, String> {

@@ -5976,10 +5976,13 @@ pub enum ErrorReason {
     NoticeTooShort = 48,
     /// The termination is not in the state that this needs.
     TerminationState = 49,
+    /// The buyer is a minor and no permission of the guardian covers the order; metadata `limit` says which
+    /// limit: none, order, month, time.
+    PurchaseNotAllowed = 70,
     /// The request for a credit limit was decided otherwise, or another one is open.
-    CreditLimitState = 70,
+    CreditLimitState = 80,
     /// One operator alone only lowers a credit limit.
-    CreditLimitNotLower = 71,
+    CreditLimitNotLower = 81,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -6010,6 +6013,7 @@ impl ErrorReason {
             Self::InvoiceState => "ERROR_REASON_INVOICE_STATE",
             Self::NoticeTooShort => "ERROR_REASON_NOTICE_TOO_SHORT",
             Self::TerminationState => "ERROR_REASON_TERMINATION_STATE",
+            Self::PurchaseNotAllowed => "ERROR_REASON_PURCHASE_NOT_ALLOWED",
             Self::CreditLimitState => "ERROR_REASON_CREDIT_LIMIT_STATE",
             Self::CreditLimitNotLower => "ERROR_REASON_CREDIT_LIMIT_NOT_LOWER",
         }
@@ -6039,6 +6043,7 @@ impl ErrorReason {
             "ERROR_REASON_INVOICE_STATE" => Some(Self::InvoiceState),
             "ERROR_REASON_NOTICE_TOO_SHORT" => Some(Self::NoticeTooShort),
             "ERROR_REASON_TERMINATION_STATE" => Some(Self::TerminationState),
+            "ERROR_REASON_PURCHASE_NOT_ALLOWED" => Some(Self::PurchaseNotAllowed),
             "ERROR_REASON_CREDIT_LIMIT_STATE" => Some(Self::CreditLimitState),
             "ERROR_REASON_CREDIT_LIMIT_NOT_LOWER" => Some(Self::CreditLimitNotLower),
             _ => None,
@@ -10378,6 +10383,16 @@ pub struct Order {
     /// The payment that was credited; unset: none was.
     #[prost(message, optional, tag = "21")]
     pub payment: ::core::option::Option<CreditedPayment>,
+    /// The versions of the agreements that were in force when it was made, as far as they were known then:
+    /// disputes go by them (obligation T0.8). A later version changes nothing here.
+    #[prost(message, repeated, tag = "70")]
+    pub agreements: ::prost::alloc::vec::Vec<PinnedAgreement>,
+    /// The version of the ordered product's own terms that was accepted with it; empty: there are none.
+    #[prost(string, tag = "71")]
+    pub addendum: ::prost::alloc::string::String,
+    /// Which of the guardian's permissions covered it (GuardianService.AllowPurchases); 0: the buyer is an adult.
+    #[prost(int64, tag = "72")]
+    pub purchase_allowance_version: i64,
 }
 impl ::prost::Name for Order {
     const NAME: &'static str = "Order";
@@ -10387,6 +10402,29 @@ impl ::prost::Name for Order {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.billing.v1.Order".into()
+    }
+}
+/// PinnedAgreement is the version of an agreement that an order goes by.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinnedAgreement {
+    /// The version (UUID text): AgreementService.GetAgreementText reads it.
+    #[prost(string, tag = "1")]
+    pub version_id: ::prost::alloc::string::String,
+    /// Which agreement: "terms_of_service" or "privacy_policy".
+    #[prost(string, tag = "2")]
+    pub agreement: ::prost::alloc::string::String,
+    /// Its number; 0: not known.
+    #[prost(int32, tag = "3")]
+    pub number: i32,
+}
+impl ::prost::Name for PinnedAgreement {
+    const NAME: &'static str = "PinnedAgreement";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PinnedAgreement".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PinnedAgreement".into()
     }
 }
 /// CreditedPayment is the payment that an order was credited with (obligation T3.3.4b).
@@ -10958,8 +10996,8 @@ pub mod order_service_client {
             self
         }
         /// CreateTopUpOrder makes an order and asks the payment provider for a code to scan. Whole fen,
-        /// from 0.01 to 50,000 CNY. Errors: INVALID_ARGUMENT, PROVIDER_UNAVAILABLE (the order stands;
-        /// repeat the request).
+        /// from 0.01 to 50,000 CNY. Errors: INVALID_ARGUMENT, PURCHASE_NOT_ALLOWED, PROVIDER_UNAVAILABLE (the
+        /// order stands; repeat the request).
         pub async fn create_top_up_order(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateTopUpOrderRequest>,
@@ -11168,8 +11206,8 @@ pub mod order_service_server {
     #[async_trait]
     pub trait OrderService: std::marker::Send + std::marker::Sync + 'static {
         /// CreateTopUpOrder makes an order and asks the payment provider for a code to scan. Whole fen,
-        /// from 0.01 to 50,000 CNY. Errors: INVALID_ARGUMENT, PROVIDER_UNAVAILABLE (the order stands;
-        /// repeat the request).
+        /// from 0.01 to 50,000 CNY. Errors: INVALID_ARGUMENT, PURCHASE_NOT_ALLOWED, PROVIDER_UNAVAILABLE (the
+        /// order stands; repeat the request).
         async fn create_top_up_order(
             &self,
             request: tonic::Request<super::CreateTopUpOrderRequest>,

@@ -1902,7 +1902,8 @@ impl ErrorReason {
         }
     }
 }
-/// AgreementPublished: a new version of an agreement was published.
+/// AgreementPublished: a new version of an agreement was published. Every version is told again when privacy
+/// starts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AgreementPublished {
     /// The version (UUID text).
@@ -1914,6 +1915,9 @@ pub struct AgreementPublished {
     /// From when it is in force.
     #[prost(message, optional, tag = "3")]
     pub effective_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Counts from 1; 0: who tells is older than this field.
+    #[prost(int32, tag = "4")]
+    pub number: i32,
 }
 impl ::prost::Name for AgreementPublished {
     const NAME: &'static str = "AgreementPublished";
@@ -1952,6 +1956,35 @@ impl ::prost::Name for ConsentChanged {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.privacy.v1.ConsentChanged".into()
+    }
+}
+/// PurchaseAllowanceChanged: what a guardian allows a minor to buy. Carries the whole state.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurchaseAllowanceChanged {
+    /// The minor's account (UUID text).
+    #[prost(string, tag = "1")]
+    pub account_id: ::prost::alloc::string::String,
+    /// Counts from 1 for each account; higher wins.
+    #[prost(int64, tag = "2")]
+    pub version: i64,
+    /// The most that one order may cost, in fen; 0: nothing may be bought.
+    #[prost(int64, tag = "3")]
+    pub order_limit_fen: i64,
+    /// The most that the orders of a calendar month (Asia/Shanghai) may cost together, in fen.
+    #[prost(int64, tag = "4")]
+    pub month_limit_fen: i64,
+    /// Until when it is allowed.
+    #[prost(message, optional, tag = "5")]
+    pub until_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for PurchaseAllowanceChanged {
+    const NAME: &'static str = "PurchaseAllowanceChanged";
+    const PACKAGE: &'static str = "wanwu.privacy.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.privacy.v1.PurchaseAllowanceChanged".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.privacy.v1.PurchaseAllowanceChanged".into()
     }
 }
 /// StartGuardianConsentRequest names the ward.
@@ -2049,6 +2082,50 @@ impl ::prost::Name for WithdrawGuardianConsentResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/wanwu.privacy.v1.WithdrawGuardianConsentResponse".into()
+    }
+}
+/// AllowPurchasesRequest says what a ward may buy.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AllowPurchasesRequest {
+    /// The minor's account (UUID text).
+    #[prost(string, tag = "1")]
+    pub ward_account_id: ::prost::alloc::string::String,
+    /// The most that one order may cost, in fen: 0 to 5,000,000.
+    #[prost(int64, tag = "2")]
+    pub order_limit_fen: i64,
+    /// The most that the orders of a calendar month (Asia/Shanghai) may cost together, in fen: not less than
+    /// order_limit_fen, at most 100,000,000.
+    #[prost(int64, tag = "3")]
+    pub month_limit_fen: i64,
+    /// Until when: in the future, at most a year from now.
+    #[prost(message, optional, tag = "4")]
+    pub until_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for AllowPurchasesRequest {
+    const NAME: &'static str = "AllowPurchasesRequest";
+    const PACKAGE: &'static str = "wanwu.privacy.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.privacy.v1.AllowPurchasesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.privacy.v1.AllowPurchasesRequest".into()
+    }
+}
+/// AllowPurchasesResponse names what was said.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AllowPurchasesResponse {
+    /// Counts from 1 for each ward; orders name it.
+    #[prost(int64, tag = "1")]
+    pub version: i64,
+}
+impl ::prost::Name for AllowPurchasesResponse {
+    const NAME: &'static str = "AllowPurchasesResponse";
+    const PACKAGE: &'static str = "wanwu.privacy.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.privacy.v1.AllowPurchasesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.privacy.v1.AllowPurchasesResponse".into()
     }
 }
 /// Generated client implementations.
@@ -2236,6 +2313,35 @@ pub mod guardian_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// AllowPurchases says what the ward may buy (obligation T3.3.1c): how much at once, how much in a month, and
+        /// until when. It takes the place of what was said before; zero allows nothing. What the ward orders is
+        /// compared with it within seconds. Only the guardian whose consent stands. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        pub async fn allow_purchases(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AllowPurchasesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AllowPurchasesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.privacy.v1.GuardianService/AllowPurchases",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.privacy.v1.GuardianService", "AllowPurchases"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2275,6 +2381,16 @@ pub mod guardian_service_server {
             request: tonic::Request<super::WithdrawGuardianConsentRequest>,
         ) -> std::result::Result<
             tonic::Response<super::WithdrawGuardianConsentResponse>,
+            tonic::Status,
+        >;
+        /// AllowPurchases says what the ward may buy (obligation T3.3.1c): how much at once, how much in a month, and
+        /// until when. It takes the place of what was said before; zero allows nothing. What the ward orders is
+        /// compared with it within seconds. Only the guardian whose consent stands. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        async fn allow_purchases(
+            &self,
+            request: tonic::Request<super::AllowPurchasesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AllowPurchasesResponse>,
             tonic::Status,
         >;
     }
@@ -2490,6 +2606,52 @@ pub mod guardian_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WithdrawGuardianConsentSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.privacy.v1.GuardianService/AllowPurchases" => {
+                    #[allow(non_camel_case_types)]
+                    struct AllowPurchasesSvc<T: GuardianService>(pub Arc<T>);
+                    impl<
+                        T: GuardianService,
+                    > tonic::server::UnaryService<super::AllowPurchasesRequest>
+                    for AllowPurchasesSvc<T> {
+                        type Response = super::AllowPurchasesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AllowPurchasesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GuardianService>::allow_purchases(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AllowPurchasesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -5,15 +5,18 @@ use wanwu_postgres::requests::{self, BodyMac, Claim, RequestKey};
 use crate::{
     app::App,
     domain::{
+        calendar,
         order::{self, LIFETIME},
         payment_channel::{self, Method, next_query},
+        purchase::{Buyer, NotAllowed},
     },
     error::Error,
     providers::Payer,
     store::{
+        agreements,
         orders::{self, Order},
         payment_channels::{self, Channel},
-        prices, terminations,
+        prices, purchase_allowances, terminations,
     },
 };
 
@@ -33,6 +36,8 @@ pub struct CreateTopUpOrder {
     pub package_product: Option<String>,
     /// What the provider asks of the payer.
     pub payer: Payer,
+    /// Who orders.
+    pub buyer: Buyer,
 }
 
 impl App {
@@ -79,6 +84,7 @@ impl App {
                 command.account_id,
                 (fen, package),
                 method,
+                command.buyer,
             )
             .await?;
         wanwu_crash::point("order.before_commit");
@@ -87,7 +93,9 @@ impl App {
         Ok(order)
     }
 
-    /// Writes a new order and its first channel. Whoever's contract is over orders nothing.
+    /// Writes a new order and its first channel, with the versions of everything that it goes by
+    /// (obligation T0.8). Whoever's contract is over orders nothing, and a minor only what a guardian
+    /// allows (T3.3.1c).
     pub(crate) async fn insert_order(
         &self,
         tx: &mut PgConnection,
@@ -95,11 +103,16 @@ impl App {
         account_id: AccountId,
         (amount_fen, package_product): (i64, Option<String>),
         method: Method,
+        buyer: Buyer,
     ) -> Result<Order, Error> {
         if terminations::is_over(tx, account_id).await? {
             return Err(Error::TerminationState);
         }
         let now = self.now();
+        let allowance_version = match buyer {
+            Buyer::Adult => None,
+            Buyer::Minor => Some(self.allowance_of(tx, account_id, amount_fen).await?),
+        };
         let order = Order {
             order_id,
             account_id,
@@ -111,6 +124,9 @@ impl App {
             paid_at: None,
             package_product,
             price_version: prices::in_force(tx, now).await?,
+            agreements: agreements::in_force(tx, now).await?,
+            addendum: None,
+            allowance_version,
             payment: None,
         };
         orders::insert(tx, &order).await?;
@@ -125,5 +141,27 @@ impl App {
         };
         payment_channels::insert(tx, &channel).await?;
         Ok(order)
+    }
+
+    /// Which word of the guardian covers a minor's order.
+    async fn allowance_of(
+        &self,
+        tx: &mut PgConnection,
+        account_id: AccountId,
+        amount_fen: i64,
+    ) -> Result<i64, Error> {
+        let now = self.now();
+        let allowance = purchase_allowances::lock(tx, account_id).await?;
+        let allowance = allowance.ok_or(Error::PurchaseNotAllowed(NotAllowed::Nothing))?;
+        let month = calendar::month(calendar::day(now));
+        let time = (
+            calendar::begin(month),
+            calendar::begin(calendar::next_month(month)),
+        );
+        let ordered_fen = purchase_allowances::ordered(tx, account_id, time).await?;
+        allowance
+            .covers(amount_fen, ordered_fen, now)
+            .map_err(Error::PurchaseNotAllowed)?;
+        Ok(allowance.version)
     }
 }

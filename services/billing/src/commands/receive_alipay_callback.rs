@@ -3,11 +3,7 @@ use super::{
     callback_answer::{CallbackAnswer, count, warn},
     receive_wechat_pay_callback::outcome,
 };
-use crate::{
-    app::App,
-    domain::payment::PaymentMismatch,
-    providers::alipay::{Notice, NoticeError},
-};
+use crate::{app::App, domain::payment::PaymentMismatch, providers::alipay::NoticeError};
 
 /// Why a notice is not believed or not applied.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +27,7 @@ impl NoticeRefused {
         match self {
             Self::Unused => "unused",
             Self::Notice(NoticeError::Signature) => "signature",
+            Self::Notice(NoticeError::Certificate(_)) => "certificate",
             Self::Notice(NoticeError::Form) => "notice",
             Self::Payment(refused) => refused.kind(),
         }
@@ -38,7 +35,7 @@ impl NoticeRefused {
 
     const fn http_status(&self) -> u16 {
         match self {
-            Self::Notice(NoticeError::Signature) => 401,
+            Self::Notice(NoticeError::Signature | NoticeError::Certificate(_)) => 401,
             Self::Payment(PaymentRefused::Failed(_)) => 500,
             Self::Unused | Self::Notice(NoticeError::Form) | Self::Payment(_) => 400,
         }
@@ -75,7 +72,7 @@ impl App {
             .alipay
             .as_ref()
             .ok_or(NoticeRefused::Unused)?;
-        let notice = Notice::verify(body, alipay)?;
+        let notice = alipay.verify_notice(body).await?;
         match notice.prove(alipay)? {
             Some(payment) => Ok(outcome(self.apply_payment(&payment).await?)),
             None => Ok("no payment"),

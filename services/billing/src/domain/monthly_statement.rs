@@ -8,8 +8,14 @@ use wanwu_ids::AccountId;
 use super::money::NANOS_PER_CNY;
 
 const ZONE: FixedOffset = FixedOffset::east_opt(8 * 3600).expect("eight hours are an offset");
-const HEAD: &str = "时间 time,类型 kind,金额 amount (CNY),余额 balance (CNY),事由 cause,模型 model,应用 app,\
+/// The first row.
+pub const HEAD: &str = "时间 time,类型 kind,金额 amount (CNY),余额 balance (CNY),事由 cause,模型 model,应用 app,\
                     密钥 key,输入 input tokens,输出 output tokens\r\n";
+
+/// What the row that opens a month says.
+pub const OPENING: &str = "期初余额 opening balance";
+/// What the row that closes it says.
+pub const CLOSING: &str = "期末余额 closing balance";
 
 /// A movement of what an account holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +66,7 @@ impl Writer {
             file,
             [
                 &month.to_string(),
-                "期初余额 opening balance",
+                OPENING,
                 "",
                 &cny(opening),
                 &format!("账户 account {account_id}"),
@@ -95,11 +101,7 @@ impl Writer {
     pub fn end(&self, month: NaiveDate, file: &mut String) {
         let month = month.format("%Y-%m").to_string();
         let balance = cny(self.balance);
-        row(
-            file,
-            [&month, "期末余额 closing balance", "", &balance, ""],
-            None,
-        );
+        row(file, [&month, CLOSING, "", &balance, ""], None);
     }
 }
 
@@ -138,7 +140,8 @@ fn field(file: &mut String, text: &str) {
 }
 
 /// Yuan with nine places.
-fn cny(nanos: i64) -> String {
+#[must_use]
+pub fn cny(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
     let (units, rest) = (nanos / NANOS_PER_CNY, nanos % NANOS_PER_CNY);
     format!("{sign}{}.{:09}", units.unsigned_abs(), rest.unsigned_abs())

@@ -1,18 +1,21 @@
 use tonic::{Request, Response, Status};
-use wanwu_access::caller;
-use wanwu_proto::billing::v1::{
-    self as pb, AddPaymentChannelRequest, AddPaymentChannelResponse, CancelOrderRequest,
-    CancelOrderResponse, CreateTopUpOrderRequest, CreateTopUpOrderResponse, GetOrderRequest,
-    GetOrderResponse, ListOrdersRequest, ListOrdersResponse, ListPaymentMethodsRequest,
-    ListPaymentMethodsResponse, ListPaymentSharesRequest, ListPaymentSharesResponse,
-    PaymentProvider, order_service_server::OrderService,
+use wanwu_access::{Reason, caller, refusal, standing};
+use wanwu_proto::{
+    billing::v1::{
+        self as pb, AddPaymentChannelRequest, AddPaymentChannelResponse, CancelOrderRequest,
+        CancelOrderResponse, CreateTopUpOrderRequest, CreateTopUpOrderResponse, GetOrderRequest,
+        GetOrderResponse, ListOrdersRequest, ListOrdersResponse, ListPaymentMethodsRequest,
+        ListPaymentMethodsResponse, ListPaymentSharesRequest, ListPaymentSharesResponse,
+        PaymentProvider, order_service_server::OrderService,
+    },
+    identity::v1::AgeBand,
 };
 
 use super::{Handlers, id, page};
 use crate::{
     commands::CreateTopUpOrder,
     convert::order,
-    domain::{money::top_up_fen, package::Offer, payment_channel::Method},
+    domain::{money::top_up_fen, package::Offer, payment_channel::Method, purchase::Buyer},
     error::Error,
     providers::Payer,
 };
@@ -42,6 +45,17 @@ impl Handlers {
 
 pub(super) fn method(provider: PaymentProvider) -> Result<Method, Error> {
     Method::from_wire(provider).ok_or_else(|| Error::invalid("provider", "is not known"))
+}
+
+/// Who orders. A child under 8 orders nothing, whoever allows it (Civil Code 20), and neither does
+/// somebody whose age nobody verified.
+pub(super) fn buyer<T>(request: &Request<T>) -> Result<Buyer, Status> {
+    match standing(request)?.age_band() {
+        AgeBand::Adult => Ok(Buyer::Adult),
+        AgeBand::AgeBand8To13 | AgeBand::AgeBand14To17 => Ok(Buyer::Minor),
+        AgeBand::Under8 => Err(refusal(Reason::AgeRefused)),
+        AgeBand::Unspecified => Err(refusal(Reason::RealNameRequired)),
+    }
 }
 
 /// What the method asks of the payer, and nothing more. The texts of errors do not show it.
@@ -75,6 +89,7 @@ impl OrderService for Handlers {
         request: Request<CreateTopUpOrderRequest>,
     ) -> Result<Response<CreateTopUpOrderResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
+        let buyer = buyer(&request)?;
         let mut request = request.into_inner();
         let method = method(request.provider())?;
         // Not part of what is ordered: a phone changes its network between two tries.
@@ -91,6 +106,7 @@ impl OrderService for Handlers {
                 amount_fen,
                 method,
                 payer,
+                buyer,
                 package_product: self.bought(&request.package_product, amount_fen)?,
             })
             .await?;

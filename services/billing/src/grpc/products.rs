@@ -11,7 +11,10 @@ use wanwu_proto::billing::v1::{
     product_service_server::ProductService,
 };
 
-use super::{id, orders::method, orders::payer};
+use super::{
+    id,
+    orders::{buyer, method, payer},
+};
 use crate::{
     convert::{self, timestamp},
     domain::{
@@ -48,6 +51,7 @@ impl ProductService for ProductHandlers {
         request: Request<CreateProductOrderRequest>,
     ) -> Result<Response<CreateProductOrderResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
+        let buyer = buyer(&request)?;
         let mut request = request.into_inner();
         let method = method(request.provider())?;
         // Not part of what is ordered: a phone changes its network between two tries.
@@ -62,6 +66,7 @@ impl ProductService for ProductHandlers {
             accepted_addendum: request.accepted_addendum,
             recipient: request.recipient.as_ref().map(recipient).transpose()?,
             payer,
+            buyer,
         };
         let made = self.0.create_product_order(command).await?;
         Ok(Response::new(CreateProductOrderResponse {

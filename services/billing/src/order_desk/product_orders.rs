@@ -12,6 +12,7 @@ use crate::{
         order::State,
         payment_channel::Method,
         product::{Fulfilment, Product},
+        purchase::Buyer,
     },
     error::Error,
     providers::Payer,
@@ -58,6 +59,8 @@ pub struct CreateProductOrder {
     pub recipient: Option<Recipient>,
     /// What the provider asks of the payer.
     pub payer: Payer,
+    /// Who orders.
+    pub buyer: Buyer,
 }
 
 /// An order of a product.
@@ -131,6 +134,7 @@ impl OrderDesk {
                 command.account_id,
                 (amount_fen, None),
                 command.method,
+                command.buyer,
             )
             .await?;
         let item = Item {

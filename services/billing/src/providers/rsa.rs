@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, path::Path};
 use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeyPair,
-    signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey},
+    signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rustls_pki_types::{
@@ -27,6 +27,12 @@ impl PrivateKey {
         let key = PrivatePkcs8KeyDer::from_pem_file(path).map_err(|_| InvalidKey)?;
         let key = KeyPair::from_pkcs8(key.secret_pkcs8_der()).map_err(|_| InvalidKey)?;
         Ok(Self(key))
+    }
+
+    /// Whether this is its public half.
+    #[must_use]
+    pub fn is_of(&self, key: &PublicKey) -> bool {
+        self.0.public_key().as_ref() == key.bits()
     }
 
     /// The signature in Base64.
@@ -79,6 +85,18 @@ impl PublicKey {
         let der = SubjectPublicKeyInfoDer::from_pem_file(path).map_err(|_| InvalidKey)?;
         let (_, key) = SubjectPublicKeyInfo::from_der(&der).map_err(|_| InvalidKey)?;
         Ok(Self(key.subject_public_key.data.to_vec()))
+    }
+
+    /// As a certificate holds it.
+    #[must_use]
+    pub fn from_bits(bits: &[u8]) -> Self {
+        Self(bits.to_vec())
+    }
+
+    /// The key as a certificate holds it.
+    #[must_use]
+    pub fn bits(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether the signature, in Base64, is this key's.

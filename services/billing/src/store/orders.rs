@@ -1,7 +1,8 @@
 use chrono::{DateTime, Duration, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, types::Json};
 use wanwu_ids::{AccountId, OrderId};
 
+use super::agreements::PinnedAgreement;
 use crate::domain::{order::State, payment::Provider, payment_channel::Method};
 
 /// A top-up order.
@@ -27,6 +28,12 @@ pub struct Order {
     pub package_product: Option<String>,
     /// The price list in force when it was made; none: it is older than that is kept.
     pub price_version: Option<i32>,
+    /// The versions of the agreements in force when it was made.
+    pub agreements: Vec<PinnedAgreement>,
+    /// The version of the product's own terms that was accepted with it; `None`: it is no product's.
+    pub addendum: Option<String>,
+    /// Which word of the guardian covered it; `None`: an adult's order.
+    pub allowance_version: Option<i64>,
     /// The payment that was credited.
     pub payment: Option<CreditedPayment>,
 }
@@ -49,8 +56,9 @@ macro_rules! select {
     ($which:literal $(,)?) => {
         concat!(
             "select o.*, p.provider as payment_provider, p.provider_transaction_id as payment_number,
-                 p.amount_fen as payment_fen, p.paid_at as payment_at
-             from orders o left join payments p on p.order_id = o.order_id and not p.surplus ",
+                 p.amount_fen as payment_fen, p.paid_at as payment_at, i.addendum
+             from orders o left join payments p on p.order_id = o.order_id and not p.surplus
+                 left join order_items i on i.order_id = o.order_id ",
             $which
         )
     };
@@ -68,6 +76,9 @@ struct Row {
     paid_at: Option<DateTime<Utc>>,
     package_product: Option<String>,
     price_version: Option<i32>,
+    agreements: Json<Vec<PinnedAgreement>>,
+    addendum: Option<String>,
+    allowance_version: Option<i64>,
     payment_provider: Option<String>,
     payment_number: Option<String>,
     payment_fen: Option<i64>,
@@ -112,6 +123,9 @@ impl TryFrom<Row> for Order {
             paid_at: row.paid_at,
             package_product: row.package_product,
             price_version: row.price_version,
+            agreements: row.agreements.0,
+            addendum: row.addendum,
+            allowance_version: row.allowance_version,
             payment,
         })
     }
@@ -124,8 +138,8 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
     let never = order.created_at + Duration::days(36_500);
     sqlx::query(
         "insert into orders (order_id, account_id, amount_fen, provider, state, created_at,
-             expires_at, query_after, package_product, price_version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             expires_at, query_after, package_product, price_version, agreements, allowance_version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(order.order_id)
     .bind(order.account_id)
@@ -137,6 +151,8 @@ pub async fn insert(tx: &mut PgConnection, order: &Order) -> sqlx::Result<()> {
     .bind(never)
     .bind(&order.package_product)
     .bind(order.price_version)
+    .bind(Json(&order.agreements))
+    .bind(order.allowance_version)
     .execute(tx)
     .await?;
     Ok(())

@@ -1,5 +1,7 @@
 //! The other side of Alipay: it verifies what the app signs and signs what it answers.
 
+mod authority;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -21,7 +23,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use billing::config::AlipayConfig;
+use billing::config::{AlipayConfig, AlipayMode};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -29,6 +31,7 @@ use tokio::net::TcpListener;
 use wanwu_clock::{Clock, TestClock};
 
 use crate::wechat_pay::{rsa, sign};
+pub use authority::{ALIPAY, Authority, Issued, Term};
 
 pub const APP_ID: &str = "2021000000000001";
 pub const SELLER_ID: &str = "2088000000000001";
@@ -51,6 +54,14 @@ pub struct Gateway {
     clock: TestClock,
     pub alipay: KeyPair,
     app: Vec<u8>,
+    /// What the app's requests must carry, in certificate mode.
+    numbers: Option<(String, String)>,
+    /// In certificate mode: signs answers, and is offered for download.
+    pub signer: Mutex<Option<Arc<Issued>>>,
+    /// Offered for download in the place of `signer`.
+    pub offered: Mutex<Option<Arc<Issued>>>,
+    /// How often a certificate was asked for.
+    pub downloads: AtomicUsize,
     /// Trades, and codes that nobody scanned yet (status empty).
     pub trades: Mutex<BTreeMap<String, Known>>,
     pub lies: AtomicBool,
@@ -77,8 +88,25 @@ impl std::ops::Deref for Alipay {
 
 impl Alipay {
     pub async fn start(clock: TestClock) -> Self {
+        Self::start_with(clock, None).await
+    }
+
+    /// In certificate mode: the app's and Alipay's certificates are the authority's.
+    pub async fn start_with(clock: TestClock, authority: Option<&Authority>) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (app, alipay) = (rsa(), rsa());
+        let mut numbers = None;
+        let mut signer = None;
+        if let Some(authority) = authority {
+            let of_app = authority.issue(&app, "万物", Term::Now);
+            let theirs = authority.issue(&alipay, ALIPAY, Term::Now);
+            let file = |name| files.path().join(name);
+            std::fs::write(file("app.crt"), &of_app.pem).unwrap();
+            std::fs::write(file("alipay.crt"), &theirs.pem).unwrap();
+            std::fs::write(file("root.crt"), &authority.roots).unwrap();
+            numbers = Some((of_app.number, authority.root_number.clone()));
+            signer = Some(Arc::new(theirs));
+        }
         std::fs::write(files.path().join("app.pem"), app.serialize_pem()).unwrap();
         std::fs::write(files.path().join("alipay.pem"), alipay.public_key_pem()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -86,6 +114,10 @@ impl Alipay {
             clock,
             alipay: KeyPair::from_pkcs8(alipay.serialized_der()).unwrap(),
             app: app.public_key_raw().to_vec(),
+            numbers,
+            signer: Mutex::new(signer),
+            offered: Mutex::default(),
+            downloads: AtomicUsize::new(0),
             trades: Mutex::default(),
             lies: AtomicBool::new(false),
             fails: AtomicBool::new(false),
@@ -111,8 +143,15 @@ impl Alipay {
             gateway_url: self.address.parse().unwrap(),
             app_id: APP_ID.to_owned(),
             seller_id: SELLER_ID.to_owned(),
+            mode: match self.numbers {
+                Some(_) => AlipayMode::Certificate,
+                None => AlipayMode::PublicKey,
+            },
             app_key_file: self.files.path().join("app.pem"),
             alipay_public_key_file: self.files.path().join("alipay.pem"),
+            app_certificate_file: self.files.path().join("app.crt"),
+            alipay_certificate_file: self.files.path().join("alipay.crt"),
+            alipay_root_file: self.files.path().join("root.crt"),
             notify_url: "http://edge.test/payments/alipay/callback".to_owned(),
             legal_urls: vec!["https://www.alipay.com".to_owned()],
         }
@@ -177,7 +216,12 @@ async fn answer(State(alipay): State<Alipay>, uri: OriginalUri, body: Bytes) -> 
         .verify(joined(&fields).as_bytes(), &signature.unwrap_or_default());
     let now = alipay.clock.now() + chrono::Duration::hours(8);
     let fresh = fields["timestamp"] == now.format("%Y-%m-%d %H:%M:%S").to_string();
-    if verified.is_err() || !fresh || fields["app_id"] != APP_ID {
+    let number = |name| fields.get(name).map(String::as_str);
+    let named = (number("app_cert_sn"), number("alipay_root_cert_sn"));
+    let numbers = alipay.numbers.as_ref();
+    let expected = numbers.map(|(app, roots)| (app.as_str(), roots.as_str()));
+    let of_mode = named == (expected.map(|of| of.0), expected.map(|of| of.1));
+    if verified.is_err() || !fresh || !of_mode || fields["app_id"] != APP_ID {
         alipay.unsigned.fetch_add(1, Ordering::SeqCst);
         let refusal = json!({"code": "40002", "sub_code": "isv.invalid-signature"});
         return json!({"error_response": refusal})
@@ -199,9 +243,17 @@ async fn answer(State(alipay): State<Alipay>, uri: OriginalUri, body: Bytes) -> 
     } else {
         &text
     };
-    let signature = sign(&alipay.alipay, signed.as_bytes());
     let name = fields["method"].replace('.', "_");
-    format!(r#"{{"{name}_response":{text},"sign":"{signature}"}}"#).into_response()
+    let signer = alipay.signer.lock().clone();
+    let (signature, number) = match &signer {
+        Some(issued) => (issued.sign(signed.as_bytes()), issued.number.as_str()),
+        None => (sign(&alipay.alipay, signed.as_bytes()), ""),
+    };
+    let certificate = match number {
+        "" => String::new(),
+        number => format!(r#""alipay_cert_sn":"{number}","#),
+    };
+    format!(r#"{{"{name}_response":{text},{certificate}"sign":"{signature}"}}"#).into_response()
 }
 
 impl Gateway {
@@ -210,6 +262,12 @@ impl Gateway {
         self.contents
             .lock()
             .push((method.to_owned(), business.clone()));
+        if method == "alipay.open.app.alipaycert.download" {
+            self.downloads.fetch_add(1, Ordering::SeqCst);
+            let offered = self.offered.lock().clone();
+            let offered = offered.or_else(|| self.signer.lock().clone()).unwrap();
+            return json!({"alipay_cert_content": STANDARD.encode(&offered.pem)});
+        }
         if method == "alipay.data.dataservice.bill.downloadurl.query" {
             assert_eq!(business["bill_type"], "trade");
             return match &*self.bill.lock() {

@@ -9,6 +9,7 @@
 
 mod after_sales;
 mod alipay;
+mod alipay_certificates;
 mod audits;
 mod balance_alerts;
 mod bank_transfers;
@@ -25,6 +26,7 @@ mod epochs;
 mod invoices;
 mod leases;
 mod ledger;
+mod minors;
 mod money_questions;
 mod monthly_statements;
 mod notices;

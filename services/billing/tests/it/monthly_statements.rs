@@ -6,8 +6,11 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{ED25519, UnparsedPublicKey},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use billing::{
-    domain::checkpoint::CheckpointKeys, grpc::StatementHandlers, statement_desk::StatementDesk,
+    domain::{checkpoint::CheckpointKeys, statement_check},
+    grpc::StatementHandlers,
+    statement_desk::StatementDesk,
 };
 use chrono::Duration;
 use sqlx::PgPool;
@@ -61,6 +64,66 @@ fn assert_proved(statement: &Statement, file: &str) {
     UnparsedPublicKey::new(&ED25519, &statement.public_key)
         .verify(&statement.sha256, &statement.signature)
         .unwrap();
+    let keys = [(statement.key_id.as_str(), statement.public_key.as_slice())];
+    let checked = statement_check::check(file.as_bytes(), &statement.signature, keys).unwrap();
+    assert_eq!(checked.month, statement.month);
+    assert_eq!(checked.closing_nanos, nanos(statement.closing.clone()));
+}
+
+/// What an operator of the host reads of `billing verify-statement`, and whether it succeeded.
+fn verify_on_host(statement: &Statement, file: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let config = r#"
+        [database]
+        url = "postgres://nowhere"
+        [broker]
+        url = "amqp://nowhere"
+        [wechat_pay]
+        mchid = "1"
+        appid = "2"
+        merchant_serial = "3"
+        platform_serial = "4"
+        api_v3_key = "0123456789abcdef0123456789abcdef"
+        notify_url = "https://api.example.cn/payments/wechat/callback"
+    "#;
+    std::fs::write(path("billing.toml"), config).unwrap();
+    std::fs::write(path("statement.csv"), file).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_billing"))
+        .arg("--config")
+        .arg(path("billing.toml"))
+        .arg("verify-statement")
+        .arg(path("statement.csv"))
+        .args(["--signature", &STANDARD.encode(&statement.signature)])
+        .args(["--public-key", &STANDARD.encode(&statement.public_key)])
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[sqlx::test]
+async fn who_has_a_statement_verifies_it_on_the_host(pool: PgPool) {
+    let world = World::new(pool).await;
+    let desk = desk(&world);
+    let account = world.customer(1000).await;
+    world.clock.advance(Duration::days(9));
+    assert_eq!(desk.0.make_due().await.unwrap(), 1);
+    let (statement, file) = read(&world, &desk, account, "2026-11").await.unwrap();
+    let (holds, said) = verify_on_host(&statement, &file);
+    assert!(
+        holds && said.contains("1 lines, from 0.000000000 to 10.000000000"),
+        "{said}"
+    );
+    assert!(said.contains(&account.to_string()), "{said}");
+    let more = file.replacen(",10.000000000,", ",90.000000000,", 1);
+    let (holds, said) = verify_on_host(&statement, &more);
+    assert!(!holds && said.contains("row 3: the balance"), "{said}");
+    let (holds, said) = verify_on_host(&statement, &file.replace("top-up", "gift"));
+    assert!(
+        !holds && said.contains("the signature is not of this file"),
+        "{said}"
+    );
 }
 
 /// A decimal of yuan in 10^-9 CNY.

@@ -1,9 +1,15 @@
 use std::sync::atomic::Ordering;
 
+use billing::events::KeepAgreement;
+use chrono::Duration;
 use sqlx::PgPool;
 use tonic::Code;
-use wanwu_proto::billing::v1::{
-    GetOrderRequest, ListOrdersRequest, OrderState, order_service_server::OrderService,
+use wanwu_clock::Clock;
+use wanwu_proto::{
+    billing::v1::{
+        GetOrderRequest, ListOrdersRequest, Order, OrderState, order_service_server::OrderService,
+    },
+    privacy::v1::AgreementPublished,
 };
 
 use crate::world::{World, nanos, reason};
@@ -205,4 +211,60 @@ async fn an_order_names_the_price_list_of_its_time_and_the_payment_that_paid_it(
     assert_eq!(payment.pay_time.unwrap().seconds, 1_795_406_403);
     let (later, _) = world.order(account, 1).await;
     assert_eq!(later.price_version, 2);
+}
+
+#[sqlx::test]
+async fn an_order_goes_by_the_versions_that_were_in_force_when_it_was_made(pool: PgPool) {
+    let world = World::new(pool).await;
+    let account = world.account();
+    let (made, _) = world.order(account, 100).await;
+    assert_eq!(made.agreements, [], "none was told yet");
+    let tell = async |agreement: &str, number: i32, in_days: i64| {
+        let version_id = world.ids.id::<()>().to_string();
+        let at = world.clock.now() + Duration::days(in_days);
+        let event = AgreementPublished {
+            version_id: version_id.clone(),
+            agreement: agreement.to_owned(),
+            effective_time: Some(prost_types::Timestamp {
+                seconds: at.timestamp(),
+                nanos: 0,
+            }),
+            number,
+        };
+        world.hear(KeepAgreement, event.clone()).await;
+        world.hear(KeepAgreement, event).await;
+        version_id
+    };
+    let terms_2 = tell("terms_of_service", 2, -1).await;
+    tell("terms_of_service", 1, -700).await;
+    let privacy_1 = tell("privacy_policy", 1, -700).await;
+    let terms_3 = tell("terms_of_service", 3, 7).await;
+    let pinned = |order: &Order| -> Vec<(String, i32)> {
+        let pinned = order.agreements.iter();
+        pinned
+            .map(|pinned| (pinned.version_id.clone(), pinned.number))
+            .collect()
+    };
+    let before = [(privacy_1.clone(), 1), (terms_2, 2)];
+    let (first, _) = world.order(account, 100).await;
+    assert_eq!(pinned(&first), before);
+    assert_eq!(first.price_version, 1);
+    world.clock.advance(Duration::days(8));
+    let (second, _) = world.order(account, 100).await;
+    assert_eq!(pinned(&second), [(privacy_1, 1), (terms_3, 3)]);
+    // A later version changes nothing of an earlier order, and neither can anybody here.
+    let order_id = first.order_id.clone();
+    let read = world.by(account, GetOrderRequest { order_id });
+    let read = world.api.get_order(read).await.unwrap().into_inner().order;
+    assert_eq!(pinned(&read.unwrap()), before);
+    for change in [
+        "update orders set agreements = '[]'",
+        "update orders set price_version = 2",
+        "update agreement_versions set effective_at = now()",
+        "delete from agreement_versions",
+    ] {
+        let refused = sqlx::query(change).execute(&world.pool).await;
+        let error = refused.unwrap_err().into_database_error().unwrap();
+        assert_eq!(error.code().as_deref(), Some("23001"), "{change}");
+    }
 }

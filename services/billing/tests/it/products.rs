@@ -280,7 +280,8 @@ async fn a_product_with_terms_of_its_own_is_ordered_only_with_their_current_vers
     // Declining stops that product, and nothing else.
     shop.order(account, shop.day()).await.unwrap();
     shop.world.order(account, 100).await;
-    shop.order(account, shop.handbook(1)).await.unwrap();
+    let ordered = shop.order(account, shop.handbook(1)).await.unwrap();
+    assert_eq!(ordered.order.unwrap().addendum, "goods-terms-1", "pinned");
     let accepted: String = sqlx::query_scalar(
         "select addendum from order_items where product_id = 'printed-handbook'",
     )

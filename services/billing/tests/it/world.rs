@@ -26,6 +26,7 @@ use wanwu_proto::{
         payment_callback_service_server::PaymentCallbackService,
     },
     google::r#type::Money,
+    identity::v1::{AgeBand, Standing},
     inference::v1::UsageRecorded,
 };
 use wanwu_testkit::test_clock;
@@ -74,8 +75,12 @@ pub fn nanos(money: Option<Money>) -> i64 {
 impl World {
     pub async fn new(pool: PgPool) -> Self {
         let clock = test_clock();
-        let wechat = WechatPay::start(clock.clone()).await;
         let alipay = Alipay::start(clock.clone()).await;
+        Self::with_alipay(pool, clock, alipay).await
+    }
+
+    pub async fn with_alipay(pool: PgPool, clock: TestClock, alipay: Alipay) -> Self {
+        let wechat = WechatPay::start(clock.clone()).await;
         let ids = Ids::new(Arc::new(clock.clone()), Arc::new(SystemEntropy::default()));
         // As many connections as a service has.
         let options = PgPoolOptions::new().max_connections(16);
@@ -149,9 +154,19 @@ impl World {
         request
     }
 
-    /// A request of a person who is signed in.
+    /// A request of an adult who is signed in.
     pub fn by<T>(&self, account_id: AccountId, message: T) -> Request<T> {
+        self.by_aged(account_id, AgeBand::Adult, message)
+    }
+
+    /// A request of a person of this age who is signed in.
+    pub fn by_aged<T>(&self, account_id: AccountId, age: AgeBand, message: T) -> Request<T> {
         let mut request = Request::new(message);
+        request.extensions_mut().insert(Arc::new(Standing {
+            account_id: account_id.to_string(),
+            age_band: age.into(),
+            ..Standing::default()
+        }));
         request.extensions_mut().insert(Caller {
             subject: Subject::Account {
                 account_id,
@@ -356,6 +371,13 @@ impl World {
         let mut tx = self.pool.begin().await?;
         handler.handle(&mut tx, event.clone()).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Billing hears an event.
+    pub async fn hear<E>(&self, handler: impl Handler<E>, event: E) {
+        let mut tx = self.pool.begin().await.unwrap();
+        handler.handle(&mut tx, event).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     /// As [`World::settle`] for many in one transaction.

@@ -30,6 +30,10 @@ impl App {
         consents::lock(&mut tx, pair.ward_id).await?;
         let entry_id = self.ids.id::<()>().uuid();
         let now = self.clock.now();
+        // What another guardian allowed is not this one's word.
+        if guardians::standing(&mut tx, pair.ward_id).await? != Some(pair.guardian_id) {
+            self.end_allowance(&mut tx, pair.ward_id).await?;
+        }
         guardians::record(&mut tx, entry_id, pair.ward_id, pair.guardian_id, true, now).await?;
         let change = Change {
             guardian_consent: Some(true),

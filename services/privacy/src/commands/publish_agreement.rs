@@ -79,13 +79,18 @@ impl App {
             now,
         )
         .await?;
-        let event = AgreementPublished {
-            version_id: version_id.to_string(),
-            agreement: version.agreement.clone(),
-            effective_time: Some(timestamp(version.effective_at)),
-        };
-        wanwu_events::publish(&mut tx, &self.ids, &event).await?;
+        wanwu_events::publish(&mut tx, &self.ids, &published(&version)).await?;
         tx.commit().await?;
         Ok(version)
+    }
+}
+
+/// What is told of a version.
+pub(super) fn published(version: &AgreementVersion) -> AgreementPublished {
+    AgreementPublished {
+        version_id: version.version_id.to_string(),
+        agreement: version.agreement.clone(),
+        effective_time: Some(timestamp(version.effective_at)),
+        number: version.number,
     }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use wanwu_ids::VersionId;
 
+use super::publish_agreement::published;
 use crate::{
     app::App,
     purposes::sha256_hex,
@@ -61,7 +62,8 @@ struct Entry {
 
 impl App {
     /// Publishes the versions of a folder (`agreements.toml` and the texts that it names) that are
-    /// not published yet. A version whose text changed stops the service: it was immutable.
+    /// not published yet. A version whose text changed stops the service: it was immutable. Every
+    /// version is told again: who pins versions may be newer than they are, and knows a repetition.
     pub async fn publish_catalogue(&self, folder: &Path) -> Result<(), CatalogueError> {
         let catalogue: Catalogue = toml::from_str(&read(&folder.join("agreements.toml"))?)?;
         let mut tx = self.pool.begin().await?;
@@ -87,6 +89,9 @@ impl App {
                     return Err(CatalogueError::Changed { agreement, number });
                 }
             }
+        }
+        for version in agreements::all(&mut tx).await? {
+            wanwu_events::publish(&mut tx, &self.ids, &published(&version)).await?;
         }
         tx.commit().await?;
         Ok(())

@@ -25,6 +25,7 @@ impl App {
             now,
         )
         .await?;
+        self.end_allowance(&mut tx, pair.ward_id).await?;
         let change = Change {
             guardian_consent: Some(false),
             ..Change::default()

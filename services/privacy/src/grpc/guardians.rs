@@ -1,14 +1,18 @@
+use chrono::SubsecRound;
 use tonic::{Request, Response, Status};
 use wanwu_access::caller;
 use wanwu_proto::privacy::v1::{
-    ConfirmGuardianConsentRequest, ConfirmGuardianConsentResponse, StartGuardianConsentRequest,
-    StartGuardianConsentResponse, WithdrawGuardianConsentRequest, WithdrawGuardianConsentResponse,
+    AllowPurchasesRequest, AllowPurchasesResponse, ConfirmGuardianConsentRequest,
+    ConfirmGuardianConsentResponse, StartGuardianConsentRequest, StartGuardianConsentResponse,
+    WithdrawGuardianConsentRequest, WithdrawGuardianConsentResponse,
     guardian_service_server::GuardianService,
 };
 
 use super::{Handlers, id, text};
 use crate::{
     commands::{ConfirmGuardianConsent, StartGuardianConsent},
+    convert::instant,
+    domain::allowance::Limits,
     error::Error,
 };
 
@@ -56,5 +60,22 @@ impl GuardianService for Handlers {
         let pair = pair(&request, &request.get_ref().ward_account_id)?;
         self.0.withdraw_guardian_consent(pair).await?;
         Ok(Response::new(WithdrawGuardianConsentResponse {}))
+    }
+
+    async fn allow_purchases(
+        &self,
+        request: Request<AllowPurchasesRequest>,
+    ) -> Result<Response<AllowPurchasesResponse>, Status> {
+        let pair = pair(&request, &request.get_ref().ward_account_id)?;
+        let request = request.into_inner();
+        let until = request.until_time.as_ref().and_then(instant);
+        let until = until.ok_or_else(|| Error::invalid("until_time", "is not an instant"))?;
+        let limits = Limits {
+            order_fen: request.order_limit_fen,
+            month_fen: request.month_limit_fen,
+            until: until.trunc_subsecs(6),
+        };
+        let version = self.0.allow_purchases(pair, limits).await?;
+        Ok(Response::new(AllowPurchasesResponse { version }))
     }
 }

@@ -75,6 +75,16 @@ pub async fn body(tx: &mut PgConnection, id: VersionId) -> sqlx::Result<Option<S
         .await
 }
 
+/// Every version.
+pub async fn all(tx: &mut PgConnection) -> sqlx::Result<Vec<AgreementVersion>> {
+    sqlx::query_as(
+        "select version_id, agreement, number, title, sha256, published_at, effective_at
+         from agreement_versions order by agreement, number",
+    )
+    .fetch_all(tx)
+    .await
+}
+
 /// The version of every agreement in force at an instant, by agreement.
 pub async fn in_force(
     tx: &mut PgConnection,

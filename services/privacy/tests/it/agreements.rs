@@ -37,6 +37,14 @@ async fn the_document_is_published_as_version_1_with_its_hash(pool: PgPool) {
 async fn publishing_the_same_folder_again_changes_nothing(pool: PgPool) {
     let w = World::new(pool.clone()).await;
     w.app.publish_catalogue(folder()).await.unwrap();
+    // Each start tells of every version: who pins them may be newer than they are.
+    let told: i64 = sqlx::query_scalar(
+        "select count(*) from outbox where type = 'wanwu.privacy.v1.AgreementPublished'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(told, 4);
     let count: i64 = sqlx::query_scalar("select count(*) from agreement_versions")
         .fetch_one(&pool)
         .await

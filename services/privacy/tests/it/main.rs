@@ -5,4 +5,5 @@
 mod agreements;
 mod consents;
 mod gates;
+mod purchases;
 mod world;

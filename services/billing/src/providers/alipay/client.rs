@@ -5,18 +5,18 @@ use std::{
 };
 
 use chrono::{DateTime, FixedOffset, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 use url::Url;
 use wanwu_clock::SharedClock;
 
-use super::content;
+use super::{
+    content,
+    trust::{Distrust, Trust},
+};
 use crate::{
     config::AlipayConfig,
-    providers::{
-        BILL_TIMEOUT, MAX_BILL, ProviderError, read,
-        rsa::{InvalidKey, PrivateKey, PublicKey},
-    },
+    providers::{BILL_TIMEOUT, MAX_BILL, ProviderError, read, rsa::PrivateKey},
 };
 
 /// The longest answer that is read.
@@ -24,18 +24,23 @@ const MAX_ANSWER: usize = 64 << 10;
 /// Beijing time, which the provider speaks: eight hours ahead, all year.
 const BEIJING: FixedOffset = FixedOffset::east_opt(8 * 3600).expect("eight hours are an offset");
 
-/// The answer is not signed by Alipay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature is wrong or absent")]
-pub struct WrongSignature;
-
 /// The provider, as one app of a merchant sees it.
 pub struct Alipay {
     http: reqwest::Client,
     pub(super) config: AlipayConfig,
     key: PrivateKey,
-    alipay_key: PublicKey,
-    clock: SharedClock,
+    pub(super) trust: Trust,
+    pub(super) clock: SharedClock,
+}
+
+/// An answer as it came.
+pub(super) struct Reply {
+    status: u16,
+    /// The raw text that is signed.
+    node: Box<RawValue>,
+    signature: String,
+    /// The number of the certificate that proves it; empty in public-key mode.
+    pub(super) certificate: String,
 }
 
 /// What every answer says.
@@ -51,7 +56,8 @@ impl Alipay {
     /// Reads the keys.
     ///
     /// # Errors
-    /// When one cannot be used: without Alipay's key nothing could be told from anybody's.
+    /// When one cannot be used: without what proves Alipay's signatures nothing could be told from
+    /// anybody's.
     pub fn new(config: AlipayConfig, clock: SharedClock) -> Result<Arc<Self>, ProviderError> {
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(5))
@@ -60,22 +66,17 @@ impl Alipay {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(ProviderError::Silent)?;
-        let invalid = |error: InvalidKey| ProviderError::Signature(Box::new(error));
-        let key = PrivateKey::from_file(&config.app_key_file).map_err(invalid)?;
-        let alipay_key = PublicKey::from_file(&config.alipay_public_key_file).map_err(invalid)?;
+        let key = PrivateKey::from_file(&config.app_key_file)
+            .map_err(|error| ProviderError::Signature(Box::new(error)))?;
+        let trust = Trust::read(&config, &key)
+            .map_err(|error| ProviderError::Signature(Box::new(error)))?;
         Ok(Arc::new(Self {
             http,
             config,
             key,
-            alipay_key,
+            trust,
             clock,
         }))
-    }
-
-    /// Whether Alipay signed this.
-    #[must_use]
-    pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
-        self.alipay_key.verifies(message, signature)
     }
 
     /// Where its user agreement and privacy policy are.
@@ -105,8 +106,13 @@ impl Alipay {
     ) -> Result<BTreeMap<String, String>, ProviderError> {
         let timestamp = beijing(self.clock.now());
         let business = business.to_string();
+        let certificates = self.trust.certificates();
+        let app_number = certificates.map_or("", |known| known.app_number.as_str());
+        let root_number = certificates.map_or("", |known| known.root_number.as_str());
         let common = [
             ("app_id", self.config.app_id.as_str()),
+            ("app_cert_sn", app_number),
+            ("alipay_root_cert_sn", root_number),
             ("method", method),
             ("format", "JSON"),
             ("charset", "utf-8"),
@@ -143,6 +149,27 @@ impl Alipay {
         business: &Value,
         more: &[(&str, &str)],
     ) -> Result<Value, ProviderError> {
+        let reply = self.ask(method, business, more).await?;
+        let mut proved = self.verify(&reply);
+        if proved == Err(Distrust::Number) && self.learn(&reply.certificate).await {
+            proved = self.verify(&reply);
+        }
+        reply.read(proved)
+    }
+
+    fn verify(&self, reply: &Reply) -> Result<(), Distrust> {
+        let (node, now) = (reply.node.get().as_bytes(), self.clock.now());
+        self.trust
+            .verify_answer(&reply.certificate, node, &reply.signature, now)
+    }
+
+    /// Asks, and answers whatever comes.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        business: &Value,
+        more: &[(&str, &str)],
+    ) -> Result<Reply, ProviderError> {
         let mut parameters = self.signed(method, business, more)?;
         // The content goes into the body: addresses are logged on the way.
         let business = parameters.remove("biz_content").unwrap_or_default();
@@ -162,7 +189,7 @@ impl Alipay {
             .map_err(|error| ProviderError::Silent(error.without_url()))?;
         let status = response.status().as_u16();
         let text = read(response, MAX_ANSWER).await?;
-        self.answer(method, status, &text)
+        Reply::new(method, status, &text)
     }
 
     /// Downloads what Alipay's signed answer named: from the gateway's host or one of Alipay's own.
@@ -194,35 +221,55 @@ impl Alipay {
         }
         read(response, MAX_BILL).await
     }
+}
 
-    /// Reads an answer: the signature is over the raw text of the node, not over what a parser
-    /// makes of it.
-    fn answer(&self, method: &str, status: u16, text: &[u8]) -> Result<Value, ProviderError> {
-        let nodes: HashMap<String, Box<RawValue>> =
+impl Reply {
+    /// Finds the parts of an answer.
+    fn new(method: &str, status: u16, text: &[u8]) -> Result<Self, ProviderError> {
+        let mut nodes: HashMap<String, Box<RawValue>> =
             serde_json::from_slice(text).map_err(|_| refused(status, "", false))?;
         let node = nodes
-            .get(&format!("{}_response", method.replace('.', "_")))
-            .or_else(|| nodes.get("error_response"))
+            .remove(&format!("{}_response", method.replace('.', "_")))
+            .or_else(|| nodes.remove("error_response"))
             .ok_or_else(|| refused(status, "", false))?;
-        let signature: String = nodes
-            .get("sign")
-            .and_then(|sign| serde_json::from_str(sign.get()).ok())
-            .unwrap_or_default();
-        let proved = self.verifies(node.get().as_bytes(), &signature);
-        let verdict: Verdict =
-            serde_json::from_str(node.get()).map_err(|_| ProviderError::Unreadable)?;
+        let word = |name: &str| {
+            let value = nodes.get(name);
+            let word = value.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+            word.unwrap_or_default()
+        };
+        Ok(Self {
+            status,
+            node,
+            signature: word("sign"),
+            certificate: word("alipay_cert_sn"),
+        })
+    }
+
+    /// What it says: the signature is over the raw text of the node, not over what a parser makes of
+    /// it. Refusals come signed and not: who decides something by one looks at that.
+    fn read(&self, proved: Result<(), Distrust>) -> Result<Value, ProviderError> {
+        let value = self.says(proved.is_ok())?;
+        proved.map_err(|distrust| ProviderError::Signature(Box::new(distrust)))?;
+        Ok(value)
+    }
+
+    /// What it says, whoever says it.
+    pub(super) fn unproved<T: DeserializeOwned>(&self) -> Result<T, ProviderError> {
+        serde_json::from_value(self.says(false)?).map_err(|_| ProviderError::Unreadable)
+    }
+
+    fn says(&self, proved: bool) -> Result<Value, ProviderError> {
+        let node = self.node.get();
+        let verdict: Verdict = serde_json::from_str(node).map_err(|_| ProviderError::Unreadable)?;
         if verdict.code != "10000" {
             let code = if verdict.sub_code.is_empty() {
                 &verdict.code
             } else {
                 &verdict.sub_code
             };
-            return Err(refused(status, code, proved));
+            return Err(refused(self.status, code, proved));
         }
-        if !proved {
-            return Err(ProviderError::Signature(Box::new(WrongSignature)));
-        }
-        serde_json::from_str(node.get()).map_err(|_| ProviderError::Unreadable)
+        serde_json::from_str(node).map_err(|_| ProviderError::Unreadable)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{Alipay, client::from_beijing, content, fen};
+use super::{Alipay, client::from_beijing, content, fen, trust::Distrust};
 use crate::{
     domain::payment::{PaymentMismatch, ProvedPayment, Provider},
     providers::order_of,
@@ -14,7 +14,7 @@ const MAX_FIELDS: usize = 100;
 pub struct Notice(BTreeMap<String, String>);
 
 /// The notice is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoticeError {
     /// It is not the form of a notice.
     #[error("the body is not a notice")]
@@ -22,6 +22,10 @@ pub enum NoticeError {
     /// The signature is absent, of another kind, or wrong.
     #[error("the signature is wrong or absent")]
     Signature,
+    /// The certificate that it names (by this number; empty: it names none) is not known, or not
+    /// valid now.
+    #[error("the certificate of the signature is not known or not valid")]
+    Certificate(String),
 }
 
 impl Notice {
@@ -39,10 +43,19 @@ impl Notice {
         if kind != "RSA2" || signature.is_empty() {
             return Err(NoticeError::Signature);
         }
-        if !alipay.verifies(content(&fields, true).as_bytes(), &signature) {
-            return Err(NoticeError::Signature);
+        let number = fields.get("alipay_cert_sn").map(String::as_str);
+        let message = content(&fields, true);
+        let verified =
+            alipay
+                .trust
+                .verify_notice(number, message.as_bytes(), &signature, alipay.clock.now());
+        match verified {
+            Ok(()) => Ok(Self(fields)),
+            Err(Distrust::Wrong) => Err(NoticeError::Signature),
+            Err(Distrust::Number) => Err(NoticeError::Certificate(
+                number.unwrap_or_default().to_owned(),
+            )),
         }
-        Ok(Self(fields))
     }
 
     fn field(&self, name: &str) -> &str {
