@@ -18,7 +18,7 @@ use wanwu_proto::{
         after_sales_service_server::AfterSalesServiceServer,
         balance_service_server::BalanceServiceServer,
         bank_transfer_service_server::BankTransferServiceServer,
-        budget_service_server::BudgetServiceServer,
+        brand_service_server::BrandServiceServer, budget_service_server::BudgetServiceServer,
         credit_limit_service_server::CreditLimitServiceServer,
         invoice_service_server::InvoiceServiceServer, lease_service_server::LeaseServiceServer,
         money_service_server::MoneyServiceServer, order_service_server::OrderServiceServer,
@@ -46,8 +46,8 @@ use crate::{
     domain::{package::Product, price::PriceList},
     events::{KeepAgreement, KeepAllowance, SettleRecordedUsage},
     grpc::{
-        AfterSalesHandlers, BankHandlers, Handlers, InvoiceHandlers, ProductHandlers,
-        StatementHandlers,
+        AfterSalesHandlers, BankHandlers, BrandHandlers, Handlers, InvoiceHandlers,
+        ProductHandlers, StatementHandlers,
     },
     order_desk::OrderDesk,
     providers::{Providers, alipay::Alipay, wechat_pay::WechatPay},
@@ -215,6 +215,7 @@ impl App {
             .add_service(ProductServiceServer::new(ProductHandlers(Arc::clone(
                 &orders,
             ))))
+            .add_service(BrandServiceServer::new(BrandHandlers(Arc::clone(&orders))))
             .add_service(AfterSalesServiceServer::new(AfterSalesHandlers(orders)))
             .add_service(BudgetServiceServer::new(handlers.clone()))
             .add_service(PackageServiceServer::new(handlers.clone()))

@@ -12,6 +12,7 @@ use crate::{
     bank_desk::BankDesk,
     domain::money::NANOS_PER_CNY,
     error::Error,
+    order_desk::overdue_brand_applications,
     store::{
         audit, bank_lines, credit, leases, orders,
         recalls::{self, Wanted},
@@ -150,6 +151,8 @@ impl App {
         metrics::gauge!("wanwu_reconciliation_cases_open").set(cases as f64);
         let overdue = self.bills_overdue().await?;
         metrics::gauge!("wanwu_provider_bills_overdue").set(overdue as f64);
+        let overdue = overdue_brand_applications(&mut connection, self.now()).await?;
+        metrics::gauge!("wanwu_brand_applications_overdue").set(overdue as f64);
         for (state, orders) in orders::count_unpaid(&mut connection).await? {
             metrics::gauge!("wanwu_orders", "state" => state.as_str()).set(orders as f64);
         }

@@ -107,6 +107,9 @@ pub enum Error {
     /// The buyer is a minor, and no permission of the guardian covers the order.
     #[error("no permission of the guardian covers the order (监护人未允许此次购买)")]
     PurchaseNotAllowed(NotAllowed),
+    /// The application for the brand was answered otherwise, or no rules are published.
+    #[error("the application was answered otherwise, or no rules of the brand are published")]
+    BrandApplicationState,
     /// Personal data cannot be sealed.
     #[error("personal data cannot be sealed")]
     Personal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -180,7 +183,8 @@ impl Failure for Error {
             | Self::NoticeTooShort
             | Self::TerminationState
             | Self::CreditLimitState
-            | Self::CreditLimitNotLower => Code::FailedPrecondition,
+            | Self::CreditLimitNotLower
+            | Self::BrandApplicationState => Code::FailedPrecondition,
             Self::SameOperator | Self::PurchaseNotAllowed(_) => Code::PermissionDenied,
             Self::Provider(ProviderError::Absent) => Code::Unimplemented,
             Self::Provider(ProviderError::Payer) => Code::InvalidArgument,
@@ -215,6 +219,7 @@ impl Failure for Error {
             Self::TerminationState => ErrorReason::TerminationState.as_str_name(),
             Self::CreditLimitState => ErrorReason::CreditLimitState.as_str_name(),
             Self::CreditLimitNotLower => ErrorReason::CreditLimitNotLower.as_str_name(),
+            Self::BrandApplicationState => ErrorReason::BrandApplicationState.as_str_name(),
             Self::PurchaseNotAllowed(_) => ErrorReason::PurchaseNotAllowed.as_str_name(),
             Self::CaseResolved => ErrorReason::CaseResolved.as_str_name(),
             Self::OrderNotPayable => ErrorReason::OrderNotPayable.as_str_name(),
@@ -258,7 +263,8 @@ impl Failure for Error {
             | Self::TerminationState
             | Self::CreditLimitState
             | Self::CreditLimitNotLower
-            | Self::PurchaseNotAllowed(_) => "billing.wanwu",
+            | Self::PurchaseNotAllowed(_)
+            | Self::BrandApplicationState => "billing.wanwu",
             _ => wanwu_grpc::DOMAIN,
         }
     }

@@ -3,6 +3,7 @@
 mod after_sales;
 mod balance;
 mod bank_transfers;
+mod brand;
 mod budgets;
 mod callbacks;
 mod credit_limits;
@@ -26,6 +27,7 @@ use wanwu_postgres::page::PageRequest;
 
 pub use after_sales::AfterSalesHandlers;
 pub use bank_transfers::BankHandlers;
+pub use brand::BrandHandlers;
 pub use invoices::InvoiceHandlers;
 pub use products::ProductHandlers;
 use refunds::case_id;

@@ -1,7 +1,8 @@
-//! What goes onto fapiao and parcels, and what people ask about them. It has keys of its own, because it
-//! alone holds who buys and who receives.
+//! What goes onto fapiao and parcels, what people ask about them, and which enterprises want to use the
+//! brand. It has keys of its own, because it alone holds who buys and who receives.
 
 mod after_sales;
+mod brand;
 mod buyer;
 mod decide_invoice;
 mod product_orders;
@@ -17,6 +18,8 @@ use wanwu_personal::{Aad, KeyProvider, SubjectKeys};
 use wanwu_postgres::page::{Page, PageRequest};
 
 pub use after_sales::{About, OpenCase, OpenedCase};
+pub use brand::overdue as overdue_brand_applications;
+pub use brand::{AnswerBrand, ApplyForBrand, Enterprise, OpenedApplication};
 pub use buyer::Buyer;
 pub use product_orders::{CreateProductOrder, ProductOrder, Recipient};
 pub use request_invoice::RequestInvoice;

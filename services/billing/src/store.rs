@@ -6,6 +6,7 @@ pub mod audit;
 pub mod balance_alerts;
 pub mod bank_lines;
 pub mod bank_transfers;
+pub mod brand;
 pub mod budgets;
 pub mod calls;
 pub mod chain;

@@ -53,12 +53,20 @@ struct Account {
 
 #[derive(Default)]
 struct Asking {
-    /// A lease whose request was not answered: asked for again under the same id.
-    unanswered: Option<LeaseId>,
+    /// A lease whose request was not answered: asked for again under the same id, by the next who
+    /// needs credit, or by itself ([`Credit::run_returns`]): billing may have lent it.
+    unanswered: Option<Unanswered>,
     /// When billing last refused, and what.
     refused: Option<Refused>,
     /// When billing last did not answer.
     failed: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Unanswered {
+    lease: LeaseId,
+    class: Class,
+    wanted: Wanted,
 }
 
 struct Refused {
@@ -230,43 +238,70 @@ impl Credit {
             .max(self.config.want_nanos);
         let mut least = need;
         loop {
-            let lease = *asking.unanswered.get_or_insert_with(|| self.ids.id());
             let wanted = Wanted { least, want };
-            let granted = self
-                .lender
-                .acquire(account, self.epoch, lease, &ask.class, wanted)
-                .await;
-            match granted {
-                Ok(lent) => {
-                    asking.unanswered = None;
-                    asking.refused = None;
-                    self.prices.store(Some(lent.prices.clone()));
-                    let mut accounts = self.accounts.lock();
-                    let entry = accounts.entry(account).or_default();
-                    if entry.forgotten == forgotten {
-                        match lent.account_wide {
-                            true => entry.purse.scopes().all_wide(),
-                            false => {
-                                let scope = lent.scope.clone();
-                                entry.purse.scopes().learn(ask.class.clone(), scope);
-                            }
-                        }
-                    }
-                    let (amount, scope) = (lent.amount, lent.scope);
-                    entry.purse.put(lease, amount, lent.prices, scope, now());
-                    return Ok(amount);
-                }
+            match self
+                .ask(account, &ask.class, wanted, forgotten, asking)
+                .await
+            {
                 Err(short @ (LendError::Insufficient | LendError::Budget(_))) => {
-                    asking.unanswered = None;
                     let less = self.estimate(ask, ask.least_output);
                     if less >= least {
                         return Err(short);
                     }
                     least = less;
                 }
-                Err(error) => return Err(error),
+                answer => return answer,
             }
         }
+    }
+
+    /// Asks billing for a lease and puts it into the purse. One that was not answered is asked for
+    /// again under its id.
+    async fn ask(
+        &self,
+        account: AccountId,
+        class: &Class,
+        wanted: Wanted,
+        forgotten: u64,
+        asking: &mut Asking,
+    ) -> Result<i64, LendError> {
+        let before = asking.unanswered.as_ref();
+        let lease = before.map_or_else(|| self.ids.id(), |before| before.lease);
+        asking.unanswered = Some(Unanswered {
+            lease,
+            class: class.clone(),
+            wanted,
+        });
+        let granted = self
+            .lender
+            .acquire(account, self.epoch, lease, class, wanted)
+            .await;
+        let lent = match granted {
+            Ok(lent) => lent,
+            Err(error) => {
+                if matches!(error, LendError::Insufficient | LendError::Budget(_)) {
+                    asking.unanswered = None;
+                }
+                return Err(error);
+            }
+        };
+        asking.unanswered = None;
+        asking.refused = None;
+        self.prices.store(Some(lent.prices.clone()));
+        let mut accounts = self.accounts.lock();
+        let entry = accounts.entry(account).or_default();
+        if entry.forgotten == forgotten {
+            match lent.account_wide {
+                true => entry.purse.scopes().all_wide(),
+                false => {
+                    let scope = lent.scope.clone();
+                    entry.purse.scopes().learn(class.clone(), scope);
+                }
+            }
+        }
+        let (amount, scope) = (lent.amount, lent.scope);
+        entry.purse.put(lease, amount, lent.prices, scope, now());
+        Ok(amount)
     }
 
     /// What the call costs by the latest prices that are known; the least where none are.

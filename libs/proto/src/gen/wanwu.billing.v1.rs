@@ -5369,6 +5369,1279 @@ pub mod bank_transfer_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// BrandRules are a version of the rules.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BrandRules {
+    /// Counts from 1.
+    #[prost(int32, tag = "1")]
+    pub version: i32,
+    /// The text.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// SHA-256 of the text, hex.
+    #[prost(string, tag = "3")]
+    pub sha256: ::prost::alloc::string::String,
+    /// When it was published.
+    #[prost(message, optional, tag = "4")]
+    pub publish_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for BrandRules {
+    const NAME: &'static str = "BrandRules";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.BrandRules".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.BrandRules".into()
+    }
+}
+/// BrandApplication is an application and its answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BrandApplication {
+    /// The application (UUID text).
+    #[prost(string, tag = "1")]
+    pub application_id: ::prost::alloc::string::String,
+    /// The subject of its mail: "企业名称+品牌授权申请".
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// The enterprise.
+    #[prost(string, tag = "3")]
+    pub enterprise_name: ::prost::alloc::string::String,
+    /// Its unified social credit code.
+    #[prost(string, tag = "4")]
+    pub uscc: ::prost::alloc::string::String,
+    /// Where the official mail goes.
+    #[prost(string, tag = "5")]
+    pub email: ::prost::alloc::string::String,
+    /// The name in the phrase.
+    #[prost(string, tag = "6")]
+    pub product_name: ::prost::alloc::string::String,
+    /// The one phrase that may be used.
+    #[prost(string, tag = "7")]
+    pub phrase: ::prost::alloc::string::String,
+    /// Where it is to be used.
+    #[prost(string, tag = "8")]
+    pub scope: ::prost::alloc::string::String,
+    /// For how many months.
+    #[prost(int32, tag = "9")]
+    pub months: i32,
+    /// Its state.
+    #[prost(enumeration = "BrandApplicationState", tag = "10")]
+    pub state: i32,
+    /// When it came.
+    #[prost(message, optional, tag = "11")]
+    pub apply_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// By when it is answered: the end of the seventh working day.
+    #[prost(message, optional, tag = "12")]
+    pub due_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The calendar of a year that the term runs into is not published: due_time may become later.
+    #[prost(bool, tag = "13")]
+    pub due_provisional: bool,
+    /// The answer; empty: none yet.
+    #[prost(string, tag = "14")]
+    pub answer: ::prost::alloc::string::String,
+    /// The Message-ID of the official mail.
+    #[prost(string, tag = "15")]
+    pub mail_id: ::prost::alloc::string::String,
+    /// When it was answered; unset: it was not.
+    #[prost(message, optional, tag = "16")]
+    pub answer_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The rules that an authorisation is under; 0: none.
+    #[prost(int32, tag = "17")]
+    pub rules_version: i32,
+    /// Until when it is authorised; unset: it is not.
+    #[prost(message, optional, tag = "18")]
+    pub until_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for BrandApplication {
+    const NAME: &'static str = "BrandApplication";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.BrandApplication".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.BrandApplication".into()
+    }
+}
+/// PublishBrandRulesRequest holds the text.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishBrandRulesRequest {
+    /// UUID text made by the caller; for ever the same version.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The text, 1 to 20,000 characters.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PublishBrandRulesRequest {
+    const NAME: &'static str = "PublishBrandRulesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PublishBrandRulesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PublishBrandRulesRequest".into()
+    }
+}
+/// PublishBrandRulesResponse is the version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishBrandRulesResponse {
+    /// The rules.
+    #[prost(message, optional, tag = "1")]
+    pub rules: ::core::option::Option<BrandRules>,
+}
+impl ::prost::Name for PublishBrandRulesResponse {
+    const NAME: &'static str = "PublishBrandRulesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.PublishBrandRulesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.PublishBrandRulesResponse".into()
+    }
+}
+/// GetBrandRulesRequest names a version.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBrandRulesRequest {
+    /// The version; 0: the newest.
+    #[prost(int32, tag = "1")]
+    pub version: i32,
+}
+impl ::prost::Name for GetBrandRulesRequest {
+    const NAME: &'static str = "GetBrandRulesRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetBrandRulesRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetBrandRulesRequest".into()
+    }
+}
+/// GetBrandRulesResponse is the version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetBrandRulesResponse {
+    /// The rules.
+    #[prost(message, optional, tag = "1")]
+    pub rules: ::core::option::Option<BrandRules>,
+}
+impl ::prost::Name for GetBrandRulesResponse {
+    const NAME: &'static str = "GetBrandRulesResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.GetBrandRulesResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.GetBrandRulesResponse".into()
+    }
+}
+/// ApplyForBrandRequest says who wants to say what, where and for how long.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyForBrandRequest {
+    /// UUID text made by the caller; for ever the same application.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The enterprise, 2 to 100 characters.
+    #[prost(string, tag = "2")]
+    pub enterprise_name: ::prost::alloc::string::String,
+    /// Its unified social credit code (GB 32100), 18 characters.
+    #[prost(string, tag = "3")]
+    pub uscc: ::prost::alloc::string::String,
+    /// Where the official mail goes.
+    #[prost(string, tag = "4")]
+    pub email: ::prost::alloc::string::String,
+    /// The name in the phrase, 1 to 40 characters, without a name of the brand.
+    #[prost(string, tag = "5")]
+    pub product_name: ::prost::alloc::string::String,
+    /// Where it is to be used, 1 to 500 characters.
+    #[prost(string, tag = "6")]
+    pub scope: ::prost::alloc::string::String,
+    /// For how many months: 1 to 36.
+    #[prost(int32, tag = "7")]
+    pub months: i32,
+}
+impl ::prost::Name for ApplyForBrandRequest {
+    const NAME: &'static str = "ApplyForBrandRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ApplyForBrandRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ApplyForBrandRequest".into()
+    }
+}
+/// ApplyForBrandResponse is the application.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplyForBrandResponse {
+    /// The application.
+    #[prost(message, optional, tag = "1")]
+    pub application: ::core::option::Option<BrandApplication>,
+}
+impl ::prost::Name for ApplyForBrandResponse {
+    const NAME: &'static str = "ApplyForBrandResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ApplyForBrandResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ApplyForBrandResponse".into()
+    }
+}
+/// ListBrandApplicationsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListBrandApplicationsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListBrandApplicationsRequest {
+    const NAME: &'static str = "ListBrandApplicationsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBrandApplicationsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBrandApplicationsRequest".into()
+    }
+}
+/// ListBrandApplicationsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListBrandApplicationsResponse {
+    /// The applications.
+    #[prost(message, repeated, tag = "1")]
+    pub applications: ::prost::alloc::vec::Vec<BrandApplication>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListBrandApplicationsResponse {
+    const NAME: &'static str = "ListBrandApplicationsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListBrandApplicationsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListBrandApplicationsResponse".into()
+    }
+}
+/// ListOpenBrandApplicationsRequest asks for a page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListOpenBrandApplicationsRequest {
+    /// At most 100; 0 means 20.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the answer before.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListOpenBrandApplicationsRequest {
+    const NAME: &'static str = "ListOpenBrandApplicationsRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListOpenBrandApplicationsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListOpenBrandApplicationsRequest".into()
+    }
+}
+/// ListOpenBrandApplicationsResponse is a page.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListOpenBrandApplicationsResponse {
+    /// The applications.
+    #[prost(message, repeated, tag = "1")]
+    pub applications: ::prost::alloc::vec::Vec<BrandApplication>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListOpenBrandApplicationsResponse {
+    const NAME: &'static str = "ListOpenBrandApplicationsResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.ListOpenBrandApplicationsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.ListOpenBrandApplicationsResponse".into()
+    }
+}
+/// AnswerBrandApplicationRequest holds the answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswerBrandApplicationRequest {
+    /// The application (UUID text).
+    #[prost(string, tag = "1")]
+    pub application_id: ::prost::alloc::string::String,
+    /// Granted, else refused.
+    #[prost(bool, tag = "2")]
+    pub grant: bool,
+    /// What the official mail says, 1 to 1000 characters.
+    #[prost(string, tag = "3")]
+    pub answer: ::prost::alloc::string::String,
+    /// The Message-ID of the official mail, 3 to 250 characters.
+    #[prost(string, tag = "4")]
+    pub mail_id: ::prost::alloc::string::String,
+    /// What the enterprise was checked by (its licence): SHA-256, 64 hexadecimal digits; only where it is granted.
+    #[prost(string, tag = "5")]
+    pub evidence_sha256: ::prost::alloc::string::String,
+}
+impl ::prost::Name for AnswerBrandApplicationRequest {
+    const NAME: &'static str = "AnswerBrandApplicationRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.AnswerBrandApplicationRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.AnswerBrandApplicationRequest".into()
+    }
+}
+/// AnswerBrandApplicationResponse is the application.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswerBrandApplicationResponse {
+    /// The application.
+    #[prost(message, optional, tag = "1")]
+    pub application: ::core::option::Option<BrandApplication>,
+}
+impl ::prost::Name for AnswerBrandApplicationResponse {
+    const NAME: &'static str = "AnswerBrandApplicationResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.AnswerBrandApplicationResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.AnswerBrandApplicationResponse".into()
+    }
+}
+/// CheckBrandTextRequest holds a text.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckBrandTextRequest {
+    /// An application of the caller that was granted (UUID text).
+    #[prost(string, tag = "1")]
+    pub application_id: ::prost::alloc::string::String,
+    /// The text, at most 20,000 characters.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CheckBrandTextRequest {
+    const NAME: &'static str = "CheckBrandTextRequest";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CheckBrandTextRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CheckBrandTextRequest".into()
+    }
+}
+/// CheckBrandTextResponse says what is wrong, if anything.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckBrandTextResponse {
+    /// The first problem.
+    #[prost(enumeration = "BrandTextProblem", tag = "1")]
+    pub problem: i32,
+    /// The name of the brand that stands outside of the phrase.
+    #[prost(string, tag = "2")]
+    pub term: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CheckBrandTextResponse {
+    const NAME: &'static str = "CheckBrandTextResponse";
+    const PACKAGE: &'static str = "wanwu.billing.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "wanwu.billing.v1.CheckBrandTextResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/wanwu.billing.v1.CheckBrandTextResponse".into()
+    }
+}
+/// BrandApplicationState of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BrandApplicationState {
+    /// Never used.
+    Unspecified = 0,
+    /// Waits for an answer.
+    Open = 1,
+    /// Granted.
+    Granted = 2,
+    /// Refused.
+    Refused = 3,
+}
+impl BrandApplicationState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BRAND_APPLICATION_STATE_UNSPECIFIED",
+            Self::Open => "BRAND_APPLICATION_STATE_OPEN",
+            Self::Granted => "BRAND_APPLICATION_STATE_GRANTED",
+            Self::Refused => "BRAND_APPLICATION_STATE_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BRAND_APPLICATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BRAND_APPLICATION_STATE_OPEN" => Some(Self::Open),
+            "BRAND_APPLICATION_STATE_GRANTED" => Some(Self::Granted),
+            "BRAND_APPLICATION_STATE_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+/// BrandTextProblem is what is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BrandTextProblem {
+    /// Nothing.
+    Unspecified = 0,
+    /// The phrase is not in it.
+    Absent = 1,
+    /// The phrase is split, or has another name.
+    Split = 2,
+    /// A name of the brand stands outside of the phrase.
+    Term = 3,
+}
+impl BrandTextProblem {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BRAND_TEXT_PROBLEM_UNSPECIFIED",
+            Self::Absent => "BRAND_TEXT_PROBLEM_ABSENT",
+            Self::Split => "BRAND_TEXT_PROBLEM_SPLIT",
+            Self::Term => "BRAND_TEXT_PROBLEM_TERM",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BRAND_TEXT_PROBLEM_UNSPECIFIED" => Some(Self::Unspecified),
+            "BRAND_TEXT_PROBLEM_ABSENT" => Some(Self::Absent),
+            "BRAND_TEXT_PROBLEM_SPLIT" => Some(Self::Split),
+            "BRAND_TEXT_PROBLEM_TERM" => Some(Self::Term),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod brand_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// BrandService lets enterprises say "XXX技术由世纪互联提供" (obligations T11.1a, T11.1b, T11.3b): they
+    /// apply, are answered within seven working days, and are bound to a version of the brand's rules.
+    #[derive(Debug, Clone)]
+    pub struct BrandServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl BrandServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> BrandServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> BrandServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            BrandServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// PublishBrandRules publishes the next version of the rules (fonts, colours, sizes), for ever.
+        pub async fn publish_brand_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PublishBrandRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PublishBrandRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/PublishBrandRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BrandService", "PublishBrandRules"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetBrandRules reads a version of the rules. Errors: NOT_FOUND.
+        pub async fn get_brand_rules(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetBrandRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBrandRulesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/GetBrandRules",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BrandService", "GetBrandRules"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ApplyForBrand asks for an authorisation. Errors: INVALID_ARGUMENT.
+        pub async fn apply_for_brand(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyForBrandRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyForBrandResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/ApplyForBrand",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BrandService", "ApplyForBrand"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListBrandApplications lists the caller's applications, newest first.
+        pub async fn list_brand_applications(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListBrandApplicationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBrandApplicationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/ListBrandApplications",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BrandService",
+                        "ListBrandApplications",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListOpenBrandApplications lists those without an answer, oldest first: the first is due first.
+        pub async fn list_open_brand_applications(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListOpenBrandApplicationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListOpenBrandApplicationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/ListOpenBrandApplications",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BrandService",
+                        "ListOpenBrandApplications",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// AnswerBrandApplication keeps the answer that was sent by official mail, once. What is granted is under
+        /// the newest rules. Errors: NOT_FOUND, BRAND_APPLICATION_STATE (answered before, or no rules are published).
+        pub async fn answer_brand_application(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AnswerBrandApplicationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnswerBrandApplicationResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/AnswerBrandApplication",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "wanwu.billing.v1.BrandService",
+                        "AnswerBrandApplication",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// CheckBrandText says whether a text uses the brand as an authorisation of the caller allows. Errors:
+        /// NOT_FOUND (no such authorisation, or it is over).
+        pub async fn check_brand_text(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckBrandTextRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckBrandTextResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/wanwu.billing.v1.BrandService/CheckBrandText",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("wanwu.billing.v1.BrandService", "CheckBrandText"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod brand_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with BrandServiceServer.
+    #[async_trait]
+    pub trait BrandService: std::marker::Send + std::marker::Sync + 'static {
+        /// PublishBrandRules publishes the next version of the rules (fonts, colours, sizes), for ever.
+        async fn publish_brand_rules(
+            &self,
+            request: tonic::Request<super::PublishBrandRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PublishBrandRulesResponse>,
+            tonic::Status,
+        >;
+        /// GetBrandRules reads a version of the rules. Errors: NOT_FOUND.
+        async fn get_brand_rules(
+            &self,
+            request: tonic::Request<super::GetBrandRulesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetBrandRulesResponse>,
+            tonic::Status,
+        >;
+        /// ApplyForBrand asks for an authorisation. Errors: INVALID_ARGUMENT.
+        async fn apply_for_brand(
+            &self,
+            request: tonic::Request<super::ApplyForBrandRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyForBrandResponse>,
+            tonic::Status,
+        >;
+        /// ListBrandApplications lists the caller's applications, newest first.
+        async fn list_brand_applications(
+            &self,
+            request: tonic::Request<super::ListBrandApplicationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListBrandApplicationsResponse>,
+            tonic::Status,
+        >;
+        /// ListOpenBrandApplications lists those without an answer, oldest first: the first is due first.
+        async fn list_open_brand_applications(
+            &self,
+            request: tonic::Request<super::ListOpenBrandApplicationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListOpenBrandApplicationsResponse>,
+            tonic::Status,
+        >;
+        /// AnswerBrandApplication keeps the answer that was sent by official mail, once. What is granted is under
+        /// the newest rules. Errors: NOT_FOUND, BRAND_APPLICATION_STATE (answered before, or no rules are published).
+        async fn answer_brand_application(
+            &self,
+            request: tonic::Request<super::AnswerBrandApplicationRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnswerBrandApplicationResponse>,
+            tonic::Status,
+        >;
+        /// CheckBrandText says whether a text uses the brand as an authorisation of the caller allows. Errors:
+        /// NOT_FOUND (no such authorisation, or it is over).
+        async fn check_brand_text(
+            &self,
+            request: tonic::Request<super::CheckBrandTextRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckBrandTextResponse>,
+            tonic::Status,
+        >;
+    }
+    /// BrandService lets enterprises say "XXX技术由世纪互联提供" (obligations T11.1a, T11.1b, T11.3b): they
+    /// apply, are answered within seven working days, and are bound to a version of the brand's rules.
+    #[derive(Debug)]
+    pub struct BrandServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> BrandServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for BrandServiceServer<T>
+    where
+        T: BrandService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/wanwu.billing.v1.BrandService/PublishBrandRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct PublishBrandRulesSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<super::PublishBrandRulesRequest>
+                    for PublishBrandRulesSvc<T> {
+                        type Response = super::PublishBrandRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PublishBrandRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::publish_brand_rules(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PublishBrandRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BrandService/GetBrandRules" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetBrandRulesSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<super::GetBrandRulesRequest>
+                    for GetBrandRulesSvc<T> {
+                        type Response = super::GetBrandRulesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetBrandRulesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::get_brand_rules(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetBrandRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BrandService/ApplyForBrand" => {
+                    #[allow(non_camel_case_types)]
+                    struct ApplyForBrandSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<super::ApplyForBrandRequest>
+                    for ApplyForBrandSvc<T> {
+                        type Response = super::ApplyForBrandResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyForBrandRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::apply_for_brand(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ApplyForBrandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BrandService/ListBrandApplications" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListBrandApplicationsSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<super::ListBrandApplicationsRequest>
+                    for ListBrandApplicationsSvc<T> {
+                        type Response = super::ListBrandApplicationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListBrandApplicationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::list_brand_applications(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListBrandApplicationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BrandService/ListOpenBrandApplications" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListOpenBrandApplicationsSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<
+                        super::ListOpenBrandApplicationsRequest,
+                    > for ListOpenBrandApplicationsSvc<T> {
+                        type Response = super::ListOpenBrandApplicationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::ListOpenBrandApplicationsRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::list_open_brand_applications(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListOpenBrandApplicationsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BrandService/AnswerBrandApplication" => {
+                    #[allow(non_camel_case_types)]
+                    struct AnswerBrandApplicationSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<super::AnswerBrandApplicationRequest>
+                    for AnswerBrandApplicationSvc<T> {
+                        type Response = super::AnswerBrandApplicationResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AnswerBrandApplicationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::answer_brand_application(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AnswerBrandApplicationSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/wanwu.billing.v1.BrandService/CheckBrandText" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckBrandTextSvc<T: BrandService>(pub Arc<T>);
+                    impl<
+                        T: BrandService,
+                    > tonic::server::UnaryService<super::CheckBrandTextRequest>
+                    for CheckBrandTextSvc<T> {
+                        type Response = super::CheckBrandTextResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckBrandTextRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BrandService>::check_brand_text(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckBrandTextSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for BrandServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "wanwu.billing.v1.BrandService";
+    impl<T> tonic::server::NamedService for BrandServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// Budget of one app or key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Budget {
@@ -5979,6 +7252,8 @@ pub enum ErrorReason {
     /// The buyer is a minor and no permission of the guardian covers the order; metadata `limit` says which
     /// limit: none, order, month, time.
     PurchaseNotAllowed = 70,
+    /// The application for the brand was answered otherwise, or no rules of the brand are published.
+    BrandApplicationState = 71,
     /// The request for a credit limit was decided otherwise, or another one is open.
     CreditLimitState = 80,
     /// One operator alone only lowers a credit limit.
@@ -6014,6 +7289,7 @@ impl ErrorReason {
             Self::NoticeTooShort => "ERROR_REASON_NOTICE_TOO_SHORT",
             Self::TerminationState => "ERROR_REASON_TERMINATION_STATE",
             Self::PurchaseNotAllowed => "ERROR_REASON_PURCHASE_NOT_ALLOWED",
+            Self::BrandApplicationState => "ERROR_REASON_BRAND_APPLICATION_STATE",
             Self::CreditLimitState => "ERROR_REASON_CREDIT_LIMIT_STATE",
             Self::CreditLimitNotLower => "ERROR_REASON_CREDIT_LIMIT_NOT_LOWER",
         }
@@ -6044,6 +7320,7 @@ impl ErrorReason {
             "ERROR_REASON_NOTICE_TOO_SHORT" => Some(Self::NoticeTooShort),
             "ERROR_REASON_TERMINATION_STATE" => Some(Self::TerminationState),
             "ERROR_REASON_PURCHASE_NOT_ALLOWED" => Some(Self::PurchaseNotAllowed),
+            "ERROR_REASON_BRAND_APPLICATION_STATE" => Some(Self::BrandApplicationState),
             "ERROR_REASON_CREDIT_LIMIT_STATE" => Some(Self::CreditLimitState),
             "ERROR_REASON_CREDIT_LIMIT_NOT_LOWER" => Some(Self::CreditLimitNotLower),
             _ => None,

@@ -14,6 +14,7 @@ mod audits;
 mod balance_alerts;
 mod bank_transfers;
 mod bills;
+mod brand;
 mod broker;
 mod budgets;
 mod callbacks;

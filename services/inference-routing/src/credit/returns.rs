@@ -24,9 +24,50 @@ impl Credit {
                 () = self.wake.notified() => {}
                 () = stop.cancelled() => return,
             }
+            self.ask_again().await;
             self.take_all_returnable(false);
             self.reduce_leases().await;
             self.return_with(pool).await;
+        }
+    }
+
+    /// Asks again for leases whose requests were not answered and that nobody needs any more: what
+    /// billing lent without our knowledge would be nobody's until the end of this epoch. They go back as
+    /// idle ones do.
+    async fn ask_again(&self) {
+        let accounts: Vec<_> = self
+            .accounts
+            .lock()
+            .iter()
+            .filter(|(_, entry)| {
+                // Who is asking does it.
+                let asking = entry.asking.try_lock();
+                asking.is_ok_and(|asking| asking.unanswered.is_some())
+            })
+            .map(|(account, entry)| (*account, entry.asking.clone(), entry.forgotten))
+            .collect();
+        for (account, asking, forgotten) in accounts {
+            let Ok(mut asking) = asking.try_lock() else {
+                continue;
+            };
+            let Some(unanswered) = asking.unanswered.clone() else {
+                continue;
+            };
+            if asking.failed.is_some_and(|at| at.elapsed() < RETRY) {
+                continue;
+            }
+            let (class, wanted) = (&unanswered.class, unanswered.wanted);
+            let answer = self
+                .ask(account, class, wanted, forgotten, &mut asking)
+                .await;
+            if let Err(error) = answer
+                && asking.unanswered.is_some()
+            {
+                asking.failed = Some(Instant::now());
+                tracing::warn!(lease.id = %unanswered.lease, error = &error as &dyn std::error::Error,
+                    "it is not known whether a lease was lent");
+                return;
+            }
         }
     }
 
@@ -132,8 +173,13 @@ impl Credit {
             let forgotten = entry
                 .returned
                 .is_none_or(|at| at.elapsed() > self.config.idle * 4);
-            // Somebody may wait on it.
-            let unused = entry.purse.is_empty() && Arc::strong_count(&entry.asking) == 1;
+            // Somebody may wait on it, or billing may have lent what we do not know of.
+            let is_asked = Arc::strong_count(&entry.asking) > 1
+                || entry
+                    .asking
+                    .try_lock()
+                    .map_or(true, |it| it.unanswered.is_some());
+            let unused = entry.purse.is_empty() && !is_asked;
             !(forgotten && unused)
         });
     }

@@ -87,6 +87,29 @@ async fn idle_credit_goes_back_with_the_count_and_the_sum_of_its_calls(pool: PgP
 }
 
 #[sqlx::test]
+async fn what_was_lent_without_an_answer_goes_back_though_nobody_calls_again(pool: PgPool) {
+    let world = World::with(pool, |config| {
+        config.leases.idle = Duration::from_millis(100)
+    })
+    .await;
+    let account = world.caller.account_id;
+    let before = world.billing.free(account);
+    world.billing.lose_answers(true);
+    let refused = world.call(&chat(true, json!({"tokens": 3}))).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))));
+    assert!(world.billing.free(account) < before);
+    // Long enough for a router to forget an account that it holds nothing of.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.billing.lose_answers(false);
+    wait_for("the lease to be freed", async || {
+        world.billing.leases().iter().all(|lent| lent.freed)
+    })
+    .await;
+    assert_eq!(world.billing.leases()[0].closed, Some((0, 0)));
+    assert_eq!(world.billing.free(account), before);
+}
+
+#[sqlx::test]
 async fn recalled_credit_goes_back_at_once_and_used_credit_when_its_calls_end(pool: PgPool) {
     let world = World::start(pool).await;
     let account = world.caller.account_id;

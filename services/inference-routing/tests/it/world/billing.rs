@@ -50,6 +50,8 @@ struct Books {
     prices: Vec<(Unit, i64)>,
     /// Does not answer.
     down: bool,
+    /// Lends, and the answer is lost.
+    answers_are_lost: bool,
 }
 
 /// A lease as billing knows it.
@@ -138,6 +140,10 @@ impl FakeBilling {
 
     pub fn go_down(&self, down: bool) {
         self.books.lock().down = down;
+    }
+
+    pub fn lose_answers(&self, lost: bool) {
+        self.books.lock().answers_are_lost = lost;
     }
 
     /// Has a price for another unit too, in the lists of leases from now on; and a tier.
@@ -248,6 +254,19 @@ impl LeaseService for Leases {
         if books.fenced.contains(&ask.epoch_id) {
             return Err(refused("EPOCH_FENCED"));
         }
+        if let Some(made) = books.leases.get(&ask.lease_id) {
+            if books.answers_are_lost {
+                return Err(Status::unavailable("lost"));
+            }
+            return match made.closed {
+                Some(_) => Err(refused("LEASE_MISMATCH")),
+                None => Ok(Response::new(AcquireLeaseResponse {
+                    lease: Some(made.lease.clone()),
+                    price_list: Some(prices(&books.prices)),
+                    account_wide: books.budgets.is_empty(),
+                })),
+            };
+        }
         let free = books.free.get(&ask.account_id).unwrap();
         if *free < ask.min_nanos {
             return Err(refused("INSUFFICIENT_BALANCE"));
@@ -279,7 +298,10 @@ impl LeaseService for Leases {
             closed: None,
             freed: false,
         };
-        assert!(books.leases.insert(ask.lease_id, lent).is_none());
+        books.leases.insert(ask.lease_id, lent);
+        if books.answers_are_lost {
+            return Err(Status::unavailable("lost"));
+        }
         Ok(Response::new(AcquireLeaseResponse {
             lease: Some(lease),
             price_list: Some(prices(&books.prices)),
