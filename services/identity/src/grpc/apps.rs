@@ -7,7 +7,7 @@ use wanwu_proto::identity::v1::{
 };
 
 use super::{Handlers, id, page, timestamp};
-use crate::{commands::CreateApp, error::Error, store::apps};
+use crate::{commands::CreateApp, domain::app_name, error::Error, store::apps};
 
 impl From<apps::App> for pb::App {
     fn from(app: apps::App) -> Self {
@@ -28,10 +28,9 @@ impl AppService for Handlers {
         let account_id = caller(&request)?.account_id()?;
         let request = request.into_inner();
         let body = self.0.body_key.mac(&request);
-        let name = request.name.trim().to_owned();
-        if name.is_empty() || name.chars().count() > 64 || name.chars().any(char::is_control) {
-            return Err(Error::invalid("name", "must have 1 to 64 characters").into());
-        }
+        let name = app_name::parse(&request.name);
+        let name = name.map_err(|why| Error::invalid("name", why.what()))?;
+        let name = name.to_owned();
         let request_id = id("request_id", &request.request_id)?;
         let app = self
             .0

@@ -7,6 +7,7 @@
     reason = "a panic is how a test fails, and its tasks and ids are nobody else's"
 )]
 
+mod apps;
 mod codes;
 mod configuration;
 mod keys;
