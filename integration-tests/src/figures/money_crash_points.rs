@@ -233,8 +233,9 @@ impl Round<'_> {
                         sleep(Duration::from_millis(millis)).await;
                         take(target, None).await
                     };
-                    // Four at a time hold more than two leases have; again, until the router knows.
-                    let times = [1000, 1100, 1200, 1300, 4000, 4100, 4200, 4300];
+                    // Four at a time hold more than two leases have; a router that did not know
+                    // then has a large one, which thirty are too many for.
+                    let times = (1000..1400).step_by(100).chain([5000; 30]);
                     let large = join_all(times.map(|millis| later(millis, &large)));
                     let (long, mut calls) = tokio::join!(take(&long, None), large);
                     calls.push(long);
