@@ -197,7 +197,7 @@ impl App {
         );
         let orders = Arc::new(orders);
         let bank = Arc::new(BankDesk::new(Arc::clone(&app), pool, keys, entropy));
-        background::match_bank_lines(&bank, &shell);
+        background::match_bank_lines(&bank, shell);
         let handlers = Handlers(app);
         let routes = Routes::new(PriceServiceServer::new(handlers.clone()))
             .add_service(OrderServiceServer::new(handlers.clone()))

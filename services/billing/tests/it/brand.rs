@@ -118,7 +118,7 @@ async fn an_application_is_due_in_seven_working_days_and_its_answer_is_kept(pool
         ("官网和应用商店的介绍", 12)
     );
     // Monday 23 November, noon: seven working days are over when 2 December is.
-    let due = made.due_time.clone().unwrap();
+    let due = made.due_time.unwrap();
     let end: chrono::DateTime<chrono::Utc> = "2026-12-02T16:00:00Z".parse().unwrap();
     assert_eq!(due.seconds, end.timestamp());
     assert!(!made.due_provisional);
@@ -145,7 +145,7 @@ async fn an_application_is_due_in_seven_working_days_and_its_answer_is_kept(pool
     assert_eq!(gauge().await, 0);
     office.world.clock.advance(Duration::seconds(1));
     assert_eq!(gauge().await, 1);
-    assert_eq!(office.open().await, [made.clone()]);
+    assert_eq!(office.open().await, std::slice::from_ref(&made));
 
     let refusal = AnswerBrandApplicationRequest {
         grant: false,
