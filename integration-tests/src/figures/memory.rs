@@ -120,9 +120,8 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let rate = made.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64();
     let counts = load.end().await;
     println!(
-        "  {} calls, {rate:.0} a second, {} failed",
-        counts.calls,
-        counts.refused + counts.cut
+        "  {} calls, {rate:.0} a second, {} refused {:?}, {} cut",
+        counts.calls, counts.refused, counts.words, counts.cut
     );
     for engine in &path.engines {
         let [found, _] = engine.counted().await?.blocks;
