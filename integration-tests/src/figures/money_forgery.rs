@@ -115,6 +115,9 @@ async fn deliver(customer: &Journey, sent: Sent) -> anyhow::Result<Option<&'stat
     Ok((taken && !sent.harmless).then_some(sent.kind))
 }
 
+/// Asked for where Alipay is without certificates.
+const PUBLIC_KEY: &str = "alipay_public_key_file";
+
 /// The secrets without which billing started all the same.
 fn starts_without_secrets(stack: &Stack) -> anyhow::Result<Vec<&'static str>> {
     let config = std::fs::read_to_string(&stack.service("billing").config)?;
@@ -125,12 +128,18 @@ fn starts_without_secrets(stack: &Stack) -> anyhow::Result<Vec<&'static str>> {
         ("wechat_pay", "platform_certificate_file", Some("/nowhere")),
         ("wechat_pay", "platform_serial", Some("")),
         ("alipay", "app_key_file", Some("/nowhere")),
-        ("alipay", "alipay_public_key_file", Some("/nowhere")),
+        ("alipay", "app_certificate_file", Some("/nowhere")),
+        ("alipay", "alipay_certificate_file", Some("/nowhere")),
+        ("alipay", "alipay_root_file", Some("/nowhere")),
+        ("alipay", PUBLIC_KEY, Some("/nowhere")),
         ("alipay", "seller_id", Some("")),
     ] {
         let mut table: toml::Table = toml::from_str(&config)?;
         let values = table[section].as_table_mut();
         let values = values.ok_or_else(|| anyhow::anyhow!("no section {section}"))?;
+        if key == PUBLIC_KEY {
+            values.insert("mode".to_owned(), "public_key".into());
+        }
         match gone {
             None => drop(values.remove(key)),
             Some(value) => drop(values.insert(key.to_owned(), value.into())),
