@@ -96,7 +96,7 @@ impl<S: Source> Holder<S> {
     }
 
     /// The value: the held one while it is current, else the owner's answer, awaited for at most
-    /// 200 ms. `None`: the owner knows no such key.
+    /// 200 ms, twice. `None`: the owner knows no such key.
     pub async fn get(&self, key: &str) -> Result<Option<Arc<S::Item>>, Unknown> {
         match self.fresh(key) {
             Some(value) => Ok(Some(value)),
@@ -200,7 +200,12 @@ impl<S: Source> Inner<S> {
     }
 
     async fn answer(&self, key: String) {
-        let asked = tokio::time::timeout(ASK_TIMEOUT, self.source.ask(&key)).await;
+        let mut asked = tokio::time::timeout(ASK_TIMEOUT, self.source.ask(&key)).await;
+        // An answer is as old as its question at most: a second question costs no freshness, and spares
+        // a caller the refusal where the source was busy for a moment.
+        if asked.is_err() {
+            asked = tokio::time::timeout(ASK_TIMEOUT, self.source.ask(&key)).await;
+        }
         let mut state = self.state.lock();
         let Some(landed) = state.flights.land(&key) else {
             return;

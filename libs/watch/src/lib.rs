@@ -29,7 +29,7 @@ pub const SOURCE_FRESH_FOR: Duration = Duration::from_millis(300);
 /// A holder that heard nothing for so long asks. With [`SOURCE_FRESH_FOR`] it makes the one
 /// second within which a change is felt.
 pub const FRESH_FOR: Duration = Duration::from_millis(700);
-/// The longest time that an answer is waited for.
+/// The longest time that an answer is waited for, before the source is asked once more.
 pub const ASK_TIMEOUT: Duration = Duration::from_millis(200);
 /// How often the database is read for changes.
 pub const POLL_EVERY: Duration = Duration::from_millis(100);
