@@ -289,8 +289,11 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid().and_then(Pid::from_raw) {
-            // It may have ended since: then there is nothing to do.
-            rustix::process::kill_process_group(pid, signal).ok();
+            // One that has only just begun leads no group yet. It may have ended since: then there is
+            // nothing to do.
+            if rustix::process::kill_process_group(pid, signal).is_err() {
+                rustix::process::kill_process(pid, signal).ok();
+            }
         }
     }
 
