@@ -65,7 +65,7 @@ async fn main() -> ExitCode {
         Tier::Quick
     };
     match measure(&arguments, figure, tier).await {
-        Some(reading) if reading.holds => ExitCode::SUCCESS,
+        Ok(reading) if reading.holds => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }
@@ -81,11 +81,10 @@ async fn quick_all(arguments: &Arguments, figures: &[Figure]) -> ExitCode {
         }
         println!("\n== {} ({})", figure.name, figure.claim);
         let quick = tokio::time::timeout(QUICK_LIMIT, measure(arguments, figure, Tier::Quick));
-        let reading = quick.await.unwrap_or_else(|_| {
-            println!("{} took longer than {QUICK_LIMIT:?}", figure.name);
-            None
-        });
-        let holds = reading.as_ref().is_some_and(|reading| reading.holds);
+        let measured = quick
+            .await
+            .unwrap_or_else(|_| Err(format!("took longer than {QUICK_LIMIT:?}")));
+        let holds = measured.as_ref().is_ok_and(|reading| reading.holds);
         let verdict = match (holds, figure.kind) {
             (true, _) => "holds",
             (false, Kind::Correctness) => "FAILS",
@@ -95,8 +94,7 @@ async fn quick_all(arguments: &Arguments, figures: &[Figure]) -> ExitCode {
             passed.push_str(&format!("figure {}: passed\n", figure.name));
         }
         failed += u32::from(!holds && figure.kind == Kind::Correctness);
-        let line = reading.map_or_else(|| figure.name.to_owned(), |r| r.line(figure.name));
-        lines.push(format!("{line}  {verdict}"));
+        lines.push(format!("{}  {verdict}", line_of(figure, &measured)));
     }
     println!("\nfigures:");
     for line in &lines {
@@ -115,22 +113,23 @@ async fn quick_all(arguments: &Arguments, figures: &[Figure]) -> ExitCode {
     }
 }
 
-async fn measure(arguments: &Arguments, figure: &Figure, tier: Tier) -> Option<Reading> {
-    let stack = match Stack::load(&arguments.stack) {
-        Ok(stack) => stack,
-        Err(error) => {
-            eprintln!("{error}");
-            return None;
-        }
+/// The reading, or why there is none.
+async fn measure(arguments: &Arguments, figure: &Figure, tier: Tier) -> Result<Reading, String> {
+    let stack = Stack::load(&arguments.stack).map_err(|error| format!("{error:#}"));
+    let measured = match stack {
+        Ok(stack) => (figure.measure)(stack, tier)
+            .await
+            .map_err(|error| format!("{error:#}")),
+        Err(error) => Err(error),
     };
-    match (figure.measure)(stack, tier).await {
-        Ok(reading) => {
-            println!("{}", reading.line(figure.name));
-            Some(reading)
-        }
-        Err(error) => {
-            println!("{}: failed: {error:#}", figure.name);
-            None
-        }
+    println!("{}", line_of(figure, &measured));
+    measured
+}
+
+/// The last line of a measurement.
+fn line_of(figure: &Figure, measured: &Result<Reading, String>) -> String {
+    match measured {
+        Ok(reading) => reading.line(figure.name),
+        Err(error) => format!("{}: failed: {error}", figure.name),
     }
 }

@@ -24,6 +24,8 @@ const SPREAD: u32 = 7;
 const TOP_UP_FEN: i64 = 1;
 const PAID: i64 = TOP_UP_FEN * 10_000_000;
 const TOKENS: u64 = 600;
+/// So that streams last while others come and processes end.
+const BETWEEN_TOKENS: Duration = Duration::from_millis(8);
 /// Routers stand still for longer than leases and epochs live, and the broker is away for as long.
 const EXPIRY: Duration = Duration::from_secs(4);
 const AWAY: Duration = Duration::from_secs(8);
@@ -116,7 +118,8 @@ enum Round {
 async fn one_round(stack: &Stack, path: &ModelPath, round: Round) -> anyhow::Result<Counted> {
     let customer = customers(stack, 1, TOP_UP_FEN).await?;
     let books = Books::of(stack, &customer)?;
-    let target = target(&path.base(), &customer[0], body())?;
+    let to_model = |delay: Duration| target(&path.base(), &customer[0], body(delay));
+    let target = to_model(BETWEEN_TOKENS)?;
     let begin = Instant::now();
     let clients = async {
         match round {
@@ -146,12 +149,13 @@ async fn one_round(stack: &Stack, path: &ModelPath, round: Round) -> anyhow::Res
     books.settled(Duration::from_secs(60)).await?;
     check(&books, &clients, round, &mut counted).await?;
     // Nothing is frozen: what is left is lent to whoever asks, to the last call that it covers.
-    spend_the_rest(&books, &target, &mut counted).await?;
+    spend_the_rest(&books, &to_model(Duration::ZERO)?, &mut counted).await?;
     Ok(counted)
 }
 
-fn body() -> Value {
-    let mut body = scripted(json!({"tokens": TOKENS, "delay_ms": 8}));
+fn body(delay: Duration) -> Value {
+    let delay = u64::try_from(delay.as_millis()).unwrap_or_default();
+    let mut body = scripted(json!({"tokens": TOKENS, "delay_ms": delay}));
     body["max_tokens"] = TOKENS.into();
     body
 }
