@@ -70,7 +70,8 @@ pub(crate) fn start(app: &Arc<App>, shell: &Shell) {
     shell.spawn_infallible("credit", async move {
         let close = || async {
             this.end_credit_limits().await?;
-            this.close_credit_months().await
+            this.close_credit_months().await?;
+            this.remind_of_dues().await
         };
         every(LOOK_AT_CREDIT, &stop, "credit", close).await;
     });
@@ -147,6 +148,8 @@ impl App {
         metrics::gauge!("wanwu_bank_unmatched_oldest_seconds").set(age);
         let owed = credit::owed_by_all(&mut connection).await?;
         metrics::gauge!("wanwu_credit_owed_yuan").set(owed as f64 / NANOS_PER_CNY as f64);
+        let overdue = credit::overdue_accounts(&mut connection, self.now()).await?;
+        metrics::gauge!("wanwu_credit_overdue_accounts").set(overdue as f64);
         let cases = reconciliation::count_open(&mut connection).await?;
         metrics::gauge!("wanwu_reconciliation_cases_open").set(cases as f64);
         let overdue = self.bills_overdue().await?;

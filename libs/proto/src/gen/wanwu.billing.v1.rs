@@ -4371,6 +4371,9 @@ pub struct BankTransfer {
     /// When it was declared.
     #[prost(message, optional, tag = "9")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Which of the guardian's permissions covered it (GuardianService.AllowPurchases); 0: an adult's.
+    #[prost(int64, tag = "10")]
+    pub purchase_allowance_version: i64,
 }
 impl ::prost::Name for BankTransfer {
     const NAME: &'static str = "BankTransfer";

@@ -6,7 +6,7 @@ use wanwu_postgres::requests::{self, BodyMac, Claim, RequestKey};
 
 use super::BankDesk;
 use crate::{
-    domain::bank_statement::reference,
+    domain::{bank_statement::reference, purchase::Buyer},
     error::Error,
     store::bank_transfers::{self, BankTransfer, Secrets},
 };
@@ -31,14 +31,16 @@ pub struct Declare {
     pub amount_fen: i64,
     /// When it is sent.
     pub transfer_at: DateTime<Utc>,
+    /// Who buys by it.
+    pub buyer: Buyer,
 }
 
 impl BankDesk {
-    /// Writes a declaration; nothing is credited by it.
+    /// Writes a declaration; nothing is credited by it. Whoever may not buy declares nothing.
     pub async fn declare(&self, command: Declare) -> Result<BankTransfer, Error> {
         let now = self.app.now();
         let id: Uuid = self.app.ids.id::<()>().uuid();
-        let transfer = BankTransfer {
+        let mut transfer = BankTransfer {
             bank_transfer_id: id,
             account_id: command.account_id,
             // The last 40 bits of the id are chance.
@@ -49,6 +51,7 @@ impl BankDesk {
             credited_fen: 0,
             transfer_at: command.transfer_at,
             created_at: now,
+            allowance_version: None,
         };
         let mut tx = self.app.pool.begin().await?;
         let caller = format!("account:{}", command.account_id);
@@ -63,6 +66,11 @@ impl BankDesk {
             let made = bank_transfers::lock(&mut tx, made).await?;
             return made.ok_or(Error::NotFound);
         }
+        let amount_fen = command.amount_fen;
+        transfer.allowance_version = self
+            .app
+            .may_buy(&mut tx, command.account_id, command.buyer, amount_fen)
+            .await?;
         let secrets = self.seal(&mut tx, &command, id, now).await?;
         bank_transfers::insert(&mut tx, &transfer, &secrets).await?;
         wanwu_crash::point("bank_transfer.before_commit");

@@ -1,9 +1,9 @@
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::PgConnection;
 use tokio::time::{Instant, timeout_at};
 use wanwu_ids::{AccountId, AppId, EpochId, KeyId, LeaseId};
-use wanwu_proto::{billing::v1::BalanceExhausted, identity::v1::NotificationRequested};
+use wanwu_proto::billing::v1::BalanceExhausted;
 
 use crate::{
     app::{App, Recall},
@@ -310,12 +310,8 @@ impl App {
             };
             wanwu_events::publish(&mut tx, &self.ids, &event).await?;
             if recalls::notify_exhausted(&mut tx, account_id, self.now()).await? {
-                let notification = NotificationRequested {
-                    account_id: account_id.to_string(),
-                    template: "balance_exhausted".to_owned(),
-                    params: HashMap::new(),
-                };
-                wanwu_events::publish(&mut tx, &self.ids, &notification).await?;
+                self.notify(&mut tx, account_id, "balance_exhausted", [])
+                    .await?;
             }
         }
         tx.commit().await?;

@@ -18,7 +18,8 @@ use crate::{
 
 impl App {
     /// Offers an unpaid order through another provider too. The channel commits before the
-    /// provider is asked, so that whatever is paid there has a place.
+    /// provider is asked, so that whatever is paid there has a place. A minor's order must still be
+    /// what a guardian allows (obligation T3.3.1c).
     pub async fn add_payment_channel(
         &self,
         account_id: AccountId,
@@ -40,6 +41,10 @@ impl App {
         if !there {
             if !order.state.is_payable() || now >= order.expires_at {
                 return Err(Error::OrderNotPayable);
+            }
+            if order.allowance_version.is_some() {
+                self.allowance_of(&mut tx, account_id, order.amount_fen, Some(id))
+                    .await?;
             }
             let channel = Channel {
                 order_id: id,

@@ -1,9 +1,7 @@
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use wanwu_ids::RefundId;
-use wanwu_proto::{billing::v1::OrderPaid, identity::v1::NotificationRequested};
+use wanwu_proto::billing::v1::OrderPaid;
 
 use crate::{
     app::App,
@@ -198,12 +196,9 @@ impl App {
             quantity: item.map_or(0, |item| item.quantity),
         };
         wanwu_events::publish(tx, &self.ids, &paid).await?;
-        let notification = NotificationRequested {
-            account_id: order.account_id.to_string(),
-            template: "order_paid".to_owned(),
-            params: HashMap::from([("amount".to_owned(), yuan(order.amount_fen))]),
-        };
-        wanwu_events::publish(tx, &self.ids, &notification).await?;
+        let amount = [("amount", yuan(order.amount_fen))];
+        self.notify(tx, order.account_id, "order_paid", amount)
+            .await?;
         Ok(())
     }
 }

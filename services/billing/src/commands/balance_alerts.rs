@@ -1,7 +1,5 @@
-use std::collections::HashMap;
-
 use wanwu_ids::AccountId;
-use wanwu_proto::{billing::v1::BalanceLow, identity::v1::NotificationRequested};
+use wanwu_proto::billing::v1::BalanceLow;
 
 use crate::{
     app::App, domain::money::NANOS_PER_FEN, error::Error, providers::alipay::yuan,
@@ -47,12 +45,9 @@ impl App {
                     below_nanos: *below,
                 };
                 wanwu_events::publish(&mut tx, &self.ids, &event).await?;
-                let notification = NotificationRequested {
-                    account_id: account_id.to_string(),
-                    template: "balance_low".to_owned(),
-                    params: HashMap::from([("amount".to_owned(), yuan(below / NANOS_PER_FEN))]),
-                };
-                wanwu_events::publish(&mut tx, &self.ids, &notification).await?;
+                let amount = [("amount", yuan(below / NANOS_PER_FEN))];
+                self.notify(&mut tx, *account_id, "balance_low", amount)
+                    .await?;
                 told += 1;
             }
             tx.commit().await?;

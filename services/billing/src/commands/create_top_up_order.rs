@@ -5,10 +5,9 @@ use wanwu_postgres::requests::{self, BodyMac, Claim, RequestKey};
 use crate::{
     app::App,
     domain::{
-        calendar,
         order::{self, LIFETIME},
         payment_channel::{self, Method, next_query},
-        purchase::{Buyer, NotAllowed},
+        purchase::Buyer,
     },
     error::Error,
     providers::Payer,
@@ -16,7 +15,7 @@ use crate::{
         agreements,
         orders::{self, Order},
         payment_channels::{self, Channel},
-        prices, purchase_allowances, terminations,
+        prices,
     },
 };
 
@@ -94,8 +93,7 @@ impl App {
     }
 
     /// Writes a new order and its first channel, with the versions of everything that it goes by
-    /// (obligation T0.8). Whoever's contract is over orders nothing, and a minor only what a guardian
-    /// allows (T3.3.1c).
+    /// (obligation T0.8).
     pub(crate) async fn insert_order(
         &self,
         tx: &mut PgConnection,
@@ -105,14 +103,8 @@ impl App {
         method: Method,
         buyer: Buyer,
     ) -> Result<Order, Error> {
-        if terminations::is_over(tx, account_id).await? {
-            return Err(Error::TerminationState);
-        }
         let now = self.now();
-        let allowance_version = match buyer {
-            Buyer::Adult => None,
-            Buyer::Minor => Some(self.allowance_of(tx, account_id, amount_fen).await?),
-        };
+        let allowance_version = self.may_buy(tx, account_id, buyer, amount_fen).await?;
         let order = Order {
             order_id,
             account_id,
@@ -141,27 +133,5 @@ impl App {
         };
         payment_channels::insert(tx, &channel).await?;
         Ok(order)
-    }
-
-    /// Which word of the guardian covers a minor's order.
-    async fn allowance_of(
-        &self,
-        tx: &mut PgConnection,
-        account_id: AccountId,
-        amount_fen: i64,
-    ) -> Result<i64, Error> {
-        let now = self.now();
-        let allowance = purchase_allowances::lock(tx, account_id).await?;
-        let allowance = allowance.ok_or(Error::PurchaseNotAllowed(NotAllowed::Nothing))?;
-        let month = calendar::month(calendar::day(now));
-        let time = (
-            calendar::begin(month),
-            calendar::begin(calendar::next_month(month)),
-        );
-        let ordered_fen = purchase_allowances::ordered(tx, account_id, time).await?;
-        allowance
-            .covers(amount_fen, ordered_fen, now)
-            .map_err(Error::PurchaseNotAllowed)?;
-        Ok(allowance.version)
     }
 }

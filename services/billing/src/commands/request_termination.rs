@@ -1,6 +1,4 @@
-use std::collections::HashMap;
-
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 use wanwu_ids::{AccountId, OperatorId, RequestId};
@@ -9,11 +7,13 @@ use wanwu_postgres::{
     requests::{self, BodyMac, Claim, RequestKey},
     violates,
 };
-use wanwu_proto::identity::v1::NotificationRequested;
 
 use crate::{
     app::App,
-    domain::termination::{Event, State, earliest_end, latest_end},
+    domain::{
+        calendar,
+        termination::{Event, State, earliest_end, latest_end},
+    },
     error::Error,
     store::terminations::{self, Compensation, Termination},
 };
@@ -103,7 +103,7 @@ impl App {
         termination.noticed_at = Some(now);
         termination.decided_by = Some(operator_id);
         terminations::save(&mut tx, &termination).await?;
-        self.notify(&mut tx, &termination, "termination_notice")
+        self.tell_of_end(&mut tx, &termination, "termination_notice")
             .await?;
         tx.commit().await?;
         Ok(termination)
@@ -122,7 +122,7 @@ impl App {
         termination.decided_by = Some(operator_id);
         terminations::save(&mut tx, &termination).await?;
         if noticed {
-            self.notify(&mut tx, &termination, "termination_withdrawn")
+            self.tell_of_end(&mut tx, &termination, "termination_withdrawn")
                 .await?;
         }
         tx.commit().await?;
@@ -145,21 +145,15 @@ impl App {
         Ok(page.page(rows, |termination| termination.termination_id))
     }
 
-    async fn notify(
+    async fn tell_of_end(
         &self,
         tx: &mut PgConnection,
         termination: &Termination,
         template: &str,
     ) -> sqlx::Result<()> {
-        let zone = FixedOffset::east_opt(8 * 3600).expect("eight hours are an offset");
-        let date = termination.ends_at.with_timezone(&zone).format("%Y-%m-%d");
-        let notification = NotificationRequested {
-            account_id: termination.account_id.to_string(),
-            template: template.to_owned(),
-            params: HashMap::from([("date".to_owned(), date.to_string())]),
-        };
-        wanwu_events::publish(tx, &self.ids, &notification).await?;
-        Ok(())
+        let date = [("date", calendar::day(termination.ends_at).to_string())];
+        self.notify(tx, termination.account_id, template, date)
+            .await
     }
 }
 

@@ -52,6 +52,45 @@ impl Due {
     }
 }
 
+/// What an enterprise is told of a month that it owes of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reminder {
+    /// What is owed, and until when.
+    Due,
+    /// The time is over and something is not paid.
+    Overdue,
+    /// The time is over and everything was paid: nothing is said.
+    Paid,
+}
+
+impl Reminder {
+    /// When the time is over and so much is not paid.
+    #[must_use]
+    pub const fn after_the_date(left: i64) -> Self {
+        if left > 0 { Self::Overdue } else { Self::Paid }
+    }
+
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Overdue => "overdue",
+            Self::Paid => "paid",
+        }
+    }
+
+    /// The message; `None`: none.
+    #[must_use]
+    pub const fn template(self) -> Option<&'static str> {
+        match self {
+            Self::Due => Some("credit_due"),
+            Self::Overdue => Some("credit_overdue"),
+            Self::Paid => None,
+        }
+    }
+}
+
 /// What is overdue. What was owed at the end of one month is in the next one's, so the months do not add
 /// up.
 #[must_use]

@@ -1,4 +1,4 @@
-//! What a minor may buy: what a guardian allowed, and nothing else (obligation T3.3.1c; Civil Code 19
+//! What a minor may buy, as an order or by bank: what a guardian allowed, and nothing else (obligation T3.3.1c; Civil Code 19
 //! and 22).
 
 use chrono::{DateTime, Utc};
@@ -52,11 +52,11 @@ impl NotAllowed {
 }
 
 impl Allowance {
-    /// Whether an order is covered; `ordered_fen`: what the month's other orders cost.
+    /// Whether an order or a bank transfer is covered; `bought_fen`: the month's others.
     pub fn covers(
         &self,
         amount_fen: i64,
-        ordered_fen: i64,
+        bought_fen: i64,
         now: DateTime<Utc>,
     ) -> Result<(), NotAllowed> {
         if self.until <= now {
@@ -65,7 +65,7 @@ impl Allowance {
         if amount_fen > self.order_limit_fen {
             return Err(NotAllowed::Order);
         }
-        if ordered_fen.saturating_add(amount_fen) > self.month_limit_fen {
+        if bought_fen.saturating_add(amount_fen) > self.month_limit_fen {
             return Err(NotAllowed::Month);
         }
         Ok(())

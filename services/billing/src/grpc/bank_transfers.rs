@@ -15,13 +15,14 @@ use wanwu_proto::billing::v1::{
     bank_transfer_service_server::BankTransferService,
 };
 
-use super::{id, page};
+use super::{id, orders::buyer, page};
 use crate::{
     bank_desk::{BankDesk, Declare},
     convert::timestamp,
     domain::{
         bank_statement::{read_camt053, read_csv},
         money::{NANOS_PER_FEN, to_wire, top_up_fen},
+        purchase::Buyer,
     },
     error::Error,
     store::{bank_lines::BankLine, bank_transfers::BankTransfer},
@@ -38,7 +39,8 @@ impl BankTransferService for BankHandlers {
         request: Request<DeclareBankTransferRequest>,
     ) -> Result<Response<DeclareBankTransferResponse>, Status> {
         let account_id = caller(&request)?.account_id()?;
-        let declare = self.parse(account_id, request.get_ref())?;
+        let buyer = buyer(&request)?;
+        let declare = self.parse(account_id, buyer, request.get_ref())?;
         let transfer = self.0.declare(declare).await?;
         Ok(Response::new(DeclareBankTransferResponse {
             bank_transfer: Some(transfer.into()),
@@ -113,6 +115,7 @@ impl BankHandlers {
     fn parse(
         &self,
         account_id: AccountId,
+        buyer: Buyer,
         request: &DeclareBankTransferRequest,
     ) -> Result<Declare, Error> {
         let bank_name = request.bank_name.trim();
@@ -135,6 +138,7 @@ impl BankHandlers {
             amount_fen: top_up_fen(&amount)
                 .map_err(|error| Error::invalid("amount", error.to_string()))?,
             transfer_at: instant(request.transfer_time.as_ref())?,
+            buyer,
         })
     }
 }
@@ -170,6 +174,7 @@ impl From<BankTransfer> for pb::BankTransfer {
             state: state.into(),
             transfer_time: Some(timestamp(transfer.transfer_at)),
             create_time: Some(timestamp(transfer.created_at)),
+            purchase_allowance_version: transfer.allowance_version.unwrap_or_default(),
         }
     }
 }

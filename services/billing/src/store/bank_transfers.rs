@@ -24,6 +24,8 @@ pub struct BankTransfer {
     pub transfer_at: DateTime<Utc>,
     /// When it was declared.
     pub created_at: DateTime<Utc>,
+    /// The guardian's word that covers it, if a minor declared it.
+    pub allowance_version: Option<i64>,
 }
 
 /// What is sealed or hashed of a declaration.
@@ -55,8 +57,8 @@ pub async fn insert(
     sqlx::query(
         "insert into bank_transfers (bank_transfer_id, account_id, reference, bank_name,
              account_number_sealed, account_number_last4, account_number_mac, account_name_sealed,
-             amount_fen, transfer_at, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             amount_fen, transfer_at, created_at, allowance_version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(transfer.bank_transfer_id)
     .bind(transfer.account_id)
@@ -69,6 +71,7 @@ pub async fn insert(
     .bind(transfer.amount_fen)
     .bind(transfer.transfer_at)
     .bind(transfer.created_at)
+    .bind(transfer.allowance_version)
     .execute(tx)
     .await?;
     Ok(())

@@ -1,11 +1,24 @@
 use chrono::{DateTime, NaiveDate, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use wanwu_ids::AccountId;
 
-use crate::domain::credit::{Due, Limit};
+use crate::domain::credit::{Due, Limit, Reminder, overdue};
 
 /// Months of an account that are looked at: what is older is in the newer ones.
 const MONTHS: i64 = 12;
+
+/// A month that an account is to be told of.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Untold {
+    /// Who owes.
+    pub account_id: AccountId,
+    /// The month's first day.
+    pub month: NaiveDate,
+    /// What was owed at its end, in 10^-9 CNY.
+    pub owed: i64,
+    /// Until when.
+    pub due_at: DateTime<Utc>,
+}
 
 /// What a customer can spend (below zero: beyond what was paid), what is lent to replicas, and the limit,
 /// read at once.
@@ -136,4 +149,62 @@ pub async fn owed_by_all(tx: &mut PgConnection) -> sqlx::Result<i64> {
     )
     .fetch_one(tx)
     .await
+}
+
+/// Months that something is owed of and that nobody was told of: that they are due, or, when their time is
+/// over, what came of it.
+pub async fn without_reminder(
+    tx: &mut PgConnection,
+    now: DateTime<Utc>,
+    most: i64,
+) -> sqlx::Result<Vec<Untold>> {
+    sqlx::query_as(
+        "select account_id, month, owed_nanos as owed, due_at from credit_dues d
+         where owed_nanos > 0
+           and not exists (
+               select from credit_reminders r
+               where r.account_id = d.account_id and r.month = d.month
+                 and case when d.due_at > $1 then r.kind = 'due' else r.kind <> 'due' end)
+         order by month, account_id limit $2",
+    )
+    .bind(now)
+    .bind(most)
+    .fetch_all(tx)
+    .await
+}
+
+/// Notes that an account was told; `false`: it was already.
+pub async fn insert_reminder(
+    tx: &mut PgConnection,
+    account_id: AccountId,
+    month: NaiveDate,
+    kind: Reminder,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let done = sqlx::query(
+        "insert into credit_reminders (account_id, month, kind, told_at) values ($1, $2, $3, $4)
+         on conflict on constraint credit_reminders_pkey do nothing",
+    )
+    .bind(account_id)
+    .bind(month)
+    .bind(kind.as_str())
+    .bind(now)
+    .execute(tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Accounts with something that is overdue: accounts, of those that have or had a limit.
+pub async fn overdue_accounts(tx: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    let accounts: Vec<AccountId> = sqlx::query_scalar(
+        "select distinct account_id from credit_dues where owed_nanos > 0 and due_at <= $1",
+    )
+    .bind(now)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut count = 0;
+    for account_id in accounts {
+        count += i64::from(overdue(&dues(tx, account_id).await?, now) > 0);
+    }
+    Ok(count)
 }

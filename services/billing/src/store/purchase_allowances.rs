@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use wanwu_ids::AccountId;
+use wanwu_ids::{AccountId, OrderId};
 
 use crate::domain::purchase::Allowance;
 
@@ -49,20 +49,28 @@ pub async fn lock(tx: &mut PgConnection, account_id: AccountId) -> sqlx::Result<
     ))
 }
 
-/// What the account ordered in a time, in fen: all but what was not paid and cannot be any more.
-pub async fn ordered(
+/// What the account ordered in a time and the bank transfers that it declared, in fen: all but orders that
+/// were not paid and cannot be any more, and but `except`.
+pub async fn bought(
     tx: &mut PgConnection,
     account_id: AccountId,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
+    except: Option<OrderId>,
 ) -> sqlx::Result<i64> {
     sqlx::query_scalar(
-        "select coalesce(sum(amount_fen), 0)::bigint from orders
-         where account_id = $1 and created_at >= $2 and created_at < $3
-           and state not in ('expired', 'cancelled')",
+        "select coalesce(sum(amount_fen), 0)::bigint from (
+             select amount_fen, created_at from orders
+             where account_id = $1 and state not in ('expired', 'cancelled')
+               and order_id is distinct from $4
+             union all
+             select amount_fen, created_at from bank_transfers where account_id = $1
+         ) as bought
+         where created_at >= $2 and created_at < $3",
     )
     .bind(account_id)
     .bind(from)
     .bind(until)
+    .bind(except)
     .fetch_one(tx)
     .await
 }

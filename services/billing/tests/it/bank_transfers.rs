@@ -8,14 +8,21 @@ use wanwu_access::{Caller, Subject};
 use wanwu_clock::{Clock, SystemEntropy};
 use wanwu_ids::AccountId;
 use wanwu_personal::KeyProvider;
-use wanwu_proto::billing::v1::{
-    BankLine, BankStatementFormat, BankTransfer, BankTransferState, DeclareBankTransferRequest,
-    ImportBankStatementRequest, ImportBankStatementResponse, ListBankTransfersRequest,
-    ListStatementLinesRequest, ListUnmatchedBankLinesRequest, MatchBankLineRequest,
-    balance_service_server::BalanceService, bank_transfer_service_server::BankTransferService,
+use wanwu_proto::{
+    billing::v1::{
+        BankLine, BankStatementFormat, BankTransfer, BankTransferState, DeclareBankTransferRequest,
+        ImportBankStatementRequest, ImportBankStatementResponse, ListBankTransfersRequest,
+        ListStatementLinesRequest, ListUnmatchedBankLinesRequest, MatchBankLineRequest,
+        balance_service_server::BalanceService, bank_transfer_service_server::BankTransferService,
+        order_service_server::OrderService,
+    },
+    identity::v1::AgeBand,
 };
 
-use crate::world::{World, YUAN, nanos, reason};
+use crate::{
+    minors::{allow, limit},
+    world::{World, YUAN, nanos, reason},
+};
 
 const HEAD: &str = "serial,booked_at,amount,direction,account,remark,reverses\n";
 const NUMBER: &str = "6222 0212 3456 7890";
@@ -357,4 +364,40 @@ async fn what_the_bank_takes_back_the_customer_gives_back_or_owes(pool: PgPool) 
         .unwrap_err();
     assert_eq!(reason(&unknown), "INVALID_ARGUMENT");
     bank.world.assert_sound().await;
+}
+
+#[sqlx::test]
+async fn a_minor_declares_what_the_guardian_allowed_and_it_counts_with_the_orders(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let world = &bank.world;
+    let minor = world.account();
+    let declare = async |age, yuan| {
+        let request = world.by_aged(minor, age, bank.request(yuan));
+        let answer = bank.api.declare_bank_transfer(request).await?;
+        Ok::<_, Status>(answer.into_inner().bank_transfer.unwrap())
+    };
+    let teen = AgeBand::AgeBand14To17;
+    assert_eq!(limit(&declare(teen, 1).await.unwrap_err()), "none");
+    allow(world, minor, 1, (1000, 2500)).await;
+    assert_eq!(limit(&declare(teen, 11).await.unwrap_err()), "order");
+    let declared = declare(teen, 10).await.unwrap();
+    assert_eq!(declared.purchase_allowance_version, 1);
+    let order = world.by_aged(minor, teen, world.order_request(1000));
+    world.api.create_top_up_order(order).await.unwrap();
+    assert_eq!(limit(&declare(teen, 6).await.unwrap_err()), "month");
+    let order = world.by_aged(minor, teen, world.order_request(501));
+    let refused = world.api.create_top_up_order(order).await.unwrap_err();
+    assert_eq!(limit(&refused), "month");
+    declare(AgeBand::AgeBand8To13, 5).await.unwrap();
+    // Nothing is written of what was refused, and the money of what was not is credited.
+    let request = world.by(minor, ListBankTransfersRequest::default());
+    let listed = bank.api.list_bank_transfers(request).await.unwrap();
+    assert_eq!(listed.into_inner().bank_transfers.len(), 2);
+    let line = bank.line("m-1", 10, NUMBER, &declared.reference);
+    bank.import(&[line]).await.unwrap();
+    assert_eq!(world.balance(minor).await, (10 * YUAN, 0));
+    let refused = declare(AgeBand::Under8, 1).await.unwrap_err();
+    assert_eq!(reason(&refused), "AGE_REFUSED");
+    let adult = bank.declare(world.account(), 50_000).await;
+    assert_eq!(adult.purchase_allowance_version, 0);
 }

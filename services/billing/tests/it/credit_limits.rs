@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use billing::{
-    auditor::Auditor, domain::checkpoint::CheckpointKeys, statement_desk::StatementDesk,
+    auditor::Auditor,
+    domain::{checkpoint::CheckpointKeys, money::NANOS_PER_FEN},
+    statement_desk::StatementDesk,
 };
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;
@@ -23,7 +25,10 @@ use wanwu_proto::billing::v1::{
     termination_service_server::TerminationService,
 };
 
-use crate::world::{PRICES, World, YUAN, nanos, reason};
+use crate::{
+    terminations::notifications,
+    world::{PRICES, World, YUAN, nanos, reason},
+};
 
 const ENTERPRISE: &str = "91110000600037341L";
 
@@ -474,6 +479,48 @@ async fn what_is_overdue_stops_lending_beyond_zero_until_it_is_paid(pool: PgPool
     let free = 3 * YUAN - owed;
     assert_eq!(world.balance(account).await, (free, 0));
     assert_eq!(lendable(&world, account).await, 10 * YUAN + free);
+}
+
+#[sqlx::test]
+async fn who_owes_is_told_when_it_is_due_and_once_when_it_is_overdue(pool: PgPool) {
+    let world = World::new(pool).await;
+    let (owes, pays, neither) = (world.account(), world.account(), world.account());
+    for account in [owes, pays, neither] {
+        grant(&world, account, 10).await;
+    }
+    let owed = spend(&world, &world.lease(owes, world.epoch(), 4 * YUAN).await).await;
+    spend(&world, &world.lease(pays, world.epoch(), 2 * YUAN).await).await;
+    let move_to = |time: &str| world.clock.advance(at(time) - world.clock.now());
+    move_to("2026-11-30T17:00:00Z");
+    assert_eq!(world.app().remind_of_dues().await.unwrap(), 0);
+    world.app().close_credit_months().await.unwrap();
+    // Two replicas at once tell each once.
+    let replica = world.app();
+    let both = tokio::join!(replica.remind_of_dues(), replica.remind_of_dues());
+    assert_eq!(both.0.unwrap() + both.1.unwrap(), 2);
+    let told = notifications(&world).await;
+    let of = |account: AccountId| {
+        let account = account.to_string();
+        let told = told.iter().filter(|it| it.account_id == account);
+        let shown = told.map(|it| (it.template.as_str(), it.params["date"].as_str()));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(of(owes), [("credit_due", "2026-12-20")]);
+    assert_eq!(of(pays), [("credit_due", "2026-12-20")]);
+    assert_eq!(of(neither), []);
+    // What is said covers what is owed, to the last part of a fen.
+    assert!(owed <= 4 * YUAN && owed > 4 * YUAN - NANOS_PER_FEN);
+    top_up(&world, pays, 200).await;
+    move_to("2026-12-20T15:59:59Z");
+    assert_eq!(world.app().remind_of_dues().await.unwrap(), 0);
+    move_to("2026-12-20T16:00:00Z");
+    assert_eq!(world.app().remind_of_dues().await.unwrap(), 1);
+    assert_eq!(world.app().remind_of_dues().await.unwrap(), 0);
+    let last = notifications(&world).await.pop().unwrap();
+    assert_eq!(last.account_id, owes.to_string());
+    assert_eq!(last.template, "credit_overdue");
+    assert_eq!(last.params["date"], "2026-12-20");
+    assert_eq!(last.params["amount"], "4.00");
 }
 
 #[sqlx::test]

@@ -9,7 +9,9 @@ use tonic_types::StatusExt;
 use wanwu_clock::Clock;
 use wanwu_ids::AccountId;
 use wanwu_proto::{
-    billing::v1::{Order, order_service_server::OrderService},
+    billing::v1::{
+        AddPaymentChannelRequest, Order, PaymentProvider, order_service_server::OrderService,
+    },
     identity::v1::AgeBand,
     privacy::v1::PurchaseAllowanceChanged,
 };
@@ -17,7 +19,7 @@ use wanwu_proto::{
 use crate::world::{World, reason};
 
 /// The guardian's word that is in force for a day.
-async fn allow(world: &World, account: AccountId, version: i64, limits: (i64, i64)) {
+pub(crate) async fn allow(world: &World, account: AccountId, version: i64, limits: (i64, i64)) {
     let until = world.clock.now() + Duration::days(1);
     let event = PurchaseAllowanceChanged {
         account_id: account.to_string(),
@@ -39,7 +41,7 @@ async fn order(world: &World, account: AccountId, age: AgeBand, fen: i64) -> Res
 }
 
 /// Which limit the refusal names.
-fn limit(refused: &Status) -> String {
+pub(crate) fn limit(refused: &Status) -> String {
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(reason(refused), "PURCHASE_NOT_ALLOWED");
     let details = refused.get_error_details();
@@ -127,4 +129,29 @@ async fn orders_that_end_unpaid_do_not_count_and_neither_does_another_month(pool
         )
     };
     assert!(one.is_ok() != two.is_ok(), "together they are too much");
+}
+
+#[sqlx::test]
+async fn a_minors_order_is_offered_further_only_while_the_guardian_still_allows_it(pool: PgPool) {
+    let world = World::new(pool).await;
+    let minor = world.account();
+    allow(&world, minor, 1, (1000, 1000)).await;
+    let made = order(&world, minor, AgeBand::AgeBand14To17, 1000)
+        .await
+        .unwrap();
+    let offer = || {
+        let request = AddPaymentChannelRequest {
+            order_id: made.order_id.clone(),
+            provider: PaymentProvider::AlipayPrecreate.into(),
+            ..AddPaymentChannelRequest::default()
+        };
+        world.api.add_payment_channel(world.by(minor, request))
+    };
+    allow(&world, minor, 2, (0, 0)).await;
+    assert_eq!(limit(&offer().await.unwrap_err()), "order");
+    // The order itself does not count against its own month.
+    allow(&world, minor, 3, (1000, 1000)).await;
+    let offered = offer().await.unwrap().into_inner().order.unwrap();
+    assert_eq!(offered.channels.len(), 2);
+    assert_eq!(offered.purchase_allowance_version, 1);
 }

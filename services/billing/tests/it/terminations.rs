@@ -67,7 +67,7 @@ pub(crate) async fn noticed(world: &World, account: AccountId) -> Termination {
     approve(world, operators.1, &it).await.unwrap()
 }
 
-async fn notifications(world: &World) -> Vec<NotificationRequested> {
+pub(crate) async fn notifications(world: &World) -> Vec<NotificationRequested> {
     let sql = "select payload from outbox where type like '%NotificationRequested' order by created_at, event_id";
     let rows: Vec<Vec<u8>> = sqlx::query_scalar(sql)
         .fetch_all(&world.pool)
