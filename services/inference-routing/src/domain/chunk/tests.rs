@@ -1,0 +1,148 @@
+use super::*;
+
+fn edited(json: &str, edits: Edits<'_>) -> String {
+    let raw = Bytes::copy_from_slice(json.as_bytes());
+    let out = Chunk::parse(Shape::Chat, &raw).unwrap().edited(edits);
+    String::from_utf8(out.to_vec()).unwrap()
+}
+
+#[test]
+fn usage_is_taken_out_wherever_it_stands() {
+    let edits = Edits {
+        without_usage: true,
+        ..Edits::default()
+    };
+    let cases = [
+        (
+            r#"{"id":1,"usage":{"prompt_tokens":1},"choices":[]}"#,
+            r#"{"id":1,"choices":[]}"#,
+        ),
+        (r#"{"usage" : null , "id":1}"#, r#"{ "id":1}"#),
+        (r#"{"id":1 , "usage": {"a":{}} }"#, r#"{"id":1  }"#),
+        (r#"{"usage":null}"#, "{}"),
+        (r#"{"id":1}"#, r#"{"id":1}"#),
+    ];
+    for (json, expected) in cases {
+        assert_eq!(edited(json, edits), expected);
+    }
+}
+
+#[test]
+fn label_and_model_are_put_in_and_the_rest_stays_as_it_is() {
+    let edits = Edits {
+        without_usage: true,
+        model: Some("\"m\""),
+        label: Some("{}"),
+    };
+    let json = r#"{"odd": 1.50,"model":"/path","usage":{"prompt_tokens":2},"choices":[{"delta":{"x":"\u4f60"}}] }"#;
+    let expected = r#"{"odd": 1.50,"model":"m","choices":[{"delta":{"x":"\u4f60"}}] ,"aigc":{}}"#;
+    assert_eq!(edited(json, edits), expected);
+    assert_eq!(labelled(b"{ }", "1"), Bytes::from_static(br#"{ "aigc":1}"#));
+    assert_eq!(edited(json, Edits::default()), json);
+}
+
+#[test]
+fn a_chunk_tells_its_text_its_units_and_its_end() {
+    let raw = Bytes::from_static(
+        br#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}},
+        {"index":1,"delta":{"content":"a\n","reasoning_content":"b"},"finish_reason":"stop"},
+        {"index":2,"delta":{"tool_calls":[{"function":{"arguments":"{}"}}]},"finish_reason":null}],
+        "usage":{"prompt_tokens":3,"completion_tokens":4}}"#,
+    );
+    let chunk = Chunk::parse(Shape::Chat, &raw).unwrap();
+    let pieces: Vec<_> = chunk
+        .pieces()
+        .map(|p| (p.place, p.text.to_owned()))
+        .collect();
+    assert_eq!(
+        pieces,
+        [
+            ((1, 0), "a\n".into()),
+            ((1, 1), "b".into()),
+            ((2, 4), "{}".into())
+        ]
+    );
+    assert_eq!(
+        (chunk.units(), chunk.finished(), chunk.is_usage_only()),
+        (2, 1, false)
+    );
+    assert_eq!(chunk.usage(), Some(Tokens::of(3, 4)));
+    assert!(!chunk.is_error);
+}
+
+#[test]
+fn an_error_inside_a_stream_is_seen_and_nonsense_is_refused() {
+    let raw = Bytes::from_static(br#"{"error":{"message":"x"}}"#);
+    assert!(Chunk::parse(Shape::Chat, &raw).unwrap().is_error);
+    assert!(Chunk::parse(Shape::Chat, &Bytes::from_static(b"[]x")).is_err());
+}
+
+#[test]
+fn an_event_tells_its_name_its_text_and_its_end() {
+    let read = |json: &str| Bytes::copy_from_slice(json.as_bytes());
+    let raw = read(
+        r#"{"type":"response.output_text.delta","output_index":1,"content_index":2,"delta":"a\n","sequence_number":7}"#,
+    );
+    let chunk = Chunk::parse(Shape::Responses, &raw).unwrap();
+    let pieces: Vec<_> = chunk
+        .pieces()
+        .map(|p| (p.place, p.text.to_owned()))
+        .collect();
+    assert_eq!(pieces, [((0x102, 0), "a\n".to_owned())]);
+    assert_eq!(chunk.event_name(), Some("response.output_text.delta"));
+    assert_eq!((chunk.units(), chunk.finished()), (1, 0));
+    assert_eq!(chunk.event_number(), Some(7));
+
+    let raw = read(r#"{"type":"response.output_text.done","output_index":1,"text":"ab"}"#);
+    let chunk = Chunk::parse(Shape::Responses, &raw).unwrap();
+    assert_eq!(
+        (chunk.units(), chunk.finished(), chunk.ends_text()),
+        (0, 0, true)
+    );
+    assert!(chunk.finishes(0x102) && !chunk.finishes(0x202));
+    assert_eq!(chunk.texts(), ["ab"]);
+
+    let raw = read(
+        r#"{"type":"response.completed","response":{"model":"/m","instructions":"x","output":[{"type":"message","content":[{"type":"output_text","text":"ab"}]}],"usage":{"input_tokens":3,"output_tokens":4}}}"#,
+    );
+    let chunk = Chunk::parse(Shape::Responses, &raw).unwrap();
+    assert_eq!(
+        (chunk.finished(), chunk.texts()),
+        (1, vec!["ab".to_owned()])
+    );
+    assert_eq!(chunk.usage(), Some(Tokens::of(3, 4)));
+    let edits = Edits {
+        model: Some("\"m\""),
+        label: Some("{}"),
+        without_usage: false,
+    };
+    let out = String::from_utf8(chunk.edited(edits).to_vec()).unwrap();
+    assert!(
+        out.contains(r#""response":{"model":"m","#) && out.ends_with(r#"}},"aigc":{}}"#),
+        "{out}"
+    );
+}
+
+#[test]
+fn an_event_that_tells_of_a_failure_is_an_error() {
+    let cases = [
+        r#"{"type":"error","message":"x"}"#,
+        r#"{"type":"response.failed","response":{"error":{"code":"x"}}}"#,
+        r#"{"object":"response","status":"failed","output":[]}"#,
+    ];
+    for json in cases {
+        let raw = Bytes::copy_from_slice(json.as_bytes());
+        assert!(
+            Chunk::parse(Shape::Responses, &raw).unwrap().is_error,
+            "{json}"
+        );
+    }
+    let raw = Bytes::from_static(
+        br#"{"object":"response","status":"completed","error":null,"output":[{"content":[{"text":"a"}]}]}"#,
+    );
+    let whole = Chunk::parse(Shape::Responses, &raw).unwrap();
+    assert_eq!(
+        (whole.is_error, whole.texts()),
+        (false, vec!["a".to_owned()])
+    );
+}
