@@ -33,6 +33,7 @@ mod overhead;
 mod overload;
 mod paid_orders;
 mod paid_streams;
+mod peers;
 mod planted_values;
 mod revocation;
 mod rig;

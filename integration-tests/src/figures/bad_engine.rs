@@ -53,6 +53,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
             figure: "bad-engine",
             engines: 3,
             routers: 1,
+            policy: None,
             limits: Table::new(),
         },
     )

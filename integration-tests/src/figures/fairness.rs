@@ -59,6 +59,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         figure: "fairness",
         engines: 1,
         routers: 1,
+        policy: None,
         limits: Table::new(),
     };
     let mut chat = Table::new();

@@ -120,6 +120,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
             figure: "limits",
             engines: 1,
             routers: replicas,
+            policy: None,
             limits: Table::new(),
         };
         let path = ModelPath::start(&stack, wanted).await?;

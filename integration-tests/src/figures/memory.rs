@@ -82,6 +82,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         figure: "memory",
         engines: 2,
         routers: 1,
+        policy: None,
         limits,
     };
     let path = ModelPath::start(&stack, wanted).await?;

@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 pub(super) use clients::{Counts, Load, Seen};
 pub(super) use engine::ScriptedEngine;
-pub(super) use open_loop::{Shot, send_at};
+pub(super) use open_loop::{Shot, send_at, send_each};
 
 use crate::load::on_processor;
 use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_private};
@@ -35,6 +35,8 @@ pub(super) struct Wanted {
     pub engines: usize,
     /// Replicas of inference-routing.
     pub routers: usize,
+    /// How they choose among engines; `None`: by default.
+    pub policy: Option<&'static str>,
     /// Keys of inference-routing's `[engines]`, in place of the defaults.
     pub limits: Table,
 }
@@ -95,6 +97,7 @@ impl ModelPath {
             figure,
             engines: 0,
             routers: 1,
+            policy: None,
             limits: Table::new(),
         };
         // What is started has the processors of the thread that starts it, from its first moment on.
@@ -126,7 +129,7 @@ impl ModelPath {
         let mut routers = Vec::new();
         for n in 0..wanted.routers {
             let mut config = config_of(stack, "inference-routing")?;
-            set_engines(&mut config, &urls)?;
+            set_engines(&mut config, &urls, wanted.policy)?;
             config.insert("engines".to_owned(), wanted.limits.clone().into());
             for (section, keys) in sections {
                 let keys = keys.as_table().context("a section is a table")?;
@@ -257,7 +260,7 @@ fn table<'a>(config: &'a mut Table, section: &str) -> &'a mut Table {
     section.as_table_mut().expect("sections are tables")
 }
 
-fn set_engines(config: &mut Table, engines: &[&str]) -> anyhow::Result<()> {
+fn set_engines(config: &mut Table, engines: &[&str], policy: Option<&str>) -> anyhow::Result<()> {
     let models = config.get_mut("models").and_then(Value::as_array_mut);
     let models = models.context("the stack has no models")?;
     models.retain(|model| model["name"].as_str() == Some(MODEL));
@@ -267,6 +270,9 @@ fn set_engines(config: &mut Table, engines: &[&str]) -> anyhow::Result<()> {
     let urls: Vec<_> = engines.iter().map(|url| json!({"url": url})).collect();
     let model = model.as_table_mut().context("a model is a table")?;
     model.insert("engines".to_owned(), Value::try_from(urls)?);
+    if let Some(policy) = policy {
+        model.insert("policy".to_owned(), policy.into());
+    }
     Ok(())
 }
 

@@ -56,6 +56,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
             figure: "money-cut-streams",
             engines: 1,
             routers: 2,
+            policy: None,
             limits: Table::new(),
         },
     )

@@ -68,6 +68,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         figure: "money-prepaid",
         engines: 1,
         routers: 3,
+        policy: None,
         limits: Table::new(),
     };
     let sections = Table::from_iter([("leases".to_owned(), leases.into())]);

@@ -2,7 +2,6 @@
 //! journal's commits.
 
 mod bare;
-mod peers;
 mod side_by_side;
 
 use std::{collections::HashMap, time::Duration};

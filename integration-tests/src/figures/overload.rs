@@ -124,6 +124,7 @@ async fn start(stack: &Stack) -> anyhow::Result<ModelPath> {
         figure: "overload",
         engines: 1,
         routers: 1,
+        policy: None,
         limits: Table::new(),
     };
     let sections = Table::from_iter([("chat".to_owned(), chat.into())]);

@@ -38,8 +38,10 @@ pub(super) struct Peers<'a> {
     pub installed: &'a Path,
     /// Where they run.
     pub folder: &'a Path,
-    /// `host:port` of the engine.
-    pub engine: &'a str,
+    /// `host:port` of each engine; gateways that know of one only get the first.
+    pub engines: &'a [String],
+    /// How routers choose among engines.
+    pub policy: &'a str,
     /// What they are asked.
     pub body: &'a Bytes,
     /// The processor that they share with nobody who works at the same time.
@@ -65,11 +67,25 @@ impl Drop for Peer {
 impl Peers<'_> {
     /// Starts all that are installed and answers those that answer.
     pub(super) async fn start(&self) -> anyhow::Result<Vec<Peer>> {
-        create_private_folder(self.folder)?;
         let mut ports = Ports::keeping(BTreeMap::new());
+        create_private_folder(self.folder)?;
+        let mut all = self.gateways(&mut ports)?;
+        all.extend(self.routers(&mut ports));
+        self.started(&all, &ports).await
+    }
+
+    /// Starts those that choose among engines.
+    pub(super) async fn start_routers(&self) -> anyhow::Result<Vec<Peer>> {
+        let mut ports = Ports::keeping(BTreeMap::new());
+        create_private_folder(self.folder)?;
+        let all = self.routers(&mut ports);
+        self.started(&all, &ports).await
+    }
+
+    async fn started(&self, all: &[How], ports: &Ports) -> anyhow::Result<Vec<Peer>> {
         let mut started = Vec::new();
-        for how in self.all(&mut ports)? {
-            match self.one(&how, &ports).await {
+        for how in all {
+            match self.one(how, ports).await {
                 Ok(peer) => started.push(peer),
                 Err(error) => println!("  {}: left out: {error:#}", how.name),
             }
@@ -128,51 +144,54 @@ impl Peers<'_> {
         Ok(peer)
     }
 
-    fn all(&self, ports: &mut Ports) -> anyhow::Result<Vec<How>> {
-        let engine = format!("http://{}", self.engine);
-        let mut port = |name: &str| ports.get(name).to_string();
-        let mut router = |name: &'static str, launch: &[&str], level: &str| How {
-            name,
-            installed: name,
-            argv: [self.program(name, name)]
-                .into_iter()
-                .chain(launch.iter().map(|word| (*word).to_owned()))
-                .chain(
-                    [
-                        "--host",
-                        "127.0.0.1",
-                        "--port",
-                        &port(name),
-                        "--worker-urls",
-                        &engine,
-                        "--policy",
-                        "round_robin",
-                        "--prometheus-port",
-                        &port(&format!("{name}.metrics")),
-                        "--log-level",
-                        level,
-                    ]
-                    .map(str::to_owned),
-                )
-                .collect(),
-            env: &[],
-            bearer: None,
-            headers: Vec::new(),
+    fn routers(&self, ports: &mut Ports) -> Vec<How> {
+        let engines = self.engines.iter().map(|engine| format!("http://{engine}"));
+        let engines: Vec<String> = engines.collect();
+        let mut router = |name: &'static str, launch: &[&str], level: &str| {
+            let mut port = |name: &str| ports.get(name).to_string();
+            let listen = ["--host", "127.0.0.1", "--port", &port(name)].map(str::to_owned);
+            let metrics = format!("{name}.metrics");
+            let rest = [
+                "--policy",
+                self.policy,
+                "--prometheus-port",
+                &port(&metrics),
+            ];
+            let rest = rest.into_iter().chain(["--log-level", level]);
+            let mut argv = vec![self.program(name, name)];
+            argv.extend(launch.iter().map(|word| (*word).to_owned()));
+            argv.extend(listen);
+            argv.push("--worker-urls".to_owned());
+            argv.extend(engines.clone());
+            argv.extend(rest.map(str::to_owned));
+            How {
+                name,
+                installed: name,
+                argv,
+                env: &[],
+                bearer: None,
+                headers: Vec::new(),
+            }
         };
-        let routers = [
+        vec![
             router("sglang-router", &["launch"], "warn"),
             router("vllm-router", &[], "warning"),
             router("smg", &["launch"], "warn"),
-        ];
+        ]
+    }
+
+    fn gateways(&self, ports: &mut Ports) -> anyhow::Result<Vec<How>> {
+        let engine = &self.engines[0];
+        let url = format!("http://{engine}");
+        let mut port = |name: &str| ports.get(name).to_string();
         let mut all = vec![How {
             name: "nginx",
             installed: "",
-            argv: self.nginx(&port("nginx"))?,
+            argv: self.nginx(engine, &port("nginx"))?,
             env: &[],
             bearer: None,
             headers: Vec::new(),
         }];
-        all.extend(routers);
         let gateway = "gateway/node_modules/@portkey-ai/gateway/build/start-server.js";
         all.push(How {
             name: "portkey",
@@ -188,7 +207,7 @@ impl Peers<'_> {
             bearer: Some("none"),
             headers: vec![
                 ("x-portkey-provider", "openai".to_owned()),
-                ("x-portkey-custom-host", format!("{engine}/v1")),
+                ("x-portkey-custom-host", format!("{url}/v1")),
             ],
         });
         all.push(How {
@@ -203,7 +222,7 @@ impl Peers<'_> {
                 "--num_workers",
                 "1",
                 "--config",
-                &self.litellm(&engine)?.display().to_string(),
+                &self.litellm(&url)?.display().to_string(),
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -219,8 +238,8 @@ impl Peers<'_> {
         program.display().to_string()
     }
 
-    fn nginx(&self, port: &str) -> anyhow::Result<Vec<String>> {
-        let (folder, engine) = (self.folder.display(), self.engine);
+    fn nginx(&self, engine: &str, port: &str) -> anyhow::Result<Vec<String>> {
+        let folder = self.folder.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|what| format!("  {what}_temp_path {folder}/nginx-{what};\n"))

@@ -54,13 +54,17 @@ pub(super) enum Way {
     ByBeginning,
 }
 
+/// One request of a trace.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Request {
     /// Milliseconds from the beginning.
-    timestamp: u64,
-    input_length: u64,
-    output_length: u64,
-    hash_ids: Vec<u64>,
+    pub timestamp: u64,
+    /// Tokens of the prompt.
+    pub input_length: u64,
+    /// Tokens of the answer.
+    pub output_length: u64,
+    /// The blocks of the prompt: equal ones are equal text after equal text.
+    pub hash_ids: Vec<u64>,
 }
 
 /// What one replay showed.

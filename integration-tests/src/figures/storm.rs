@@ -44,6 +44,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         figure: "storm",
         engines: ENGINES,
         routers: 1,
+        policy: None,
         limits: Table::new(),
     };
     let path = ModelPath::start(&stack, wanted).await?;

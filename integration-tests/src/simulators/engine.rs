@@ -53,6 +53,9 @@ pub struct Script {
     pub delay_ms: u64,
     /// Before the first token.
     pub first_delay_ms: u64,
+    /// For each block of the prompt that is not in the engine's cache, in microseconds; an engine takes
+    /// one prompt after the other.
+    pub prefill_us: u64,
     /// The connection breaks after so many tokens.
     pub cut_after: Option<u32>,
     /// A frame that is no JSON comes after so many tokens.
@@ -78,6 +81,7 @@ impl Default for Script {
             tokens: 16,
             delay_ms: 0,
             first_delay_ms: 0,
+            prefill_us: 0,
             cut_after: None,
             garbage_after: None,
             hang_after: None,
@@ -136,6 +140,8 @@ struct Engine {
     calls: AtomicU64,
     connections: Arc<Connections>,
     prefixes: Mutex<PrefixCache>,
+    /// Who has it reads its prompt.
+    reading: tokio::sync::Mutex<()>,
 }
 
 const TEXT: &str = "万物皆有其名，名正则言顺，言顺则事成。";
@@ -155,6 +161,7 @@ pub async fn serve(listen: SocketAddr, control: Option<SocketAddr>) -> anyhow::R
         calls: AtomicU64::new(0),
         connections: Arc::default(),
         prefixes: Mutex::new(PrefixCache::new(BLOCKS)),
+        reading: tokio::sync::Mutex::default(),
     });
     let listener = TcpListener::bind(listen).await?;
     let illness = engine.illness.subscribe();
@@ -196,15 +203,26 @@ fn controls(engine: &Arc<Engine>) -> Router {
         engine.illness.send_replace(illness);
         StatusCode::NO_CONTENT
     };
+    let forget = |State(engine): State<Arc<Engine>>, Json(kept): Json<Kept>| async move {
+        *engine.prefixes.lock() = PrefixCache::new(kept.blocks);
+        StatusCode::NO_CONTENT
+    };
     Router::new()
         .route("/_truth", get(truth))
         .route("/_illness", put(fall_ill))
+        .route("/_prefixes", put(forget))
         .with_state(Arc::clone(engine))
         .merge(engine.faults.routes())
 }
 
 async fn models() -> Json<Value> {
     Json(json!({"object": "list", "data": [{"id": "scripted", "object": "model"}]}))
+}
+
+/// How many blocks of prompts are kept from now on, beginning with none.
+#[derive(Deserialize)]
+struct Kept {
+    blocks: usize,
 }
 
 #[derive(Deserialize)]
@@ -327,7 +345,11 @@ impl Engine {
         }
         let mut prompt = String::new();
         prompt_text(call.asked(), &mut prompt);
-        self.prefixes.lock().take(&prompt);
+        let new = self.prefixes.lock().take(&prompt);
+        if call.wanwu_script.prefill_us > 0 {
+            let _turn = self.reading.lock().await;
+            tokio::time::sleep(Duration::from_micros(call.wanwu_script.prefill_us * new)).await;
+        }
         if let Some(status) = call.wanwu_script.status {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(error(status, "as scripted", "scripted"));

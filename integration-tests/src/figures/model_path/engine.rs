@@ -58,6 +58,14 @@ impl ScriptedEngine {
         Ok(())
     }
 
+    /// Forgets all prompts, and keeps so many blocks from now on.
+    pub(crate) async fn keep(&self, blocks: usize) -> anyhow::Result<()> {
+        let request = self.http.put(format!("{}/_prefixes", self.control));
+        let body = serde_json::json!({"blocks": blocks});
+        request.json(&body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// What it wrote down of every call, by the call's id.
     pub(crate) async fn truth(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
         let request = self.http.get(format!("{}/_truth", self.control));

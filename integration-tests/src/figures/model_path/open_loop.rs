@@ -21,35 +21,44 @@ pub(crate) struct Shot {
     pub seen: Seen,
     /// When it was sent, since the first was to be.
     pub sent: Duration,
+    /// Until its first token, or its end without one.
+    pub first: Duration,
     /// Until its end.
     pub whole: Duration,
 }
 
 /// Sends `rate` calls a second for so long; answers when every one of them has ended.
 pub(crate) async fn send_at(target: Target, rate: f64, long: Duration) -> Vec<Shot> {
+    let count = (long.as_secs_f64() * rate).round() as u32;
+    let at = |n| Duration::from_secs_f64(f64::from(n) / rate);
+    send_each((0..count).map(|n| (at(n), target.clone()))).await
+}
+
+/// Sends each call at its time since the beginning; answers when every one of them has ended.
+pub(crate) async fn send_each(calls: impl Iterator<Item = (Duration, Target)>) -> Vec<Shot> {
     let begin = Instant::now();
     // Connections that wait for the next call.
     let free: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>> = Arc::default();
     let mut under_way = JoinSet::new();
-    let count = (long.as_secs_f64() * rate).round() as u32;
-    for n in 0..count {
-        sleep_until(begin + Duration::from_secs_f64(f64::from(n) / rate)).await;
-        let (target, free) = (target.clone(), free.clone());
+    for (at, target) in calls {
+        sleep_until(begin + at).await;
+        let free = free.clone();
         under_way.spawn(async move {
             let sent = Instant::now();
             let mut connection = free.lock().pop();
-            let (seen, _) = visit(&mut connection, &target).await;
+            let (seen, first) = visit(&mut connection, &target).await;
             if let Some(connection) = connection {
                 free.lock().push(connection);
             }
             Shot {
                 seen,
                 sent: sent - begin,
+                first,
                 whole: sent.elapsed(),
             }
         });
     }
-    let mut shots = Vec::with_capacity(count as usize);
+    let mut shots = Vec::with_capacity(under_way.len());
     while let Some(shot) = under_way.join_next().await {
         shots.extend(shot);
     }

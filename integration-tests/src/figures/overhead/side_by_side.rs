@@ -16,12 +16,12 @@ use super::{
     super::{
         Reading,
         model_path::{Alone, ModelPath},
+        peers::{Peer, Peers},
         rig::{self, MEASURED, OTHERS, Others},
     },
     SPANS_ARE_THERE,
     bare::Bare,
     commit_waits,
-    peers::{Peer, Peers},
 };
 use crate::{
     journey::{Api, Journey, read_trace},
@@ -105,7 +105,8 @@ impl Rig {
         let peers = Peers {
             installed: &installed,
             folder: &folder.join("peers"),
-            engine: &address,
+            engines: std::slice::from_ref(&address),
+            policy: "round_robin",
             body: &body,
             processor: MEASURED,
         };

@@ -39,6 +39,7 @@ pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> 
         figure: "routing-replicas",
         engines: 3,
         routers: 2,
+        policy: None,
         limits: Table::new(),
     };
     let path = ModelPath::start(stack, wanted).await?;

@@ -36,8 +36,9 @@ impl PrefixCache {
         }
     }
 
-    /// Takes a prompt: counts its blocks and those of its beginning that are here, and keeps all.
-    pub fn take(&mut self, prompt: &str) {
+    /// Takes a prompt: counts its blocks and those of its beginning that are here, and keeps all. Answers
+    /// how many were not here.
+    pub fn take(&mut self, prompt: &str) -> u64 {
         let mut before = 0_u64;
         let blocks: Vec<u64> = prompt
             .as_bytes()
@@ -50,12 +51,14 @@ impl PrefixCache {
             })
             .collect();
         let known = blocks.iter().take_while(|b| self.used.contains_key(b));
-        self.found += known.count() as u64;
-        self.all += blocks.len() as u64;
+        let (known, all) = (known.count() as u64, blocks.len() as u64);
+        self.found += known;
+        self.all += all;
         // The end first: what comes before is used later, and forgotten later.
         for block in blocks.into_iter().rev() {
             self.touch(block);
         }
+        all - known
     }
 
     fn touch(&mut self, block: u64) {
