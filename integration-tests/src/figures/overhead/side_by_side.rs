@@ -8,7 +8,6 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::Context;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -53,13 +52,15 @@ struct Contender {
 struct Shown {
     rounds: Vec<Lean>,
     cpu: Duration,
+    /// Why it is left out: gateways of others may fail under a load that others bear.
+    broken: Option<String>,
 }
 
 /// All that stands, as long as it is measured.
 struct Rig {
     contenders: Vec<Contender>,
     _engine: Engine,
-    _peers: Vec<Peer>,
+    peers: Vec<Peer>,
     _bare: Bare,
     _path: ModelPath,
     _others: Others,
@@ -141,7 +142,7 @@ impl Rig {
         let rig = Self {
             contenders,
             _engine: engine,
-            _peers: peers,
+            peers,
             _bare: bare,
             _path: path,
             _others: others,
@@ -157,19 +158,31 @@ impl Rig {
     async fn round_robin(&self, delay_ms: u64, connections: usize) -> anyhow::Result<Vec<Shown>> {
         let mut shown: Vec<Shown> = self.contenders.iter().map(|_| Shown::nothing()).collect();
         for _ in 0..ROUNDS {
-            for (contender, shown) in self.contenders.iter().zip(&mut shown) {
+            let in_turn = self.contenders.iter().zip(&mut shown);
+            for (contender, shown) in in_turn.filter(|(_, shown)| shown.broken.is_none()) {
                 let mut target = contender.target.clone();
                 target.body = body(delay_ms);
                 let families = contender.processes.iter().flat_map(|pid| family(*pid));
                 let meter = CpuMeter::new(families.collect());
                 let before = meter.read();
-                let seen = lean(&target, connections, LONG, Some(OTHERS)).await;
-                let seen = seen.with_context(|| contender.name.clone())?;
-                shown.cpu += meter.read().saturating_sub(before);
-                shown.rounds.push(seen);
+                match lean(&target, connections, LONG, Some(OTHERS)).await {
+                    Ok(seen) => {
+                        shown.cpu += meter.read().saturating_sub(before);
+                        shown.rounds.push(seen);
+                    }
+                    Err(error) if self.is_anothers(contender) => {
+                        shown.broken = Some(format!("{error:#}"));
+                    }
+                    Err(error) => return Err(error.context(contender.name.clone())),
+                }
             }
         }
         Ok(shown)
+    }
+
+    fn is_anothers(&self, contender: &Contender) -> bool {
+        let mut pids = self.peers.iter().filter_map(|peer| peer.process.pid());
+        pids.any(|pid| contender.processes.contains(&pid))
     }
 
     fn at_rest(&self) -> u64 {
@@ -197,6 +210,7 @@ impl Shown {
         Self {
             rounds: Vec::new(),
             cpu: Duration::ZERO,
+            broken: None,
         }
     }
 
@@ -258,6 +272,10 @@ async fn print(
         "", "added p50", "added p99", "p50 (least..most)", "calls/s", "CPU a call"
     );
     for (contender, shown) in rig.contenders.iter().zip(shown) {
+        if let Some(broken) = &shown.broken {
+            println!("  {:<22} left out: {broken}", contender.name);
+            continue;
+        }
         let [least, p50, most] = shown.medians().map(|time| time.as_micros());
         let added = |share| micros(shown.quantile(share)) - micros(engine.quantile(share));
         let offers = engine.rate() / shown.rate().max(1.0);
@@ -277,8 +295,11 @@ async fn print(
         );
     }
     let of = |name: &str| {
-        let place = rig.contenders.iter().position(|c| c.name.starts_with(name));
-        place.map(|place| &shown[place])
+        let place = rig
+            .contenders
+            .iter()
+            .position(|c| c.name.starts_with(name))?;
+        Some(&shown[place]).filter(|shown| shown.broken.is_none())
     };
     let (Some(governed), Some(bare)) = (of("governed"), of("bare")) else {
         return Ok(());
