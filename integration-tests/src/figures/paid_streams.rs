@@ -187,10 +187,16 @@ impl Books {
         Ok(rows.into_iter().map(bill).collect())
     }
 
-    /// The highest cost that was held for a call of theirs, in 10^-9 CNY.
+    /// The highest cost that was held for a call of theirs, in 10^-9 CNY: each token may be of the dearest
+    /// kind.
     pub(super) async fn highest_hold(&self) -> sqlx::Result<i64> {
         sqlx::query_scalar(
-            "select coalesce(max(input_bound * input_price + output_bound * output_price), 0)::bigint
+            "select coalesce(max(
+                 input_bound * greatest(input_price, (unit_prices->>'cached_input_token')::bigint,
+                     (unit_prices->>'audio_input_token')::bigint,
+                     (unit_prices->>'image_input_token')::bigint)
+                 + output_bound * greatest(output_price, (unit_prices->>'reasoning_token')::bigint,
+                     (unit_prices->>'audio_output_token')::bigint)), 0)::bigint
              from calls where account_id = any ($1)",
         )
         .bind(&self.accounts)
