@@ -21,6 +21,7 @@ use wanwu_proto::{
 
 use crate::{
     minors::{allow, limit},
+    terminations::noticed,
     world::{World, YUAN, nanos, reason},
 };
 
@@ -400,4 +401,16 @@ async fn a_minor_declares_what_the_guardian_allowed_and_it_counts_with_the_order
     assert_eq!(reason(&refused), "AGE_REFUSED");
     let adult = bank.declare(world.account(), 50_000).await;
     assert_eq!(adult.purchase_allowance_version, 0);
+}
+
+#[sqlx::test]
+async fn who_has_no_contract_any_more_declares_nothing(pool: PgPool) {
+    let bank = Bank::new(pool).await;
+    let account = bank.world.account();
+    noticed(&bank.world, account).await;
+    bank.declare(account, 1).await;
+    bank.world.clock.advance(chrono::Duration::days(31));
+    bank.world.app().end_contracts().await.unwrap();
+    let refused = bank.send(account, &bank.request(1)).await.unwrap_err();
+    assert_eq!(reason(&refused), "TERMINATION_STATE");
 }
