@@ -3,10 +3,10 @@
 //! The default weighs what each replica would have to do anew for the prompt by how busy it is,
 //! (new blocks + 1) x load, and takes the least: a call goes where its beginning is known as long as
 //! that is not too busy, and a call that nobody knows goes where there is room. Load compares a
-//! replica with the mean of the pool: the calls it got in the last minutes, and with less weight those
-//! it runs and the work of those that wait for their first token, so that one that is slow or hangs
-//! gets less. Where engines report what they run, what others sent there counts as what it runs,
-//! and one that began anew knows no prompt any more. There is nothing to tune.
+//! replica with the mean of the pool: the calls it got lately, and with less weight those it runs and the
+//! work of those that wait for their first token, so that one that is slow or hangs gets less. Where engines
+//! report what they run, what others sent there counts as what it runs, and one that began anew knows
+//! no prompt any more. There is nothing to tune.
 //!
 //! Everything here is pure: the clock and chance are given.
 
@@ -141,8 +141,11 @@ impl Placement {
         let id = SlotId(self.next_id);
         self.next_id += 1;
         let fresh = (!self.slots.is_empty()).then_some(now);
+        // As many as the others: it is owed nothing from before it was there.
+        let recent: f64 = self.slots.iter().map(|slot| slot.recent).sum();
+        let recent = recent / self.slots.len().max(1) as f64;
         self.slots
-            .push(Slot::new(id, self.limits.blocks, fresh, now));
+            .push(Slot::new(id, self.limits.blocks, fresh, recent));
         id
     }
 
@@ -197,8 +200,11 @@ impl Placement {
         let new_blocks = (waiting - slot.cache.matched(prompt.blocks())) as u32;
         slot.cache.insert(prompt.blocks());
         slot.running += 1;
-        slot.count_recent(now);
         slot.waiting += u64::from(new_blocks);
+        let replicas = self.slots.len();
+        for slot in &mut self.slots {
+            slot.count_recent(replicas, slot.id == id);
+        }
         Ok(Choice {
             id,
             on_trial: on_trial.is_some(),

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::prefix_cache::PrefixCache;
 use crate::domain::{breaker::Breaker, engine_report::EngineReport};
 
-/// How fast the calls that a replica got are forgotten: the time constant.
-const RECENT: f64 = 120.0;
+/// How fast the calls that a replica got are forgotten: by so many calls of the pool for each of its
+/// replicas, whatever time they take.
+const RECENT: f64 = 100.0;
 /// What running calls, and waiting work, weigh beside the calls that a replica got.
 const RUNNING_WEIGHT: f64 = 0.35;
 const WAITING_WEIGHT: f64 = 0.1;
@@ -34,8 +35,8 @@ pub enum SlotState {
 pub(super) struct Slot {
     pub id: SlotId,
     pub running: u32,
-    /// The calls that it got, each counting less as it ages, and when that was counted.
-    recent: (f64, Instant),
+    /// The calls that it got lately: each counts less with each that the pool gets after it.
+    pub recent: f64,
     /// New blocks of the calls that have no first token yet.
     pub waiting: u64,
     /// Calls that it runs for others, by what it said last, and when.
@@ -52,11 +53,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub fn new(id: SlotId, blocks: usize, fresh_since: Option<Instant>, now: Instant) -> Self {
+    pub fn new(id: SlotId, blocks: usize, fresh_since: Option<Instant>, recent: f64) -> Self {
         Self {
             id,
             running: 0,
-            recent: (0.0, now),
+            recent,
             waiting: 0,
             elsewhere: None,
             said: None,
@@ -83,12 +84,6 @@ impl Slot {
         self.busy_until.is_some_and(|until| until > now)
     }
 
-    /// The calls that it got lately.
-    fn recent(&self, now: Instant) -> f64 {
-        let (count, at) = self.recent;
-        count * (-now.saturating_duration_since(at).as_secs_f64() / RECENT).exp()
-    }
-
     /// The calls that it runs, those for others included.
     pub fn busy_with(&self, now: Instant) -> u32 {
         let fresh = |at: Instant| now.saturating_duration_since(at) < SAID_HOLDS;
@@ -110,9 +105,10 @@ impl Slot {
         (restarted, report.found_since(before.as_ref()))
     }
 
-    /// It gets a call.
-    pub fn count_recent(&mut self, now: Instant) {
-        self.recent = (self.recent(now) + 1.0, now);
+    /// One of a pool of so many replicas gets a call, this one (`true`) or another.
+    pub fn count_recent(&mut self, replicas: usize, is_its: bool) {
+        let forgotten = 1.0 / (RECENT * replicas as f64);
+        self.recent = self.recent * (1.0 - forgotten) + f64::from(is_its);
     }
 
     /// What it gets of its share: less while it is fresh, 1 from then on.
@@ -136,7 +132,7 @@ impl Mean {
     pub fn of<'a>(slots: impl Iterator<Item = &'a Slot>, now: Instant) -> Self {
         let (mut recent, mut running, mut waiting, mut count) = (0.0, 0.0, 0.0, 0.0_f64);
         for slot in slots {
-            recent += slot.recent(now);
+            recent += slot.recent;
             running += f64::from(slot.busy_with(now));
             waiting += slot.waiting as f64;
             count += 1.0;
@@ -151,7 +147,7 @@ impl Mean {
 
     /// How busy one is in comparison, were it to do so much anew; some 1.45 is as busy as all.
     pub fn load(&self, slot: &Slot, anew: f64, now: Instant) -> f64 {
-        (slot.recent(now) + 1.0) / (self.recent + 1.0)
+        (slot.recent + 1.0) / (self.recent + 1.0)
             + RUNNING_WEIGHT * (f64::from(slot.busy_with(now)) + 1.0) / (self.running + 1.0)
             + WAITING_WEIGHT * (slot.waiting as f64 + anew) / (self.waiting + anew)
     }

@@ -254,7 +254,8 @@ fn what_a_replica_runs_for_others_counts_until_it_is_old() {
         let most = if policy == Policy::PrefixAware { 19 } else { 3 };
         assert!(given(&mut world) <= most, "{policy:?}");
         world.now += Duration::from_secs(600);
-        assert!((20..=30).contains(&given(&mut world)), "{policy:?}");
+        // It makes up for what it did not get.
+        assert!((20..=40).contains(&given(&mut world)), "{policy:?}");
     }
 }
 
