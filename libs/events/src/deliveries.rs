@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, future};
+use futures::{StreamExt, future};
 use lapin::{
     Channel, Connection, Consumer,
     message::Delivery,
@@ -12,7 +12,7 @@ use lapin::{
 };
 use tokio::{
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -28,6 +28,9 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(10);
 /// So many take from a queue whose events are applied many at once.
 const TOGETHER: usize = 2;
+/// How long the first event of a batch waits for others: a batch costs its statements whether it is
+/// one event or many.
+const COMPANY: Duration = Duration::from_millis(20);
 /// How long to wait for the client to send an acknowledgement.
 const ACKNOWLEDGE: Duration = Duration::from_secs(1);
 
@@ -151,7 +154,8 @@ impl Deliveries {
         )
     }
 
-    /// Takes from one queue: what is there, up to a batch, as soon as a worker is free.
+    /// Takes from one queue as soon as a worker is free: what is there and, where events are applied
+    /// many at once, what comes in the next moment, up to a batch.
     async fn take(self: &Arc<Self>, subscription: &mut Subscription) -> Result<(), BrokerError> {
         let Subscription {
             consumer, route, ..
@@ -169,8 +173,9 @@ impl Deliveries {
                 return Ok(());
             };
             let mut taken = vec![delivery.ok_or_else(ended)??];
+            let until = Instant::now() + COMPANY;
             while taken.len() < batch
-                && let Some(Some(Ok(delivery))) = consumer.next().now_or_never()
+                && let Ok(Some(Ok(delivery))) = timeout_at(until, consumer.next()).await
             {
                 taken.push(delivery);
             }

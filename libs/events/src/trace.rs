@@ -21,10 +21,14 @@ pub(crate) struct TraceContext {
 const MAX_VALUE: usize = 512;
 
 impl TraceContext {
-    /// The context of `span`; empty when nobody records it.
+    /// The context of `span`; without a span, that of whoever publishes.
     pub(crate) fn of(span: &Span) -> Self {
         let mut headers = Headers::default();
-        let context = span.context();
+        let context = if span.is_disabled() {
+            Span::current().context()
+        } else {
+            span.context()
+        };
         global::get_text_map_propagator(|propagator| {
             propagator.inject_context(&context, &mut headers);
         });

@@ -10,6 +10,7 @@ mod metrics;
 mod request_id;
 mod start;
 mod traces;
+mod unrecorded;
 
 pub use config::{LogFormat, TelemetryConfig};
 pub use metrics::Metrics;

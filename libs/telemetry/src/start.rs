@@ -15,6 +15,7 @@ use crate::{
     json_log::{JsonLog, NoFields},
     request_id::RequestIdLayer,
     traces,
+    unrecorded::UnrecordedLayer,
 };
 
 /// Keeps the telemetry of the process alive.
@@ -99,6 +100,7 @@ pub fn init(
     };
     Registry::default()
         .with(filter)
+        .with(UnrecordedLayer::default())
         .with(requests)
         .with(spans)
         .with(logs)
