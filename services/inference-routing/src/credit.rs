@@ -5,12 +5,12 @@ pub mod lender;
 pub mod recalls;
 pub mod returns;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Mutex as AsyncMutex, Notify},
+    sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard},
     time::{Instant, sleep},
 };
 use wanwu_ids::{AccountId, EpochId, Ids, LeaseId};
@@ -18,6 +18,7 @@ use wanwu_ids::{AccountId, EpochId, Ids, LeaseId};
 use crate::{
     config::LeaseConfig,
     domain::{
+        appetite::Appetite,
         lease_purse::{Ask, Held, LeasePurse, PriceTable, Shortage, Terms},
         lease_scope::Class,
     },
@@ -40,9 +41,13 @@ pub struct Credit {
     wake: Notify,
 }
 
+/// After billing did not lend ahead it is not asked to for so long.
+const NOT_AHEAD: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 struct Account {
     purse: LeasePurse,
+    appetite: Appetite,
     /// Who holds it asks billing; the others wait.
     asking: Arc<AsyncMutex<Asking>>,
     /// When a lease of the account last went back, whose rest may not be free yet.
@@ -60,6 +65,8 @@ struct Asking {
     refused: Option<Refused>,
     /// When billing last did not answer.
     failed: Option<Instant>,
+    /// When billing last did not lend ahead.
+    not_ahead: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -142,9 +149,21 @@ impl Credit {
         account: AccountId,
         ask: &Ask,
     ) -> Result<Hold, CreditError> {
-        if let Ok(hold) = self.try_hold(account, ask) {
-            return Ok(hold);
+        let hold = match self.try_hold(account, ask) {
+            Ok(hold) => hold,
+            Err(_) => self.wait_for_credit(account, ask).await?,
+        };
+        if hold.held.runs_low {
+            self.fetch_ahead(account, ask, hold.held.nanos);
         }
+        Ok(hold)
+    }
+
+    async fn wait_for_credit(
+        self: &Arc<Self>,
+        account: AccountId,
+        ask: &Ask,
+    ) -> Result<Hold, CreditError> {
         metrics::counter!("inference_routing_credit_shortages").increment(1);
         let since = Instant::now();
         let asking = self
@@ -233,12 +252,14 @@ impl Credit {
         if (known && self.take_unheld(account)) || idle {
             self.return_leases().await;
         }
-        let want = need
-            .saturating_mul(self.config.want_factor)
-            .max(self.config.want_nanos);
+        let want = self.want(account, need);
         let mut least = need;
         loop {
-            let wanted = Wanted { least, want };
+            let wanted = Wanted {
+                least,
+                want,
+                ahead: false,
+            };
             match self
                 .ask(account, &ask.class, wanted, forgotten, asking)
                 .await
@@ -253,6 +274,61 @@ impl Credit {
                 answer => return answer,
             }
         }
+    }
+
+    /// Gets the next lease while the last one still pays, so that no call has to wait for it. Where
+    /// somebody asks already, or billing refused a moment ago, nothing is done.
+    fn fetch_ahead(self: &Arc<Self>, account: AccountId, ask: &Ask, hold: i64) {
+        let asking = match self.accounts.lock().get(&account) {
+            Some(entry) => entry.asking.clone().try_lock_owned(),
+            None => return,
+        };
+        let may = |asking: &OwnedMutexGuard<Asking>| {
+            asking.unanswered.is_none()
+                && asking.not_ahead.is_none_or(|at| at.elapsed() > NOT_AHEAD)
+        };
+        let Some(mut asking) = asking.ok().filter(may) else {
+            return;
+        };
+        let (credit, class) = (self.clone(), ask.class.clone());
+        tokio::spawn(async move {
+            let forgotten = {
+                let accounts = credit.accounts.lock();
+                accounts.get(&account).map_or(0, |entry| entry.forgotten)
+            };
+            let wanted = Wanted {
+                least: hold,
+                want: credit.want(account, hold),
+                ahead: true,
+            };
+            let asked = credit.ask(account, &class, wanted, forgotten, &mut asking);
+            let outcome = match asked.await {
+                Ok(_) => "granted",
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "nothing was lent ahead"
+                    );
+                    asking.not_ahead = Some(Instant::now());
+                    "refused"
+                }
+            };
+            metrics::counter!("inference_routing_credit_ahead", "outcome" => outcome).increment(1);
+        });
+    }
+
+    /// How much the next lease should be: so many holds like the one that needs it, and more where
+    /// the last was soon used up.
+    fn want(&self, account: AccountId, hold: i64) -> i64 {
+        let times = {
+            let accounts = self.accounts.lock();
+            accounts
+                .get(&account)
+                .map_or(1, |entry| entry.appetite.times())
+        };
+        hold.saturating_mul(self.config.want_factor)
+            .max(self.config.want_nanos)
+            .saturating_mul(times)
     }
 
     /// Asks billing for a lease and puts it into the purse. One that was not answered is asked for
@@ -301,6 +377,7 @@ impl Credit {
         }
         let (amount, scope) = (lent.amount, lent.scope);
         entry.purse.put(lease, amount, lent.prices, scope, now());
+        entry.appetite.lent(now());
         Ok(amount)
     }
 

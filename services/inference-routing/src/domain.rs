@@ -2,6 +2,7 @@
 
 pub mod allowance;
 pub mod answer;
+pub mod appetite;
 pub mod breaker;
 pub mod chunk;
 pub mod engine_report;

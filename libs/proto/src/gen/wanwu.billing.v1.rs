@@ -9849,6 +9849,10 @@ pub struct AcquireLeaseRequest {
     /// The model of that call.
     #[prost(string, tag = "32")]
     pub model: ::prost::alloc::string::String,
+    /// No call waits for it: it is granted only out of what leaves as much for others as it takes, nothing
+    /// is recalled for it, and nobody is told when it is refused.
+    #[prost(bool, tag = "33")]
+    pub ahead: bool,
 }
 impl ::prost::Name for AcquireLeaseRequest {
     const NAME: &'static str = "AcquireLeaseRequest";

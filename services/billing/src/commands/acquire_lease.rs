@@ -58,6 +58,8 @@ pub struct AcquireLease {
     pub want_nanos: i64,
     /// For which call; `None`: the replica is of a version that does not say.
     pub call: Option<Wanting>,
+    /// No call waits for it.
+    pub ahead: bool,
 }
 
 /// A lease and what its account is bound by.
@@ -70,8 +72,10 @@ pub struct Acquired {
 }
 
 impl AcquireLease {
-    /// As much as is wanted and there, at least what is of use; `None`: not so much is there.
+    /// As much as is wanted and there, at least what is of use; `None`: not so much is there. What no
+    /// call waits for leaves others as much as it takes.
     fn grant(&self, available: i64) -> Option<i64> {
+        let available = if self.ahead { available / 2 } else { available };
         let want = self.want_nanos.max(self.min_nanos);
         (available >= self.min_nanos).then(|| want.min(available))
     }
@@ -91,13 +95,14 @@ impl AcquireLease {
 
 impl App {
     /// Lends credit: within the budgets of the call's app and key, of packages that pay for its
-    /// model first. When it is short, idle credit is recalled from other epochs and waited for.
+    /// model first. When it is short and a call waits, idle credit is recalled from other epochs and
+    /// waited for.
     pub async fn acquire_lease(&self, command: AcquireLease) -> Result<Acquired, Error> {
         if command.call.is_some() {
             self.give_free_quotas(command.account_id).await?;
         }
         let mut short = match self.try_lease(&command).await {
-            Err(error) if error.is_shortage() => error,
+            Err(error) if error.is_shortage() && !command.ahead => error,
             other => return other,
         };
         if self.recall(command.account_id, &short).await? {

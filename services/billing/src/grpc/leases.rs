@@ -66,6 +66,7 @@ impl LeaseService for Handlers {
             min_nanos: amount("min_nanos", request.min_nanos)?,
             want_nanos: amount("want_nanos", request.want_nanos)?,
             call: wanting(&request)?,
+            ahead: request.ahead,
         };
         let acquired = self.0.acquire_lease(command).await?;
         let list = self.0.prices_of(&acquired.lease).await?;

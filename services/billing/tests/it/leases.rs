@@ -31,6 +31,38 @@ async fn a_lease_is_as_much_as_is_wanted_and_there(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_lease_that_no_call_waits_for_leaves_as_much_as_it_takes(pool: PgPool) {
+    let world = World::new(pool).await;
+    let account = world.customer(1000).await;
+    let ahead = |min, want| AcquireLeaseRequest {
+        ahead: true,
+        ..world.lease_request(account, world.epoch(), min, want)
+    };
+    let lease = world.acquire(&ahead(1, 100 * YUAN)).await.unwrap();
+    assert_eq!(lease.amount_nanos, 5 * YUAN);
+    let lease = world.acquire(&ahead(1, YUAN)).await.unwrap();
+    assert_eq!(lease.amount_nanos, YUAN);
+    // It is refused at once: no idle credit is waited for, and nobody hears of an empty balance.
+    let begin = Instant::now();
+    let refused = world.acquire(&ahead(3 * YUAN, 3 * YUAN)).await.unwrap_err();
+    assert_eq!(reason(&refused), "INSUFFICIENT_BALANCE");
+    assert!(begin.elapsed() < Duration::from_millis(150));
+    let told = "select count(*) from outbox where type = 'wanwu.billing.v1.BalanceExhausted'";
+    let told: i64 = sqlx::query_scalar(told)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(told, 0);
+    // A call that waits gets it.
+    let request = world.lease_request(account, world.epoch(), 3 * YUAN, 3 * YUAN);
+    assert_eq!(
+        world.acquire(&request).await.unwrap().amount_nanos,
+        3 * YUAN
+    );
+    world.assert_sound().await;
+}
+
+#[sqlx::test]
 async fn two_hundred_at_once_never_lend_more_than_there_is(pool: PgPool) {
     let world = World::new(pool).await;
     let account = world.customer(1000).await;

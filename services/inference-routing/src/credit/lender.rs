@@ -59,6 +59,8 @@ pub struct Wanted {
     pub least: i64,
     /// At best.
     pub want: i64,
+    /// No call waits for it.
+    pub ahead: bool,
 }
 
 /// What billing lent.
@@ -113,6 +115,7 @@ impl Lender {
             app_id: class.app.to_string(),
             key_id: class.key.to_string(),
             model: class.model.clone(),
+            ahead: wanted.ahead,
         };
         let answer = self
             .client

@@ -56,6 +56,8 @@ pub struct Held {
     pub max_tokens: u64,
     /// What is held, in 10^-9 CNY.
     pub nanos: i64,
+    /// It is the last lease, and less than half of it is left: it is time to get another.
+    pub runs_low: bool,
 }
 
 /// Why nothing is held.
@@ -154,13 +156,16 @@ impl LeasePurse {
         let pays = |lease: &&mut Lease| {
             lease.spendable(terms, now) && scope.takes(&lease.scope, &ask.class.model)
         };
-        for lease in self.leases.iter_mut().filter(pays) {
+        let mut leases = self.leases.iter_mut().filter(pays);
+        while let Some(lease) = leases.next() {
             let Some(prices) = lease.prices.models.get(&ask.class.model).copied() else {
                 continue;
             };
             let nanos = ask.cost(prices, ask.output);
             if nanos <= lease.left() {
-                return Ok(lease.take(ask, prices, ask.output, now));
+                let mut held = lease.take(ask, prices, ask.output, now);
+                held.runs_low = lease.left() < lease.granted / 2 && leases.next().is_none();
+                return Ok(held);
             }
             shortage = Shortage::Credit(nanos);
         }
@@ -260,6 +265,7 @@ impl Lease {
             bound,
             max_tokens: output,
             nanos,
+            runs_low: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use inference_routing::Error;
+use inference_routing::{Error, config::Sections};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -40,6 +40,30 @@ async fn many_calls_ask_billing_once(pool: PgPool) {
         assert_eq!(call.unwrap().error, None);
     }
     assert!(world.billing.asked() <= 3, "{}", world.billing.asked());
+}
+
+#[sqlx::test]
+async fn the_next_lease_is_there_before_a_call_needs_it(pool: PgPool) {
+    let small = |config: &mut Sections| {
+        config.leases.want_factor = 4;
+        config.leases.want_nanos = 1;
+    };
+    let world = World::with(pool, small).await;
+    let mut body = chat(true, json!({"tokens": 2}));
+    body["max_tokens"] = json!(100);
+    // A first small lease tells the price. Four calls fit into the next; the third leaves less than
+    // half of it.
+    let calls = (0..3).map(|_| world.call(&body));
+    for call in futures::future::join_all(calls).await {
+        assert_eq!(call.unwrap().error, None);
+    }
+    wait_for("the next lease", async || world.billing.leases().len() > 2).await;
+    // Both are spent without another answer of billing's.
+    world.billing.go_down(true);
+    let calls = (0..6).map(|_| world.call(&body));
+    for call in futures::future::join_all(calls).await {
+        assert_eq!(call.unwrap().error, None);
+    }
 }
 
 #[sqlx::test]

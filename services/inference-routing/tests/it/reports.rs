@@ -61,7 +61,7 @@ async fn what_other_routers_run_on_an_engine_counts_as_its_load(pool: PgPool) {
     *other.metrics.lock() = said(200, 1);
     read().await;
     let free = of_the_first(&world, 60, |n| unlike(100 + n)).await;
-    assert!(free >= 40, "{free} of 60 to the free one");
+    assert!(free >= 36, "{free} of 60 to the free one");
 }
 
 #[sqlx::test]

@@ -267,11 +267,14 @@ impl LeaseService for Leases {
                 })),
             };
         }
-        let free = books.free.get(&ask.account_id).unwrap();
-        if *free < ask.min_nanos {
+        let mut free = *books.free.get(&ask.account_id).unwrap();
+        if ask.ahead {
+            free /= 2;
+        }
+        if free < ask.min_nanos {
             return Err(refused("INSUFFICIENT_BALANCE"));
         }
-        let mut amount_nanos = ask.want_nanos.min(*free);
+        let mut amount_nanos = ask.want_nanos.min(free);
         let mut key_id = String::new();
         if let Some(budget) = books.budgets.get(&ask.key_id).copied() {
             let used = books.used(&ask.key_id, &events);
