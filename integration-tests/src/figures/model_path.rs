@@ -24,6 +24,8 @@ use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_priv
 
 /// How long one of its processes may take to be ready.
 const READY: Duration = Duration::from_secs(30);
+/// Of traces, in the charts' values.
+const DEPLOYED_RATIO: f64 = 0.1;
 /// What is called by its own name only here: a price of it is in the list.
 const MODEL: &str = "scripted";
 
@@ -137,6 +139,9 @@ impl ModelPath {
             }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
+            if alone.is_some() {
+                record_as_deployed(&mut config);
+            }
             let name = format!("router-{n}");
             routers.push(replica(
                 stack,
@@ -153,6 +158,9 @@ impl ModelPath {
             .map(|router| format!("https://{}", router.address));
         let places = places.collect::<Vec<_>>().join(",");
         table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
+        if alone.is_some() {
+            record_as_deployed(&mut config);
+        }
         let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
         Ok(Self {
             engines,
@@ -251,6 +259,11 @@ fn config_of(stack: &Stack, service: &str) -> anyhow::Result<Table> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.parse()?)
+}
+
+/// The stack records every trace; the charts' values record so many.
+fn record_as_deployed(config: &mut Table) {
+    table(config, "telemetry").insert("sample_ratio".to_owned(), DEPLOYED_RATIO.into());
 }
 
 fn table<'a>(config: &'a mut Table, section: &str) -> &'a mut Table {

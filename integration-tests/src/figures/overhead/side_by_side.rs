@@ -4,7 +4,7 @@
 //! `bare` is our own two hops without any of the work: the same HTTP server, the same gRPC over mutual
 //! TLS, the same HTTP client to the engine, and nothing that is checked, held, placed, written or
 //! metered (`simulators/bare.rs`). `governed` is the product as it is deployed: key, standing, limits,
-//! screen, lease, journal, meter, label, and a trace of every call.
+//! screen, lease, journal, meter, label, and a trace of one call in ten.
 
 use std::{path::Path, time::Duration};
 
@@ -341,8 +341,9 @@ async fn waits(stack: &Stack, governed: &Shown) -> anyhow::Result<Duration> {
     let traced = governed
         .rounds
         .iter()
-        .flat_map(|round| round.traced.iter().take(40));
+        .flat_map(|round| round.traced.iter().take(400));
     for (trace_id, _) in traced {
+        // One in ten is recorded.
         if let Some(wait) = commit_waits(&read_trace(&api, trace_id).await?) {
             waits.push(wait.dispatch + wait.end);
         }
