@@ -31,7 +31,7 @@ pub use consumers::Consumers;
 pub use dead_letters::DeadLetters;
 pub use handler::{Handler, HandlerError};
 pub use publish::{MAX_PAYLOAD, publish, wake};
-pub use publish_many::{Traced, publish_many, traceparent};
+pub use publish_many::{Prepared, Traced, prepare, publish_many, traceparent};
 pub use relay::Relay;
 pub use topology::{consumers_of, queue};
 

@@ -78,9 +78,7 @@ async fn many_events_are_told_with_one_statement(pool: PgPool) {
         })
         .collect();
     let mut tx = bench.pool.begin().await.unwrap();
-    publish_many(&mut tx, &Ids::system(), &events)
-        .await
-        .unwrap();
+    publish_many(&mut tx, &Ids::system(), events).await.unwrap();
     tx.commit().await.unwrap();
     bench.wait_for_effects(300).await;
     bench.end().await;

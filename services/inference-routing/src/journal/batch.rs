@@ -9,7 +9,7 @@ use tokio::{sync::oneshot, time::Instant};
 use wanwu_ids::{AppId, CallId};
 
 use super::{Dispatch, Entry, Final, NotDispatched, Progress, Refusal};
-use crate::{credit::Hold, store::calls::Written};
+use crate::{credit::Hold, store::journal::Written};
 
 /// Entries that are committed together, by kind.
 #[derive(Debug, Default)]
@@ -46,8 +46,17 @@ impl Batch {
         self.len() == 0
     }
 
-    /// Takes an entry in.
-    pub fn add(&mut self, entry: Entry) {
+    /// Takes an entry in. The end of a call whose dispatch is in here is given back, for the next batch:
+    /// all of a batch is written at once.
+    pub fn add(&mut self, entry: Entry) -> Option<Entry> {
+        if let Entry::Final { row, .. } = &entry
+            && self
+                .dispatches
+                .iter()
+                .any(|it| it.row.call_id == row.call.call_id)
+        {
+            return Some(entry);
+        }
         match entry {
             Entry::Dispatch {
                 row,
@@ -69,6 +78,7 @@ impl Batch {
             }
             Entry::Refusal { refusal, reply } => self.refusals.push((refusal, reply)),
         }
+        None
     }
 
     /// Refuses what waited too long, and of several calls with one key all but the first.
@@ -154,5 +164,67 @@ impl Batch {
 impl PendingDispatch {
     fn answer(self, result: Result<(), NotDispatched>) {
         let _ = self.reply.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use uuid::Uuid;
+    use wanwu_ids::Id;
+
+    use super::*;
+    use crate::domain::usage::{Outcome, Prices, Source, Tokens};
+
+    fn dispatch(call: u128) -> Arc<Dispatch> {
+        let id = Uuid::from_u128(call);
+        Arc::new(Dispatch {
+            call_id: Id::from_uuid(id),
+            lease_id: Id::from_uuid(id),
+            account_id: Id::from_uuid(id),
+            app_id: Id::from_uuid(id),
+            key_id: Id::from_uuid(id),
+            model: "m".to_owned(),
+            prices: Prices::tokens(1, 2, 10),
+            bound: Tokens::of(1, 1),
+            traceparent: None,
+            dispatched_at: chrono::DateTime::<Utc>::UNIX_EPOCH,
+            idempotency_key: None,
+        })
+    }
+
+    fn begins(call: u128) -> Entry {
+        Entry::Dispatch {
+            row: dispatch(call),
+            deadline: Instant::now(),
+            reply: oneshot::channel().0,
+        }
+    }
+
+    fn ends(call: u128) -> Entry {
+        let row = Final {
+            call: dispatch(call),
+            outcome: Outcome::ClientGone,
+            tokens: Tokens::default(),
+            source: Source::Engine,
+            attempts: 1,
+            finished_at: chrono::DateTime::<Utc>::UNIX_EPOCH,
+            violation: None,
+            hold: None,
+        };
+        Entry::Final {
+            row: Box::new(row),
+            reply: oneshot::channel().0,
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_call_is_not_written_together_with_its_dispatch() {
+        let mut batch = Batch::default();
+        assert!(batch.add(begins(1)).is_none());
+        assert!(batch.add(ends(2)).is_none());
+        let given_back = batch.add(ends(1)).unwrap();
+        assert_eq!(batch.len(), 2);
+        assert!(Batch::default().add(given_back).is_none());
     }
 }

@@ -1,8 +1,11 @@
 //! The one task that writes the journal of this epoch.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use sqlx::{PgConnection, PgPool};
@@ -16,7 +19,7 @@ use wanwu_ids::{EpochId, Ids};
 use super::{Entry, batch::Batch};
 use crate::{
     config::JournalConfig,
-    store::calls::{self, WriteError},
+    store::journal::{self, WriteError, Written},
 };
 
 /// Where entries arrive.
@@ -37,6 +40,8 @@ pub struct Writer {
     connection: Option<PgConnection>,
     /// Rows of the last group.
     company: usize,
+    /// Ends of calls that were dispatched in the last group.
+    next: VecDeque<Entry>,
     epoch: EpochId,
     ids: Ids,
     config: JournalConfig,
@@ -75,7 +80,7 @@ impl Inbox {
 impl Writer {
     /// A writer of `epoch`.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         inbox: Inbox,
         pool: PgPool,
         epoch: EpochId,
@@ -87,6 +92,7 @@ impl Writer {
             pool,
             connection: None,
             company: 0,
+            next: VecDeque::new(),
             epoch,
             ids,
             config,
@@ -96,10 +102,13 @@ impl Writer {
     /// Writes until `stop` and until nothing waits any more, or the epoch is fenced.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Fenced> {
         loop {
-            let first = tokio::select! {
-                biased;
-                entry = self.inbox.next() => entry,
-                () = stop.cancelled() => None,
+            let first = match self.next.pop_front() {
+                Some(entry) => Some(entry),
+                None => tokio::select! {
+                    biased;
+                    entry = self.inbox.next() => entry,
+                    () = stop.cancelled() => None,
+                },
             };
             let Some(first) = first else { return Ok(()) };
             let batch = self.gather(first).await;
@@ -111,20 +120,25 @@ impl Writer {
     /// the last group had none, waiting would only make calls late.
     async fn gather(&mut self, first: Entry) -> Batch {
         let mut batch = Batch::default();
-        batch.add(first);
+        let mut next = VecDeque::new();
+        let waiting = std::mem::take(&mut self.next);
+        for entry in [first].into_iter().chain(waiting) {
+            next.extend(batch.add(entry));
+        }
         let most = self.config.group_rows;
         while batch.len() < most
             && let Some(entry) = self.inbox.ready()
         {
-            batch.add(entry);
+            next.extend(batch.add(entry));
         }
         let deadline = Instant::now() + self.config.group_wait;
         while self.company.max(batch.len()) > ALONE && batch.len() < most {
             match timeout_at(deadline, self.inbox.next()).await {
-                Ok(Some(entry)) => batch.add(entry),
+                Ok(Some(entry)) => next.extend(batch.add(entry)),
                 Ok(None) | Err(_) => break,
             }
         }
+        self.next = next;
         self.company = batch.len();
         batch
     }
@@ -177,12 +191,12 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, batch: &Batch) -> Result<calls::Written, WriteError> {
+    async fn write(&mut self, batch: &Batch) -> Result<Written, WriteError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.pool.acquire().await?.detach(),
         };
-        let work = calls::write(&mut connection, self.epoch, &self.ids, batch);
+        let work = journal::write(&mut connection, self.epoch, &self.ids, batch);
         let result = match timeout(self.config.write_timeout, work).await {
             Ok(result) => result,
             Err(_) => Err(WriteError::Database(sqlx::Error::PoolTimedOut)),

@@ -3,24 +3,30 @@
 use chrono::{DateTime, Utc};
 use prost_types::Timestamp;
 use sqlx::PgConnection;
-use wanwu_events::{Traced, publish_many};
+use wanwu_events::{Prepared, Traced, prepare, publish_many};
 use wanwu_ids::{AccountId, CallId, Ids};
 use wanwu_proto::inference::v1::{ContentViolationFound, UsageRecorded};
 
 use super::{calls::OpenCall, units};
 use crate::{
     domain::usage::Source,
-    journal::{Final, batch::Batch},
+    journal::{Final, Refusal, batch::Batch},
 };
 
-/// Tells what ended calls used, one event each.
-pub async fn publish_finals<'f>(
-    tx: &mut PgConnection,
-    ids: &Ids,
-    finals: impl Iterator<Item = &'f Final>,
-) -> Result<(), sqlx::Error> {
-    let events: Vec<Traced<UsageRecorded>> = finals.map(recorded).collect();
-    publish_many(tx, ids, &events).await
+/// What a batch tells: an event of a call's end only if the batch is what ends the call.
+pub fn of_batch(ids: &Ids, batch: &Batch) -> Result<Vec<(Prepared, Option<CallId>)>, sqlx::Error> {
+    let mut events = Vec::new();
+    for (row, _) in &batch.finals {
+        let call = Some(row.call.call_id);
+        events.push((prepare(ids, recorded(row))?, call));
+        if let Some(stopped) = stopped(row) {
+            events.push((prepare(ids, stopped)?, call));
+        }
+    }
+    for (refusal, _) in &batch.refusals {
+        events.push((prepare(ids, refused(refusal))?, None));
+    }
+    Ok(events)
 }
 
 /// Tells what recovered calls used, one event each.
@@ -32,16 +38,11 @@ pub async fn publish_recovered(
 ) -> Result<(), sqlx::Error> {
     let events: Vec<Traced<UsageRecorded>> =
         calls.iter().map(|call| recovered(call, now)).collect();
-    publish_many(tx, ids, &events).await
+    publish_many(tx, ids, events).await
 }
 
-/// Tells of requests that the screen refused.
-pub async fn publish_refusals(
-    tx: &mut PgConnection,
-    ids: &Ids,
-    batch: &Batch,
-) -> Result<(), sqlx::Error> {
-    let refused = batch.refusals.iter().map(|(refusal, _)| Traced {
+fn refused(refusal: &Refusal) -> Traced<ContentViolationFound> {
+    Traced {
         event: found(
             refusal.call_id,
             refusal.account_id,
@@ -49,25 +50,15 @@ pub async fn publish_refusals(
             "input",
         ),
         traceparent: refusal.traceparent.clone(),
-    });
-    publish_many(tx, ids, &refused.collect::<Vec<_>>()).await
+    }
 }
 
-/// Tells of answers that the screen stopped.
-pub async fn publish_stops<'f>(
-    tx: &mut PgConnection,
-    ids: &Ids,
-    finals: impl Iterator<Item = &'f Final>,
-) -> Result<(), sqlx::Error> {
-    let stopped = finals.filter_map(|row| {
-        let class = row.violation.as_deref()?;
-        let event = found(row.call.call_id, row.call.account_id, class, "output");
-        Some(Traced {
-            event,
-            traceparent: row.call.traceparent.clone(),
-        })
-    });
-    publish_many(tx, ids, &stopped.collect::<Vec<_>>()).await
+fn stopped(row: &Final) -> Option<Traced<ContentViolationFound>> {
+    let class = row.violation.as_deref()?;
+    Some(Traced {
+        event: found(row.call.call_id, row.call.account_id, class, "output"),
+        traceparent: row.call.traceparent.clone(),
+    })
 }
 
 fn found(call: CallId, account: AccountId, class: &str, side: &str) -> ContentViolationFound {
