@@ -24,8 +24,6 @@ use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_priv
 
 /// How long one of its processes may take to be ready.
 const READY: Duration = Duration::from_secs(30);
-/// Of traces, in the charts' values.
-const DEPLOYED_RATIO: f64 = 0.1;
 /// What is called by its own name only here: a price of it is in the list.
 const MODEL: &str = "scripted";
 
@@ -51,6 +49,13 @@ pub(super) struct Alone<'a> {
     pub engine: &'a str,
     /// The processor that edge and routers share.
     pub processor: usize,
+    /// The share of traces that are recorded; the stack records all.
+    pub recorded: f64,
+}
+
+impl Alone<'_> {
+    /// What the charts' values have for [`recorded`](Self::recorded).
+    pub(super) const AS_DEPLOYED: f64 = 0.1;
 }
 
 /// The way of a call from an edge over routers to engines.
@@ -139,9 +144,7 @@ impl ModelPath {
             }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
-            if alone.is_some() {
-                record_as_deployed(&mut config);
-            }
+            record(&mut config, alone);
             let name = format!("router-{n}");
             routers.push(replica(
                 stack,
@@ -158,9 +161,7 @@ impl ModelPath {
             .map(|router| format!("https://{}", router.address));
         let places = places.collect::<Vec<_>>().join(",");
         table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
-        if alone.is_some() {
-            record_as_deployed(&mut config);
-        }
+        record(&mut config, alone);
         let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
         Ok(Self {
             engines,
@@ -261,9 +262,10 @@ fn config_of(stack: &Stack, service: &str) -> anyhow::Result<Table> {
     Ok(text.parse()?)
 }
 
-/// The stack records every trace; the charts' values record so many.
-fn record_as_deployed(config: &mut Table) {
-    table(config, "telemetry").insert("sample_ratio".to_owned(), DEPLOYED_RATIO.into());
+fn record(config: &mut Table, alone: Option<&Alone<'_>>) {
+    if let Some(alone) = alone {
+        table(config, "telemetry").insert("sample_ratio".to_owned(), alone.recorded.into());
+    }
 }
 
 fn table<'a>(config: &'a mut Table, section: &str) -> &'a mut Table {

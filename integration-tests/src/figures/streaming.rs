@@ -132,6 +132,8 @@ impl Way {
             binaries: &rig::release()?,
             engine: &engine,
             processor: MEASURED,
+            // Each call is asked for its waits.
+            recorded: 1.0,
         };
         let path = ModelPath::start_alone(stack, "streaming", alone).await?;
         let pids = [path.edge(), &path.routers[0]];

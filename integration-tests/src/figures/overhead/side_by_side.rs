@@ -95,6 +95,7 @@ impl Rig {
             binaries: &binaries,
             engine: &format!("http://{address}"),
             processor: MEASURED,
+            recorded: Alone::AS_DEPLOYED,
         };
         let path = ModelPath::start_alone(stack, "overhead", alone).await?;
         let ours: Vec<i32> = [&path.routers[0], path.edge()]

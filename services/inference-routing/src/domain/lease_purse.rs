@@ -56,7 +56,7 @@ pub struct Held {
     pub max_tokens: u64,
     /// What is held, in 10^-9 CNY.
     pub nanos: i64,
-    /// It is the last lease, and less than half of it is left: it is time to get another.
+    /// It is the last lease, and less than half of it is left, or little of its time.
     pub runs_low: bool,
 }
 
@@ -164,7 +164,7 @@ impl LeasePurse {
             let nanos = ask.cost(prices, ask.output);
             if nanos <= lease.left() {
                 let mut held = lease.take(ask, prices, ask.output, now);
-                held.runs_low = lease.left() < lease.granted / 2 && leases.next().is_none();
+                held.runs_low = lease.runs_low(terms, now) && leases.next().is_none();
                 return Ok(held);
             }
             shortage = Shortage::Credit(nanos);
@@ -251,6 +251,12 @@ impl Lease {
 
     fn spendable(&self, terms: Terms, now: Instant) -> bool {
         now.saturating_duration_since(self.acquired) < terms.expiry
+    }
+
+    fn runs_low(&self, terms: Terms, now: Instant) -> bool {
+        let age = now.saturating_duration_since(self.acquired);
+        // Not so early that the other would be idle before this one is over.
+        self.left() < self.granted / 2 || age + terms.idle / 2 > terms.expiry
     }
 
     fn take(&mut self, ask: &Ask, prices: Prices, output: u64, now: Instant) -> Held {

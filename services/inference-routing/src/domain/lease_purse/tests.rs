@@ -212,11 +212,17 @@ fn a_call_is_paid_by_leases_of_its_scope_only() {
 fn the_last_lease_says_when_less_than_half_of_it_is_left() {
     let now = Instant::now();
     let mut purse = purse();
-    let low = |purse: &mut LeasePurse| purse.hold(&ask(1, 0, 0), TERMS, now).unwrap().runs_low;
+    let low = |purse: &mut LeasePurse, now| {
+        let held = purse.hold(&ask(1, 0, 0), TERMS, now);
+        held.unwrap().runs_low
+    };
     purse.put(lease(1), 10, table(), Scope::default(), now);
-    let said: Vec<bool> = (0..3).map(|_| low(&mut purse)).collect();
+    let said: Vec<bool> = (0..3).map(|_| low(&mut purse, now)).collect();
     assert_eq!(said, [false, false, true]);
     // Another one is there.
     purse.put(lease(2), 10, table(), Scope::default(), now);
-    assert!(!low(&mut purse));
+    assert!(!low(&mut purse, now));
+    // The first has room for one more call; the last one is soon over.
+    let later = now + TERMS.expiry - Duration::from_secs(1);
+    assert_eq!([0, 1].map(|_| low(&mut purse, later)), [false, true]);
 }
