@@ -169,6 +169,11 @@ impl Round<'_> {
             let told = told(&usual, point);
             let before = words(&usual, point);
             if kind == Traffic::Cut {
+                if !usual.is_alive() {
+                    // It ended at the point before: nobody would be there to be cut off.
+                    usual.start()?;
+                    usual.wait_ready(READY).await?;
+                }
                 self.begin(Traffic::Call, number, &mut traffic)?;
                 sleep(Duration::from_millis(500)).await;
             }
@@ -214,7 +219,7 @@ impl Round<'_> {
         let fen = i64::try_from(number)? + 1;
         let small = scripted(json!({"tokens": 80, "delay_ms": 10}));
         let long = scripted(json!({"tokens": 1200, "delay_ms": 10}));
-        let mut large = small.clone();
+        let mut large = scripted(json!({"tokens": 4, "delay_ms": 700}));
         large["n"] = 128.into();
         large["max_tokens"] = 4096.into();
         let way = |body| target(customer.api().base(), &customer, body);
@@ -234,8 +239,8 @@ impl Round<'_> {
                         take(target, None).await
                     };
                     // Four at a time hold more than two leases have; a router that did not know
-                    // then has a large one, which thirty are too many for.
-                    let times = (1000..1400).step_by(100).chain([5000; 30]);
+                    // then has a large one and gets another ahead, which so many at once are too many for.
+                    let times = (1000..1400).step_by(100).chain([5000; 110]);
                     let large = join_all(times.map(|millis| later(millis, &large)));
                     let (long, mut calls) = tokio::join!(take(&long, None), large);
                     calls.push(long);
