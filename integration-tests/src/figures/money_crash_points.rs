@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a point may take to be reached.
 const REACHED: Duration = Duration::from_secs(30);
+/// So long after a call another one is made, where the point was not reached.
+const AGAIN: Duration = Duration::from_secs(8);
 const READY: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
@@ -185,8 +187,14 @@ impl Round<'_> {
                 self.begin(kind, number, &mut traffic)?;
             }
             let begin = Instant::now();
+            let mut again = AGAIN;
             while told.is_alive() && begin.elapsed() < REACHED {
                 sleep(LOOK).await;
+                // A call that was refused, for whoever was away just then, reaches nothing.
+                if kind == Traffic::Call && begin.elapsed() > again {
+                    self.begin(kind, number, &mut traffic)?;
+                    again += AGAIN;
+                }
             }
             if words(&usual, point) == before {
                 missed.push(format!("{service} {point}"));
