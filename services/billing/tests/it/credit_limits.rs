@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use billing::{
-    auditor::Auditor,
-    domain::{checkpoint::CheckpointKeys, money::NANOS_PER_FEN},
-    statement_desk::StatementDesk,
+    auditor::Auditor, domain::checkpoint::CheckpointKeys, statement_desk::StatementDesk,
 };
 use chrono::{DateTime, Duration, Utc};
 use futures::future::join_all;
@@ -25,14 +23,11 @@ use wanwu_proto::billing::v1::{
     termination_service_server::TerminationService,
 };
 
-use crate::{
-    terminations::notifications,
-    world::{PRICES, World, YUAN, nanos, reason},
-};
+use crate::world::{PRICES, World, YUAN, nanos, reason};
 
 const ENTERPRISE: &str = "91110000600037341L";
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
@@ -78,7 +73,7 @@ async fn approve(
 }
 
 /// Two operators give the account a limit.
-async fn grant(world: &World, account: AccountId, yuan: i64) -> CreditLimitRequest {
+pub(crate) async fn grant(world: &World, account: AccountId, yuan: i64) -> CreditLimitRequest {
     let operators: (OperatorId, OperatorId) = (world.ids.id(), world.ids.id());
     let it = request(world, operators.0, wanted(world, account, yuan)).await;
     approve(world, operators.1, &it.unwrap()).await.unwrap()
@@ -101,7 +96,7 @@ async fn shown(world: &World, account: AccountId) -> Option<Credit> {
     answer.into_inner().credit
 }
 
-async fn credit(world: &World, account: AccountId) -> Credit {
+pub(crate) async fn credit(world: &World, account: AccountId) -> Credit {
     let account_id = account.to_string();
     let request = world.by_operator(world.ids.id(), GetCreditRequest { account_id });
     let answer = world.api.get_credit(request).await.unwrap();
@@ -118,13 +113,13 @@ async fn limits(world: &World, account: AccountId) -> Vec<CreditLimit> {
     answer.into_inner().credit_limits
 }
 
-fn due(credit: &Credit) -> Option<DateTime<Utc>> {
+pub(crate) fn due(credit: &Credit) -> Option<DateTime<Utc>> {
     let time = credit.due_time.as_ref()?;
     DateTime::from_timestamp(time.seconds, 0)
 }
 
 /// What can be lent at once: a lease of it, given back.
-async fn lendable(world: &World, account: AccountId) -> i64 {
+pub(crate) async fn lendable(world: &World, account: AccountId) -> i64 {
     let request = world.lease_request(account, world.epoch(), 1, 1_000_000 * YUAN);
     let Ok(lease) = world.acquire(&request).await else {
         return 0;
@@ -134,7 +129,7 @@ async fn lendable(world: &World, account: AccountId) -> i64 {
 }
 
 /// Calls that cost all of a lease but what is less than a token.
-async fn spend(world: &World, lease: &Lease) -> i64 {
+pub(crate) async fn spend(world: &World, lease: &Lease) -> i64 {
     let usage = world.usage(lease, lease.amount_nanos / PRICES.0, 0);
     world.settle(&usage).await.unwrap();
     assert!(world.close(lease, 1, usage.amount_nanos).await.unwrap());
@@ -142,7 +137,7 @@ async fn spend(world: &World, lease: &Lease) -> i64 {
 }
 
 /// The order that paid.
-async fn top_up(world: &World, account: AccountId, fen: i64) -> String {
+pub(crate) async fn top_up(world: &World, account: AccountId, fen: i64) -> String {
     let (order, number) = world.order(account, fen).await;
     assert_eq!(world.notify(world.wechat.pay(&number)).await, 204);
     order.order_id
@@ -422,120 +417,6 @@ async fn a_top_up_pays_what_is_owed_first(pool: PgPool) {
     assert_eq!(world.balance(account).await, (8 * YUAN - used, 0));
     assert_eq!(lendable(&world, account).await, 18 * YUAN - used);
     world.assert_sound().await;
-}
-
-#[sqlx::test]
-async fn what_is_overdue_stops_lending_beyond_zero_until_it_is_paid(pool: PgPool) {
-    let world = World::new(pool).await;
-    let account = world.account();
-    grant(&world, account, 10).await;
-    let november = spend(&world, &world.lease(account, world.epoch(), 4 * YUAN).await).await;
-    // A month later; what is used in it is due a month later too.
-    let move_to = |time: &str| world.clock.advance(at(time) - world.clock.now());
-    move_to("2026-11-30T16:30:00Z");
-    assert_eq!(world.app().close_credit_months().await.unwrap(), 0);
-    move_to("2026-11-30T17:00:00Z");
-    assert_eq!(world.app().close_credit_months().await.unwrap(), 1);
-    assert_eq!(world.app().close_credit_months().await.unwrap(), 0);
-    let december = spend(&world, &world.lease(account, world.epoch(), YUAN).await).await;
-    move_to("2026-12-20T15:59:59Z");
-    let before = credit(&world, account).await;
-    assert_eq!(nanos(before.owed.clone()), november + december);
-    assert_eq!(due(&before), Some(at("2026-12-20T16:00:00Z")));
-    assert_eq!(nanos(before.overdue), 0);
-    assert_eq!(
-        lendable(&world, account).await,
-        10 * YUAN - november - december
-    );
-    let running = world.lease(account, world.epoch(), YUAN).await;
-
-    move_to("2026-12-20T16:00:00Z");
-    assert_eq!(nanos(credit(&world, account).await.overdue), november);
-    assert_eq!(lendable(&world, account).await, 0);
-    // Running calls go on.
-    let december = december + spend(&world, &running).await;
-    // A part is not enough; all of it is, though December's is still owed.
-    top_up(&world, account, 300).await;
-    assert_eq!(
-        nanos(credit(&world, account).await.overdue),
-        november - 3 * YUAN
-    );
-    assert_eq!(lendable(&world, account).await, 0);
-    top_up(&world, account, 100).await;
-    let after = credit(&world, account).await;
-    assert_eq!(nanos(after.overdue.clone()), 0);
-    let owed = november + december - 4 * YUAN;
-    assert_eq!(nanos(after.owed.clone()), owed);
-    assert_eq!(due(&after), Some(at("2027-01-20T16:00:00Z")));
-    assert_eq!(lendable(&world, account).await, 10 * YUAN - owed);
-    world.assert_sound().await;
-
-    // Two months were missed: both are closed, each with its date.
-    move_to("2027-01-31T17:00:00Z");
-    assert_eq!(world.app().close_credit_months().await.unwrap(), 2);
-    assert_eq!(nanos(credit(&world, account).await.overdue), owed);
-    // What is paid beyond what is owed can be spent whatever is overdue.
-    top_up(&world, account, 300).await;
-    let free = 3 * YUAN - owed;
-    assert_eq!(world.balance(account).await, (free, 0));
-    assert_eq!(lendable(&world, account).await, 10 * YUAN + free);
-}
-
-#[sqlx::test]
-async fn who_owes_is_told_when_it_is_due_and_once_when_it_is_overdue(pool: PgPool) {
-    let world = World::new(pool).await;
-    let (owes, pays, neither) = (world.account(), world.account(), world.account());
-    for account in [owes, pays, neither] {
-        grant(&world, account, 10).await;
-    }
-    let owed = spend(&world, &world.lease(owes, world.epoch(), 4 * YUAN).await).await;
-    spend(&world, &world.lease(pays, world.epoch(), 2 * YUAN).await).await;
-    let move_to = |time: &str| world.clock.advance(at(time) - world.clock.now());
-    move_to("2026-11-30T17:00:00Z");
-    assert_eq!(world.app().remind_of_dues().await.unwrap(), 0);
-    world.app().close_credit_months().await.unwrap();
-    // Two replicas at once tell each once.
-    let replica = world.app();
-    let both = tokio::join!(replica.remind_of_dues(), replica.remind_of_dues());
-    assert_eq!(both.0.unwrap() + both.1.unwrap(), 2);
-    let told = notifications(&world).await;
-    let of = |account: AccountId| {
-        let account = account.to_string();
-        let told = told.iter().filter(|it| it.account_id == account);
-        let shown = told.map(|it| (it.template.as_str(), it.params["date"].as_str()));
-        shown.collect::<Vec<_>>()
-    };
-    assert_eq!(of(owes), [("credit_due", "2026-12-20")]);
-    assert_eq!(of(pays), [("credit_due", "2026-12-20")]);
-    assert_eq!(of(neither), []);
-    // What is said covers what is owed, to the last part of a fen.
-    assert!(owed <= 4 * YUAN && owed > 4 * YUAN - NANOS_PER_FEN);
-    top_up(&world, pays, 200).await;
-    move_to("2026-12-20T15:59:59Z");
-    assert_eq!(world.app().remind_of_dues().await.unwrap(), 0);
-    move_to("2026-12-20T16:00:00Z");
-    assert_eq!(world.app().remind_of_dues().await.unwrap(), 1);
-    assert_eq!(world.app().remind_of_dues().await.unwrap(), 0);
-    let last = notifications(&world).await.pop().unwrap();
-    assert_eq!(last.account_id, owes.to_string());
-    assert_eq!(last.template, "credit_overdue");
-    assert_eq!(last.params["date"], "2026-12-20");
-    assert_eq!(last.params["amount"], "4.00");
-}
-
-#[sqlx::test]
-async fn what_is_paid_can_be_spent_while_something_is_overdue(pool: PgPool) {
-    let world = World::new(pool).await;
-    let account = world.customer(100).await;
-    grant(&world, account, 10).await;
-    sqlx::query("insert into credit_dues values ($1, '2026-10-01', 5000000000, $2, $2)")
-        .bind(account)
-        .bind(world.clock.now())
-        .execute(&world.pool)
-        .await
-        .unwrap();
-    assert_eq!(nanos(credit(&world, account).await.overdue), 4 * YUAN);
-    assert_eq!(lendable(&world, account).await, YUAN);
 }
 
 #[sqlx::test]

@@ -22,6 +22,7 @@ mod cancellations;
 mod certificates;
 mod channels;
 mod configuration;
+mod credit_dues;
 mod credit_limits;
 mod epochs;
 mod invoices;

@@ -34,16 +34,20 @@ async fn a_call_that_cannot_be_journalled_is_refused_and_costs_nothing(pool: PgP
         world.engine.only().cancelled
     })
     .await;
+    // This one's row is not even tried: the writer is busy with the first.
+    let refused = world.call(&chat(true, json!({"tokens": 1}))).await;
+    assert!(matches!(refused, Err(Error::JournalUnavailable)));
     blocked.rollback().await.unwrap();
     // Whether or not the row came through in the end, nothing is billed, and it goes on.
     let got = world.call(&chat(true, json!({"tokens": 2}))).await.unwrap();
     rows::ended(&pool, &got.call_id).await;
     wait_for("no open call", async || open_calls(&pool).await == 0).await;
-    let others = events(&pool)
-        .await
-        .into_iter()
-        .filter(|e| e.call_id != got.call_id);
-    assert!(others.into_iter().all(|event| event.amount_nanos == 0));
+    for event in events(&pool).await {
+        assert!(event.call_id == got.call_id || event.amount_nanos == 0);
+        // What was never dispatched has no end to tell of.
+        let row = rows::find(&pool, &event.call_id).await;
+        assert!(row.is_some_and(|row| row.outcome != 0));
+    }
 }
 
 #[sqlx::test]

@@ -39,6 +39,10 @@ async fn a_key_is_good_for_one_call_a_day(pool: PgPool) {
         9
     );
     assert_eq!((world.engine.calls(), rows::count(&pool).await), (1, 1));
+    // The same where the first one is durable already: the database refuses, and keeps no row of it.
+    let later = world.app.chat.create(request.clone()).await;
+    assert!(matches!(later, Err(Error::DuplicateCall)));
+    assert_eq!((world.engine.calls(), rows::count(&pool).await), (1, 1));
 
     let another_app = {
         let mut request = request.clone();
