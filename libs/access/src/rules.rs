@@ -44,7 +44,11 @@ pub fn is_open(path: &str) -> bool {
 impl Rules {
     /// Reads the rules from an encoded `FileDescriptorSet` whose options are whole.
     pub fn from_descriptors(bytes: &[u8]) -> Result<Self, RulesError> {
-        let pool = DescriptorPool::decode(bytes)?;
+        Self::from_pool(&DescriptorPool::decode(bytes)?)
+    }
+
+    /// Reads the rules from descriptors that were decoded with their options.
+    pub fn from_pool(pool: &DescriptorPool) -> Result<Self, RulesError> {
         let option = pool
             .get_extension_by_name(OPTION)
             .ok_or(RulesError::NoOption)?;

@@ -26,7 +26,7 @@ pub use grpc_status::code_of;
 pub use methods::is_streaming;
 pub use peer::Peer;
 pub use peers::{PeerAddress, Peers, PeersError};
-pub use server::{GrpcConfig, Server, ServerError, server_stack};
+pub use server::{GrpcConfig, Reflection, Server, ServerError, server_stack};
 pub use tls::{Tls, TlsError};
 pub use tls_files::TlsConfig;
 /// The services that a server answers; see [`Server::run`].

@@ -8,10 +8,12 @@ mod concurrency;
 mod deadline;
 mod metrics;
 mod panic;
+mod reflection;
 mod serve;
 mod stack;
 mod trace;
 
+pub use reflection::Reflection;
 pub use serve::Server;
 pub use stack::server_stack;
 
@@ -53,9 +55,6 @@ pub enum ServerError {
         /// Why not.
         source: io::Error,
     },
-    /// The descriptors cannot be shown.
-    #[error("reflection cannot show the descriptors")]
-    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 impl Default for GrpcConfig {

@@ -1,20 +1,21 @@
 //! Makes `docs/api/` from the comments and access rules of the contracts:
 //! `cargo run -p wanwu-proto --example reference`. The result is committed; CI compares.
 
+mod compiler;
+
 use std::{collections::BTreeMap, error::Error, fmt::Write as _, fs, path::Path};
 
+use compiler::compiled;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
-    FileDescriptor, Kind, MessageDescriptor, MethodDescriptor, ReflectMessage as _,
-    ServiceDescriptor, Value,
+    DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, FileDescriptor, Kind,
+    MessageDescriptor, MethodDescriptor, ReflectMessage as _, ServiceDescriptor, Value,
 };
 
-const DESCRIPTORS: &[u8] = include_bytes!("../src/gen/descriptors.bin");
 const RULE: &str = "wanwu.access.v1.rule";
 const OURS: &str = "wanwu.";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let pool = DescriptorPool::decode(DESCRIPTORS)?;
+    let pool = compiled(true)?.descriptor_pool();
     let rule = pool.get_extension_by_name(RULE).ok_or(RULE)?;
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api");
     fs::remove_dir_all(&docs).ok();

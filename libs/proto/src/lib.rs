@@ -9,7 +9,7 @@
     reason = "generated code"
 )]
 
-/// Every contract and everything it imports, with comments and options, as a
+/// Every contract and everything it imports, with options and without comments, as a
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 

@@ -3,9 +3,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use prost_reflect::{DescriptorError, DescriptorPool, MessageDescriptor, MethodDescriptor};
 use tonic::service::Routes;
 use wanwu_access::{OPEN_SERVICES, Rule, Rules, RulesError};
+use wanwu_grpc::Reflection;
 
 use crate::config::RoutesConfig;
 
@@ -13,7 +15,7 @@ use crate::config::RoutesConfig;
 pub struct Contracts {
     rules: Rules,
     methods: HashMap<Box<str>, Arc<Method>>,
-    reflection: Routes,
+    reflection: Reflection,
 }
 
 /// A public method.
@@ -52,9 +54,6 @@ pub enum ContractsError {
     /// The rules in them are not.
     #[error("the access rules are not valid")]
     Rules(#[from] RulesError),
-    /// They cannot be shown by reflection.
-    #[error("reflection cannot show the descriptors")]
-    Reflection(#[from] tonic_reflection::server::Error),
     /// An empty table would close the platform.
     #[error("the descriptors have no method that a client may call")]
     Nothing,
@@ -63,8 +62,8 @@ pub enum ContractsError {
 impl Contracts {
     /// Reads an encoded `FileDescriptorSet` whose options are whole.
     pub fn read(bytes: &[u8], routes: &RoutesConfig) -> Result<Self, ContractsError> {
-        let rules = Rules::from_descriptors(bytes)?;
         let pool = DescriptorPool::decode(bytes)?;
+        let rules = Rules::from_pool(&pool)?;
         let mut methods = HashMap::new();
         let mut services = Vec::new();
         for service in pool.services() {
@@ -90,7 +89,7 @@ impl Contracts {
         Ok(Self {
             rules,
             methods,
-            reflection: reflection(bytes, &services)?,
+            reflection: reflection(bytes, services),
         })
     }
 
@@ -109,7 +108,7 @@ impl Contracts {
     /// Answers reflection, v1 and v1alpha, about the public services.
     #[must_use]
     pub fn reflection(&self) -> Routes {
-        self.reflection.clone()
+        self.reflection.routes()
     }
 
     /// How many public methods there are.
@@ -157,17 +156,10 @@ fn public(path: &str, method: &MethodDescriptor, target: Target, rule: Arc<Rule>
     }
 }
 
-fn reflection(bytes: &[u8], services: &[String]) -> Result<Routes, ContractsError> {
-    let builder = || {
-        let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(bytes)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        let names = services.iter().map(String::as_str).chain(OPEN_SERVICES);
-        names.fold(builder, |builder, name| builder.with_service_name(name))
-    };
-    Ok(Routes::new(builder().build_v1()?)
-        .add_service(builder().build_v1alpha()?)
-        .prepare())
+fn reflection(bytes: &[u8], mut services: Vec<String>) -> Reflection {
+    services.extend(OPEN_SERVICES.map(str::to_owned));
+    let health = Bytes::from_static(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    Reflection::new(vec![Bytes::copy_from_slice(bytes), health], Some(services))
 }
 
 #[cfg(test)]
@@ -215,7 +207,7 @@ mod tests {
     fn descriptors_without_methods_are_refused() {
         assert!(matches!(
             Contracts::read(b"nonsense", &routes()),
-            Err(ContractsError::Rules(_))
+            Err(ContractsError::Descriptors(_))
         ));
         let nowhere = RoutesConfig {
             by_target_service: "none.".to_owned(),

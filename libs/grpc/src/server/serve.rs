@@ -9,7 +9,7 @@ use tonic_health::ServingStatus;
 use tower::{Layer, Service};
 use wanwu_proto::DESCRIPTORS;
 
-use super::{GrpcConfig, ServerError, accept, server_stack};
+use super::{GrpcConfig, Reflection, ServerError, accept, server_stack};
 use crate::Tls;
 
 /// A server that listens and does not answer yet.
@@ -65,14 +65,9 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (health, health_service) = tonic_health::server::health_reporter();
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTORS)
-        };
-        let routes = routes
-            .add_service(health_service)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
+        let reflection = Reflection::new(vec![Bytes::from_static(DESCRIPTORS)], None);
+        let routes = reflection
+            .serve(routes.add_service(health_service))
             .prepare();
         let service = server_stack(&self.config, access, routes);
         let not_serving = async {
