@@ -4,6 +4,7 @@
 //! The script of a call is in its body, in the field `wanwu_script`; a platform that passes unknown
 //! fields through passes it too. The whole engine can be made [ill](Illness), at an address of its own.
 
+mod call;
 mod illness;
 mod listener;
 mod prefix_cache;
@@ -35,6 +36,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::faults::{Faults, Kind};
+pub use call::Script;
+use call::{Call, prompt_text, prompt_tokens};
 pub use illness::Illness;
 use illness::Refusal;
 use listener::Connections;
@@ -42,95 +45,6 @@ use prefix_cache::PrefixCache;
 use shape::Shape;
 use stream::Frames;
 use truth::{Ending, Record, Truth};
-
-/// What the engine does for one call.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Script {
-    /// Tokens of the answer; each is one chunk.
-    pub tokens: u32,
-    /// Before each token.
-    pub delay_ms: u64,
-    /// Before the first token.
-    pub first_delay_ms: u64,
-    /// For each block of the prompt that is not in the engine's cache, in microseconds; an engine takes
-    /// one prompt after the other.
-    pub prefill_us: u64,
-    /// The connection breaks after so many tokens.
-    pub cut_after: Option<u32>,
-    /// A frame that is no JSON comes after so many tokens.
-    pub garbage_after: Option<u32>,
-    /// Nothing comes any more after so many tokens.
-    pub hang_after: Option<u32>,
-    /// Another HTTP status than 200.
-    pub status: Option<u16>,
-    /// No usage at all.
-    pub no_usage: bool,
-    /// Tokens of the prompt that it says were in its cache; absent: it does not say.
-    pub cached: Option<u64>,
-    /// Tokens of the answer that it says were reasoning; absent: it does not say.
-    pub reasoning: Option<u64>,
-    /// The answer in parts, in place of the usual text; each part is one token. In parts, so that a
-    /// screen of the request does not see what the answer will be.
-    pub text: Option<Vec<String>>,
-}
-
-impl Default for Script {
-    fn default() -> Self {
-        Self {
-            tokens: 16,
-            delay_ms: 0,
-            first_delay_ms: 0,
-            prefill_us: 0,
-            cut_after: None,
-            garbage_after: None,
-            hang_after: None,
-            status: None,
-            no_usage: false,
-            cached: None,
-            reasoning: None,
-            text: None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Call {
-    #[serde(default)]
-    stream: bool,
-    #[serde(default)]
-    stream_options: StreamOptions,
-    #[serde(default)]
-    max_tokens: Option<u32>,
-    #[serde(default)]
-    max_output_tokens: Option<u32>,
-    #[serde(default)]
-    messages: Value,
-    #[serde(default)]
-    prompt: Value,
-    #[serde(default)]
-    input: Value,
-    #[serde(default)]
-    encoding_format: Option<String>,
-    #[serde(default)]
-    wanwu_script: Script,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-struct StreamOptions {
-    include_usage: bool,
-    continuous_usage_stats: bool,
-}
-
-impl Call {
-    /// What it is asked, whatever the shape calls it.
-    fn asked(&self) -> &Value {
-        let fields = [&self.messages, &self.prompt, &self.input];
-        let mut given = fields.into_iter().filter(|value| !value.is_null());
-        given.next().unwrap_or(&Value::Null)
-    }
-}
 
 struct Engine {
     faults: Faults,
@@ -250,35 +164,6 @@ async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) ->
         });
     }
     Json(shown)
-}
-
-/// Tokens of a prompt: characters of its texts, which anybody can count, and what is written as
-/// tokens.
-fn prompt_tokens(messages: &Value) -> u64 {
-    match messages {
-        Value::Number(_) => 1,
-        Value::String(text) => text.chars().count() as u64,
-        Value::Array(parts) => parts.iter().map(prompt_tokens).sum(),
-        Value::Object(fields) => ["content", "text"]
-            .iter()
-            .filter_map(|name| fields.get(*name))
-            .map(prompt_tokens)
-            .sum(),
-        _ => 0,
-    }
-}
-
-/// The texts of a prompt, one after the other.
-fn prompt_text(messages: &Value, text: &mut String) {
-    match messages {
-        Value::String(piece) => text.push_str(piece),
-        Value::Array(parts) => parts.iter().for_each(|part| prompt_text(part, text)),
-        Value::Object(fields) => ["content", "text"]
-            .iter()
-            .filter_map(|name| fields.get(*name))
-            .for_each(|part| prompt_text(part, text)),
-        _ => {}
-    }
 }
 
 fn error(status: StatusCode, message: &str, kind: &str) -> Response {

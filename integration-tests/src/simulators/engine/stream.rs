@@ -5,7 +5,8 @@ use futures::Stream;
 use serde_json::Value;
 
 use super::{
-    Call, Script, StreamOptions,
+    Script,
+    call::{Call, StreamOptions},
     shape::Shape,
     truth::{Ending, Record},
 };
