@@ -14,14 +14,20 @@ use super::limits::{Bound, Quantity, Subject};
 /// A part of a limit that is taken at once beyond what a call needs: one of so many. A smaller
 /// limit is taken call by call.
 const PARTS: u64 = 32;
-/// An allowance that nobody used for so long goes back.
+/// What nobody used for so long goes back, but for what one more call would need.
 const IDLE: Duration = Duration::from_secs(1);
+/// That goes back as well after so long.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// An empty shared account is not asked again before so long at most.
 const LONGEST_REST: Duration = Duration::from_millis(250);
 
 /// The allowances of every subject that calls.
 #[derive(Debug, Default)]
-pub struct Allowances(HashMap<(Subject, Quantity), Allowance>);
+pub struct Allowances {
+    of: HashMap<(Subject, Quantity), Allowance>,
+    /// One of them has more than two parts left.
+    over: bool,
+}
 
 #[derive(Debug)]
 struct Allowance {
@@ -30,6 +36,8 @@ struct Allowance {
     /// Running calls hold some of it.
     held: u64,
     used_at: Instant,
+    /// What the last call needed.
+    last: u64,
     /// The shared account had nothing then and will not have before.
     rest: Option<Rest>,
 }
@@ -107,6 +115,7 @@ impl Allowance {
             left: 0,
             held: 0,
             used_at: now,
+            last: 0,
             rest: None,
         }
     }
@@ -153,6 +162,7 @@ impl Allowances {
             let allowance = self.entry(bound, now);
             allowance.left -= signed(need);
             allowance.held += need;
+            allowance.last = need;
             allowance.used_at = now;
             let part = part(bound.limit);
             if allowance.left < signed(part / 2) && allowance.rest.is_none_or(|r| r.until <= now) {
@@ -184,7 +194,7 @@ impl Allowances {
     pub fn end(&mut self, bounds: &[Bound], tokens: u64, used: Used, now: Instant) {
         for bound in bounds {
             let held = need(bound, tokens);
-            let Some(allowance) = self.0.get_mut(&(bound.subject, bound.quantity)) else {
+            let Some(allowance) = self.of.get_mut(&(bound.subject, bound.quantity)) else {
                 continue;
             };
             let back = signed(held) - signed(used.of(bound.quantity));
@@ -194,20 +204,32 @@ impl Allowances {
                 allowance.rest = None;
             }
             allowance.used_at = now;
+            self.over |= allowance.left > signed(part(allowance.limit)) * 2;
         }
     }
 
-    /// Takes out what is not needed here: more than two parts at any time, and everything that
-    /// nobody used for a second, debts included; with `all`, everything.
+    /// Something goes back at once; what rested can wait to be looked for.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Takes out what is not needed here: more than two parts at any time; what nobody used for a
+    /// second, debts included, but for what a call like the last would need, of a part at most; that
+    /// after a minute. With `all`, everything.
     pub fn surplus(&mut self, all: bool, now: Instant) -> Vec<Surplus> {
         let mut surplus = Vec::new();
-        self.0.retain(|(subject, quantity), allowance| {
-            let idle = now.saturating_duration_since(allowance.used_at) >= IDLE;
-            let kept = match (all || idle, signed(part(allowance.limit))) {
-                (true, _) => 0,
-                (false, part) if allowance.left > part * 2 => part,
-                (false, _) => return true,
+        self.over = false;
+        self.of.retain(|(subject, quantity), allowance| {
+            let rested = now.saturating_duration_since(allowance.used_at);
+            let part = signed(part(allowance.limit));
+            let wanted = match rested {
+                _ if all || rested >= FORGOTTEN => 0,
+                _ if rested >= IDLE => part.min(signed(allowance.last)),
+                _ if allowance.left > part * 2 => part,
+                _ => return true,
             };
+            let kept = wanted.min(allowance.left.max(0));
             let amount = allowance.left - kept;
             allowance.left = kept;
             if amount != 0 {
@@ -221,7 +243,7 @@ impl Allowances {
                 });
             }
             // What runs gives back here.
-            allowance.held > 0 || !idle
+            allowance.held > 0 || allowance.left > 0 || rested < IDLE
         });
         surplus.sort_unstable_by_key(|surplus| surplus.bound);
         surplus
@@ -238,18 +260,18 @@ impl Allowances {
     /// How many limits are kept in mind.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.of.len()
     }
 
     /// None is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.of.is_empty()
     }
 
     fn entry(&mut self, bound: &Bound, now: Instant) -> &mut Allowance {
         let allowance = self
-            .0
+            .of
             .entry((bound.subject, bound.quantity))
             .or_insert_with(|| Allowance::new(bound.limit, now));
         allowance.limit = bound.limit;

@@ -11,7 +11,7 @@ use crate::{
     store::limit_allowances,
 };
 
-/// How often idle allowances are looked for.
+/// How often all allowances are looked through for what rested.
 const TICK: Duration = Duration::from_millis(250);
 /// How often what is of no use any more is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(300);
@@ -29,9 +29,14 @@ impl Limiter {
     }
 
     async fn keep(&self, stop: CancellationToken) {
+        let mut looked = Instant::now();
         while !stop.is_cancelled() {
             self.refill().await;
-            self.give_back(false).await;
+            let over = self.allowances.lock().is_over();
+            if over || looked.elapsed() >= TICK {
+                self.give_back(false).await;
+                looked = Instant::now();
+            }
             sleep(BREATH).await;
             tokio::select! {
                 () = self.wake.notified() => {}

@@ -84,6 +84,55 @@ fn tokens_that_were_not_used_come_back_and_too_many_are_owed() {
 }
 
 #[test]
+fn who_rested_a_second_keeps_what_one_call_needs_for_a_minute() {
+    let now = Instant::now();
+    let bounds = [bound(Quantity::Tokens, 3200), bound(Quantity::Calls, 320)];
+    let mut allowances = Allowances::default();
+    for (bound, most) in bounds.into_iter().zip([160, 11]) {
+        let want = Want {
+            bound,
+            least: 1,
+            most,
+        };
+        allowances.put(&want, grant(most, 300.0), now);
+    }
+    allowances.take(&bounds, 60, now).unwrap();
+    allowances.end(&bounds, 60, Used::default(), now);
+    let amounts = |allowances: &mut Allowances, rested| {
+        let surplus = allowances.surplus(false, now + rested);
+        surplus.iter().map(|s| s.amount).sum::<i64>()
+    };
+    assert_eq!(amounts(&mut allowances, IDLE), 100 + 10);
+    assert_eq!(amounts(&mut allowances, FORGOTTEN / 2), 0);
+    // Such a call asks nobody.
+    assert!(allowances.take(&bounds, 60, now).is_ok());
+    allowances.end(&bounds, 60, Used::default(), now);
+    assert_eq!(amounts(&mut allowances, FORGOTTEN), 60 + 1);
+    assert!(allowances.is_empty());
+}
+
+#[test]
+fn who_rested_keeps_a_part_at_most_and_nothing_of_a_small_limit() {
+    let now = Instant::now();
+    let bounds = [bound(Quantity::Tokens, 3200), bound(Quantity::Calls, 30)];
+    let mut allowances = Allowances::default();
+    for (bound, most) in bounds.into_iter().zip([1000, 1]) {
+        let want = Want {
+            bound,
+            least: 1,
+            most,
+        };
+        allowances.put(&want, grant(most, 300.0), now);
+    }
+    allowances.take(&bounds, 1000, now).unwrap();
+    allowances.end(&bounds, 1000, Used::default(), now);
+    let surplus = allowances.surplus(false, now + IDLE);
+    let amounts: Vec<_> = surplus.iter().map(|s| s.amount).collect();
+    assert_eq!(amounts.iter().sum::<i64>(), 900 + 1);
+    assert_eq!(allowances.len(), 1);
+}
+
+#[test]
 fn a_call_that_wants_more_than_the_limit_takes_the_whole_limit() {
     let bound = bound(Quantity::Tokens, 1000);
     assert_eq!(need(&bound, 5000), 1000);
@@ -128,7 +177,7 @@ fn four_replicas_never_let_more_run_than_the_limit_and_nothing_is_lost() {
                         running[at] += u64::from(replicas[at].take(&bounds, 1, now).is_ok());
                     } else {
                         // Either it runs or it is refused: told apart by what is held.
-                        let held = replicas[at].0.values().map(|a| a.held).sum::<u64>();
+                        let held = replicas[at].of.values().map(|a| a.held).sum::<u64>();
                         running[at] = held;
                     }
                 }
