@@ -53,7 +53,7 @@ struct Seen {
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (rounds, tokens, held) = match tier {
         Tier::Quick => (3, 200, 400),
-        Tier::Full => (10, 600, 2000),
+        Tier::Full => (30, 200, 2000),
     };
     let way = Way::of(&stack, tier).await?;
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
@@ -61,6 +61,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         &customers[0],
         json!({"text": passing(tokens), "delay_ms": 5}),
     )?;
+    beginning(&engine, &platform).await?;
     let (mut bare, mut ours) = (Seen::default(), Seen::default());
     let meter = CpuMeter::new(way.pids.to_vec());
     let mut waited = Duration::ZERO;
@@ -172,6 +173,20 @@ fn passing(tokens: usize) -> Vec<String> {
         .take(tokens)
         .map(String::from)
         .collect()
+}
+
+/// The first call of an account, of which no process knows anything yet: its grant, standing, device gate,
+/// limits and credit are asked for, once. Measured apart.
+async fn beginning(engine: &Target, platform: &Target) -> anyhow::Result<()> {
+    let (mut bare, mut ours) = (Seen::default(), Seen::default());
+    watch(engine, 1, &mut bare).await?;
+    watch(platform, 1, &mut ours).await?;
+    println!(
+        "  the first call of an account that no process knows: first token after {} us, from the engine {} us",
+        ours.first[0].as_micros(),
+        bare.first[0].as_micros()
+    );
+    Ok(())
 }
 
 /// What the screen holds back is measured apart: a text that again and again begins like a term, one

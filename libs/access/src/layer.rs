@@ -41,11 +41,8 @@ impl AccessLayer {
     /// The layer of the contracts that this build knows.
     #[must_use]
     pub fn of_contracts(standing: Option<Arc<dyn StandingSource>>) -> Self {
-        let rules = Rules::from_descriptors(wanwu_proto::DESCRIPTORS);
-        Self::new(
-            Arc::new(rules.expect("a test reads the embedded descriptors")),
-            standing,
-        )
+        let rules = Rules::of_contracts().expect("a test reads the rules of the build");
+        Self::new(Arc::new(rules), standing)
     }
 
     /// Who calls and by which rule; what needs no waiting.

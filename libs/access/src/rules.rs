@@ -1,7 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use prost::Message;
-use prost_reflect::{DescriptorError, DescriptorPool, DynamicMessage};
+use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use crate::{Caller, Reason, Rule, Subject};
 
@@ -14,9 +14,6 @@ pub struct Rules {
 /// The rules cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
-    /// The bytes are not a set of descriptors.
-    #[error("the descriptors are not valid")]
-    Descriptors(#[from] DescriptorError),
     /// The descriptors do not define the option.
     #[error("the descriptors do not define {OPTION}")]
     NoOption,
@@ -42,9 +39,18 @@ pub fn is_open(path: &str) -> bool {
 }
 
 impl Rules {
-    /// Reads the rules from an encoded `FileDescriptorSet` whose options are whole.
-    pub fn from_descriptors(bytes: &[u8]) -> Result<Self, RulesError> {
-        Self::from_pool(&DescriptorPool::decode(bytes)?)
+    /// The rules of the contracts that this build knows.
+    pub fn of_contracts() -> Result<Self, RulesError> {
+        let with_rule = wanwu_proto::METHODS
+            .iter()
+            .filter_map(|method| Some((method.path, method.rule?)));
+        let by_path = with_rule.map(|(path, rule)| match Rule::decode(rule) {
+            Ok(rule) => Ok((path.into(), Arc::new(rule))),
+            Err(_) => Err(RulesError::Rule(path.to_owned())),
+        });
+        Ok(Self {
+            by_path: by_path.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Reads the rules from descriptors that were decoded with their options.
@@ -271,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_method_of_the_contracts_has_a_rule_that_admits_somebody() {
-        let rules = Rules::from_descriptors(DESCRIPTORS).unwrap();
+        let rules = Rules::of_contracts().unwrap();
         let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
         let mut methods = 0;
         for service in pool.services() {
@@ -299,8 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_of_the_build_are_those_of_its_descriptors() {
+        let built = Rules::of_contracts().unwrap();
+        let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
+        assert_eq!(built.by_path, Rules::from_pool(&pool).unwrap().by_path);
+    }
+
+    #[test]
     fn a_method_without_a_rule_is_refused() {
-        let rules = Rules::from_descriptors(DESCRIPTORS).unwrap();
+        let rules = Rules::of_contracts().unwrap();
         for path in [
             "/wanwu.identity.v1.StandingService/Forget",
             "/",

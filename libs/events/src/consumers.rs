@@ -58,7 +58,7 @@ impl Consumers {
         let event = E::full_name();
         let consumers = topology::consumers_of(&event).unwrap_or_default();
         assert!(
-            consumers.contains(&self.service),
+            consumers.contains(&&*self.service),
             "the contract does not name {} as a consumer of {event}",
             self.service,
         );

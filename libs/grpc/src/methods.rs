@@ -2,23 +2,12 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use prost::Message;
-use prost_types::FileDescriptorSet;
-use wanwu_proto::DESCRIPTORS;
-
 /// Whether each method of the contracts answers with a stream, by path.
-static METHODS: LazyLock<HashMap<String, bool>> = LazyLock::new(|| {
-    let set = FileDescriptorSet::decode(DESCRIPTORS).expect("the embedded descriptors are valid");
-    let mut methods = HashMap::new();
-    for file in &set.file {
-        for service in &file.service {
-            for method in &service.method {
-                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                methods.insert(path, method.server_streaming());
-            }
-        }
-    }
+static METHODS: LazyLock<HashMap<&str, bool>> = LazyLock::new(|| {
+    let methods = wanwu_proto::METHODS.iter();
     methods
+        .map(|one| (one.path, one.server_streaming))
+        .collect()
 });
 
 /// The method answers with a stream, or is not of our contracts: neither gets a deadline that

@@ -13,6 +13,34 @@
 /// `google.protobuf.FileDescriptorSet`.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
 
+/// A method of a service of the contracts, as every process needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// `/package.Service/Method`.
+    pub path: &'static str,
+    /// It answers with a stream.
+    pub server_streaming: bool,
+    /// Its `wanwu.access.v1.Rule`, encoded.
+    pub rule: Option<&'static [u8]>,
+}
+
+/// A message that is an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// Its full name.
+    pub name: &'static str,
+    /// The services that consume it.
+    pub consumers: &'static [&'static str],
+}
+
+pub use tables::{EVENTS, METHODS};
+
+mod tables {
+    use super::{Event, Method};
+
+    include!("gen/tables.rs");
+}
+
 /// Types of other people's contracts.
 pub mod google {
     /// `google.type`.
