@@ -32,14 +32,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds_with_config(descriptors, config)?;
     // The bytes come from protox, not from prost: options (access rules, consumers) survive. Comments
     // do not: every process has these in memory, and nobody reads comments there.
+    let bare = compiled(false)?;
     fs::write(
         out.join("descriptors.bin"),
-        compiled(false)?.encode_file_descriptor_set(),
+        bare.encode_file_descriptor_set(),
     )?;
-    fs::write(
-        out.join("tables.rs"),
-        tables(&compiled(false)?.descriptor_pool())?,
-    )?;
+    fs::write(out.join("tables.rs"), tables(&bare.descriptor_pool())?)?;
     Ok(())
 }
 
