@@ -11,7 +11,8 @@ build() {
 # What figures of speed measure, and what stands beside it. Sets `release`.
 build_release() {
   say "building the model path for release (a first build takes a quarter of an hour)"
-  (cd "$root" && cargo build --locked --release -p edge -p inference-routing -p integration-tests --bins) || return
+  (cd "$root" && cargo build --locked --release -p edge -p inference-routing -p integration-tests \
+    --bin edge --bin inference-routing --bin simulator) || return
   release=$target/release
   [ "$binaries" != "$target/stack" ] || return 0
   release=$(dirname "$binaries")/release

@@ -36,6 +36,9 @@ pub enum TelemetryError {
     /// The exporter refuses the endpoint.
     #[error("telemetry.otlp_endpoint cannot be used")]
     Exporter(#[from] ExporterBuildError),
+    /// The thread that begins the exporter's died.
+    #[error("the exporter's thread cannot begin")]
+    Thread,
     /// There is a subscriber already.
     #[error("the process logs already")]
     Logs(#[from] TryInitError),

@@ -89,6 +89,27 @@ async fn spans_reach_the_collector_at_the_latest_with_the_end_and_errors_do_not(
     assert!(rendered.contains("wanwu_test_seconds_bucket"), "{rendered}");
 }
 
+/// The niceness of a thread of this process, by the beginning of its name.
+#[cfg(target_os = "linux")]
+fn niceness(name: &str) -> Option<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")));
+    let of_name = |stat: &String| stat.contains(&format!("({name}"));
+    let stat = stats.filter_map(Result::ok).find(of_name)?;
+    // Field 19 of proc(5), 17 after the name.
+    let field = stat.rsplit_once(") ")?.1.split(' ').nth(16)?;
+    field.parse().ok()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_thread_that_encodes_spans_gives_way_and_no_other_does() {
+    let (_listener, address) = listen().await;
+    let _guard = init(&config(address), "edge", "local").unwrap();
+    assert_eq!(niceness("OpenTelemetry"), Some(10));
+    assert_eq!(niceness("tokio"), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_takes_everything_and_answers_nothing_costs_five_seconds() {
     let (_listener, address) = listen().await;
