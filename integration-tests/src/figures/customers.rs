@@ -31,6 +31,7 @@ pub(super) struct Sent {
 /// A call of the scripted engine.
 pub(super) fn scripted(script: Value) -> Value {
     let mut body = prompt("scripted", "你好");
+    body["user"] = script.to_string().into();
     body["wanwu_script"] = script;
     body
 }

@@ -82,6 +82,15 @@ impl Peers<'_> {
         self.started(&all, &ports).await
     }
 
+    /// Starts those that pass a call on and do little else: nginx and the routers.
+    pub(super) async fn start_passing(&self) -> anyhow::Result<Vec<Peer>> {
+        let mut ports = Ports::keeping(BTreeMap::new());
+        create_private_folder(self.folder)?;
+        let mut all = vec![self.passing(&mut ports)?];
+        all.extend(self.routers(&mut ports));
+        self.started(&all, &ports).await
+    }
+
     async fn started(&self, all: &[How], ports: &Ports) -> anyhow::Result<Vec<Peer>> {
         let mut started = Vec::new();
         for how in all {
@@ -180,18 +189,22 @@ impl Peers<'_> {
         ]
     }
 
-    fn gateways(&self, ports: &mut Ports) -> anyhow::Result<Vec<How>> {
-        let engine = &self.engines[0];
-        let url = format!("http://{engine}");
-        let mut port = |name: &str| ports.get(name).to_string();
-        let mut all = vec![How {
+    fn passing(&self, ports: &mut Ports) -> anyhow::Result<How> {
+        Ok(How {
             name: "nginx",
             installed: "",
-            argv: self.nginx(engine, &port("nginx"))?,
+            argv: self.nginx(&self.engines[0], &ports.get("nginx").to_string())?,
             env: &[],
             bearer: None,
             headers: Vec::new(),
-        }];
+        })
+    }
+
+    fn gateways(&self, ports: &mut Ports) -> anyhow::Result<Vec<How>> {
+        let engine = &self.engines[0];
+        let url = format!("http://{engine}");
+        let mut all = vec![self.passing(ports)?];
+        let mut port = |name: &str| ports.get(name).to_string();
         let gateway = "gateway/node_modules/@portkey-ai/gateway/build/start-server.js";
         all.push(How {
             name: "portkey",
@@ -248,7 +261,7 @@ impl Peers<'_> {
             "worker_processes 1;\ndaemon off;\npid {folder}/nginx-own.pid;\nevents {{ worker_connections 4096; }}\n\
              http {{\n  access_log off;\n{temporary}  keepalive_requests 1000000000;\n\
              \x20 upstream engine {{ server {engine}; keepalive 512; keepalive_requests 1000000000; }}\n\
-             \x20 server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://engine; \
+             \x20 server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://engine; proxy_buffering off; \
              proxy_http_version 1.1; proxy_set_header Connection \"\"; }} }}\n}}\n"
         );
         let file = self.folder.join("nginx.conf");

@@ -15,12 +15,13 @@ use super::{
     customers::{customers, scripted},
     model_path::{Alone, ModelPath},
     overhead::commit_waits,
+    peers::{Peer, Peers},
     rig::{self, MEASURED, Others},
 };
 use crate::{
     journey::{Api, Journey, read_trace},
     load::{CpuMeter, Event, Stream, Target, quantile, resident},
-    stack::Stack,
+    stack::{Stack, create_private_folder},
 };
 
 const FIRST_GOAL: Duration = Duration::from_millis(1);
@@ -30,8 +31,8 @@ const TOP_UP_FEN: i64 = 100_000;
 const SPANS_ARE_THERE: Duration = Duration::from_secs(6);
 /// Between the beginnings of two streams.
 const APART: Duration = Duration::from_millis(20);
-/// The engine alone is looked at in one round of so many: it hardly varies.
-const BARE_EVERY: usize = 4;
+/// The engine alone, and gateways of others, are looked at in one round of so many.
+const OTHERS_EVERY: usize = 4;
 const ON_THE_PATH: [&str; 2] = ["edge", "inference-routing"];
 
 /// The figure.
@@ -56,21 +57,23 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (rounds, tokens, held) = match tier {
         Tier::Quick => (3, 200, 400),
         // One call in ten is recorded, and only of those is known what they waited for.
-        Tier::Full => (200, 200, 2000),
+        Tier::Full => (100, 200, 2000),
     };
     let way = Way::of(&stack, tier).await?;
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
-    let [engine, platform] = way.paths(
-        &customers[0],
-        json!({"text": passing(tokens), "delay_ms": 5}),
-    )?;
+    let script = json!({"text": passing(tokens), "delay_ms": 5});
+    let [engine, platform] = way.paths(&customers[0], script.clone())?;
+    let mut others = way.others(&script);
     beginning(&engine, &platform).await?;
     let (mut bare, mut ours) = (Seen::default(), Seen::default());
     let meter = CpuMeter::new(way.pids.to_vec());
     let mut waited = Duration::ZERO;
     for round in 0..rounds {
-        if round % BARE_EVERY == 0 {
+        if round % OTHERS_EVERY == 0 {
             watch(&engine, 16, &mut bare).await?;
+            for (_, target, seen) in &mut others {
+                watch(target, 16, seen).await?;
+            }
         }
         let before = meter.waited();
         watch(&platform, 16, &mut ours).await?;
@@ -86,9 +89,16 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     sleep(SPANS_ARE_THERE).await;
     let mut without = first_without_waits(&stack, &ours).await?;
     let micros = |time: Duration| time.as_micros();
-    for (name, seen) in [("direct", &mut bare), ("platform", &mut ours)] {
+    let named = [
+        ("direct".to_owned(), &mut bare),
+        ("platform".to_owned(), &mut ours),
+    ];
+    let beside = others
+        .iter_mut()
+        .map(|(name, _, seen)| (name.clone(), seen));
+    for (name, seen) in named.into_iter().chain(beside) {
         println!(
-            "  {name:<9} first token p50 {:>6} us p99 {:>6} us; between tokens p50 {:>6} us p99 {:>6} us",
+            "  {name:<22} first token p50 {:>6} us p99 {:>6} us; between tokens p50 {:>6} us p99 {:>6} us",
             micros(quantile(&mut seen.first, 0.5)),
             micros(quantile(&mut seen.first, 0.99)),
             micros(quantile(&mut seen.gaps, 0.5)),
@@ -103,6 +113,16 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         micros(quantile(&mut ours.first, 0.99).saturating_sub(quantile(&mut bare.first, 0.99))),
         micros(gap)
     );
+    for (name, _, seen) in &mut others {
+        let added = |ours: &mut Vec<Duration>, bare: &mut Vec<Duration>| {
+            micros(quantile(ours, 0.99).saturating_sub(quantile(bare, 0.99)))
+        };
+        println!(
+            "  {name} adds at p99: first token {} us, between tokens {} us",
+            added(&mut seen.first, &mut bare.first),
+            added(&mut seen.gaps, &mut bare.gaps),
+        );
+    }
     Ok(Reading {
         figure: format!("{} / {}", micros(first), micros(gap)),
         unit: format!(
@@ -118,6 +138,8 @@ struct Way {
     engine: String,
     platform: String,
     pids: [i32; 2],
+    /// Gateways of others on the same processor, each measured while the others rest.
+    peers: Vec<Peer>,
     _alone: Option<(ModelPath, Others)>,
 }
 
@@ -130,10 +152,24 @@ impl Way {
                 engine,
                 platform: stack.description().edge.clone(),
                 pids,
+                peers: Vec::new(),
                 _alone: None,
             });
         }
         let others = Others::of(stack)?;
+        let folder = stack.description().dir.join("figures/streaming");
+        create_private_folder(&folder)?;
+        let body = Bytes::from(scripted(json!({"tokens": 1})).to_string());
+        let address = engine.trim_start_matches("http://").to_owned();
+        let peers = Peers {
+            installed: &rig::peers()?,
+            folder: &folder.join("peers"),
+            engines: std::slice::from_ref(&address),
+            policy: "round_robin",
+            body: &body,
+            processor: MEASURED,
+        };
+        let peers = peers.start_passing().await?;
         let alone = Alone {
             binaries: &rig::release()?,
             engine: &engine,
@@ -147,15 +183,14 @@ impl Way {
             engine,
             platform: path.base(),
             pids,
+            peers,
             _alone: Some((path, others)),
         })
     }
 
     /// The same request to the engine and to the platform.
     fn paths(&self, customer: &Journey, script: Value) -> anyhow::Result<[Target; 2]> {
-        let mut body = scripted(script);
-        body["stream"] = json!(true);
-        let body = Bytes::from(body.to_string());
+        let body = streamed(script);
         let engine = format!("{}/v1/chat/completions", self.engine);
         let platform = format!("{}/v1/chat/completions", self.platform);
         Ok([
@@ -164,9 +199,27 @@ impl Way {
         ])
     }
 
+    /// The same request to gateways of others, and what they will show.
+    fn others(&self, script: &Value) -> Vec<(String, Target, Seen)> {
+        let body = streamed(script.clone());
+        let with_body = |peer: &Peer| {
+            let mut target = peer.target.clone();
+            target.body = body.clone();
+            let name = format!("{} {}", peer.name, peer.version);
+            (name, target, Seen::default())
+        };
+        self.peers.iter().map(with_body).collect()
+    }
+
     fn memory(&self) -> [u64; 2] {
         self.pids.map(|pid| resident(pid).unwrap_or(0))
     }
+}
+
+fn streamed(script: Value) -> Bytes {
+    let mut body = scripted(script);
+    body["stream"] = json!(true);
+    Bytes::from(body.to_string())
 }
 
 /// Tokens of which none could begin a term of the lexicon: the screen holds none of them back.

@@ -2,7 +2,7 @@
 //! of what it sent for each call (`x-request-id`).
 //!
 //! The script of a call is in its body, in the field `wanwu_script`; a platform that passes unknown
-//! fields through passes it too. The whole engine can be made [ill](Illness), at an address of its own.
+//! fields through passes it too. For one that does not, it may be JSON in the field `user`. The whole engine can be made [ill](Illness), at an address of its own.
 
 mod call;
 mod illness;
@@ -212,7 +212,7 @@ impl Engine {
         if self.faults.take(route, Kind::Refuse).is_some() {
             return Err(StatusCode::SERVICE_UNAVAILABLE.into_response());
         }
-        let mut call: Call = serde_json::from_slice(body).map_err(|refused| {
+        let mut call = Call::read(body).map_err(|refused| {
             let status = StatusCode::BAD_REQUEST;
             error(status, &refused.to_string(), "invalid_request_error")
         })?;

@@ -101,12 +101,14 @@ pub fn init(
             .boxed(),
         LogFormat::Text => tracing_subscriber::fmt::layer().compact().boxed(),
     };
+    // The filter is outermost: below a layer without a hint of its own it could say of no callsite that it is
+    // never wanted, and each of HTTP/2's hundred for a frame would ask all the layers anew.
     Registry::default()
-        .with(filter)
         .with(UnrecordedLayer::default())
         .with(requests)
         .with(spans)
         .with(logs)
+        .with(filter)
         .try_init()?;
     Ok(Guard { tracer, metrics })
 }

@@ -75,6 +75,8 @@ pub(super) struct Call {
     pub(super) encoding_format: Option<String>,
     #[serde(default)]
     pub(super) wanwu_script: Script,
+    #[serde(default)]
+    user: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -85,6 +87,16 @@ pub(super) struct StreamOptions {
 }
 
 impl Call {
+    /// Reads a call. Its script may also come as JSON in `user`: gateways that put a request together anew drop
+    /// the fields that they do not know.
+    pub(super) fn read(body: &[u8]) -> serde_json::Result<Self> {
+        let mut call: Self = serde_json::from_slice(body)?;
+        if let Some(script) = call.user.take().filter(|user| user.starts_with('{')) {
+            call.wanwu_script = serde_json::from_str(&script)?;
+        }
+        Ok(call)
+    }
+
     /// What it is asked, whatever the shape calls it.
     pub(super) fn asked(&self) -> &Value {
         let fields = [&self.messages, &self.prompt, &self.input];

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
+use tracing::level_filters::LevelFilter;
 use wanwu_telemetry::{TelemetryConfig, TelemetryError, init};
 
 #[derive(Clone, Default)]
@@ -108,6 +109,15 @@ async fn the_thread_that_encodes_spans_gives_way_and_no_other_does() {
     let _guard = init(&config(address), "edge", "local").unwrap();
     assert_eq!(niceness("OpenTelemetry"), Some(10));
     assert_eq!(niceness("tokio"), Some(0));
+}
+
+/// HTTP/2 alone has a hundred callsites for a frame: what the filter leaves out for good must be known to the
+/// callsite itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_filter_leaves_out_is_not_asked_about_again() {
+    let (_listener, address) = listen().await;
+    let _guard = init(&config(address), "edge", "local").unwrap();
+    assert_eq!(LevelFilter::current(), LevelFilter::INFO);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
