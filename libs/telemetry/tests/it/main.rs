@@ -104,11 +104,18 @@ fn niceness(name: &str) -> Option<i32> {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_thread_that_encodes_spans_gives_way_and_no_other_does() {
+async fn the_thread_that_encodes_spans_gives_way_to_those_that_answer() {
     let (_listener, address) = listen().await;
     let _guard = init(&config(address), "edge", "local").unwrap();
-    assert_eq!(niceness("OpenTelemetry"), Some(10));
-    assert_eq!(niceness("tokio"), Some(0));
+    // A thread names itself, some time after it was begun.
+    let begin = Instant::now();
+    while niceness("OpenTelemetry").is_none() && begin.elapsed() < Duration::from_secs(10) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What runs the tests may be nice itself; nobody is nicer than 19.
+    let own = niceness("tokio").unwrap();
+    assert_eq!(niceness("OpenTelemetry"), Some((own + 10).min(19)));
+    assert!(own < 19, "it cannot be told apart at {own}");
 }
 
 /// HTTP/2 alone has a hundred callsites for a frame: what the filter leaves out for good must be known to the
