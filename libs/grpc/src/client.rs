@@ -15,6 +15,7 @@ mod affinity;
 mod call;
 mod endpoint;
 mod pool;
+mod replay;
 mod resolve;
 mod trace;
 
@@ -27,8 +28,8 @@ pub(crate) use trace::parts;
 ///
 /// Every call carries the trace, the id of the request and what is left of the deadline of the
 /// call that is being answered; one without a deadline gets 10 seconds, unless it answers with a
-/// stream. A call that no connection took is tried on another one, for at most a second; a call
-/// that was taken is never repeated. It is a plain `tower` service of HTTP requests, so raw
+/// stream. A call that no connection took, or whose replica says that it never looked at it, is tried
+/// on another one, for at most a second; no other call is ever repeated. It is a plain `tower` service of HTTP requests, so raw
 /// gRPC bytes can be passed through it. A request that carries an [`Affinity`] goes where others with
 /// the same one went.
 #[derive(Clone)]

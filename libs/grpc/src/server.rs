@@ -6,6 +6,7 @@ mod accept;
 mod body_limit;
 mod concurrency;
 mod deadline;
+mod linger;
 mod metrics;
 mod panic;
 mod reflection;

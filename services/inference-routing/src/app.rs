@@ -155,9 +155,10 @@ impl App {
         self.recovery.clone()
     }
 
-    /// Everything that runs in the background until `stop`. Then running calls end, leases go
-    /// back, and last the journal and the epoch end. To be asked once.
-    pub fn tasks(&mut self, stop: CancellationToken) -> Vec<Task> {
+    /// Everything that runs in the background until `stop`. Calls may come until `served`, because
+    /// callers learn of the stop a moment later. Then running calls end, leases go back, and last
+    /// the journal and the epoch end. To be asked once.
+    pub fn tasks(&mut self, stop: CancellationToken, served: CancellationToken) -> Vec<Task> {
         let Some((inbox, journal_pool)) = self.writer.take() else {
             return Vec::new();
         };
@@ -174,7 +175,10 @@ impl App {
             ("journal", fallible(writer.run(last.clone()))),
             ("epoch", self.epoch_task(last.clone())),
             ("recovery", self.recovery_task(stop.clone())),
-            ("lease returns", self.returns_task(stop.clone(), last)),
+            (
+                "lease returns",
+                self.returns_task(stop.clone(), served, last),
+            ),
             ("lease recalls", self.recalls_task(stop.clone())),
             ("limits", {
                 let limiter = chat.limiter.clone();
@@ -237,13 +241,18 @@ impl App {
     fn returns_task(
         &self,
         stop: CancellationToken,
+        served: CancellationToken,
         last: CancellationToken,
     ) -> BoxFuture<'static, Result<(), BoxError>> {
         let (chat, pool) = (self.chat.clone(), self.pool.clone());
         endless(async move {
             chat.credit.run_returns(&pool, stop).await;
-            chat.calls.close();
-            if timeout(CALLS_LIMIT, chat.calls.wait()).await.is_err() {
+            let ended = async {
+                served.cancelled().await;
+                chat.calls.close();
+                chat.calls.wait().await;
+            };
+            if timeout(CALLS_LIMIT, ended).await.is_err() {
                 tracing::warn!("calls run still: the next process recovers them");
             }
             let _ = timeout(RETURNS_LIMIT, chat.credit.return_all(&pool)).await;

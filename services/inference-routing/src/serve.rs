@@ -56,7 +56,8 @@ pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
         replica: config.grpc.listen.to_string(),
         config: config.sections(),
     })?;
-    for (name, task) in app.tasks(shell.stopping()) {
+    let served = CancellationToken::new();
+    for (name, task) in app.tasks(shell.stopping(), served.clone()) {
         shell.spawn(name, task);
     }
     let routes =
@@ -65,6 +66,7 @@ pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
     let (chat, latch) = (Arc::clone(&app.chat), shell.latch());
     let (draining, stopping) = (shell.draining(), shell.stopping());
     shell.spawn("grpc", async move {
+        let _served = served.drop_guard();
         ready(&chat, &draining).await;
         let server = Server::bind(&config.grpc, &tls).await?;
         drop(latch);

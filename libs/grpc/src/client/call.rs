@@ -8,7 +8,12 @@ use tonic::{Code, Status, body::Body};
 use tracing::{Instrument, Span};
 use wanwu_proto::operations::v1::ErrorReason;
 
-use super::{affinity::Affinity, pool::Pool, trace};
+use super::{
+    affinity::Affinity,
+    pool::Pool,
+    replay::{Replay, is_unprocessed},
+    trace,
+};
 use crate::{
     Context,
     call::{Ended, Limited},
@@ -19,6 +24,8 @@ use crate::{
 
 /// What a call gets that has no deadline of its own and no stream for an answer.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a call is sent again that its replicas did not look at.
+const MAX_REPLAYS: u32 = 3;
 
 pub(super) async fn call(
     pool: Arc<Pool>,
@@ -105,14 +112,16 @@ fn address(
 
 type Sent = (Response<hyper::body::Incoming>, super::endpoint::InFlight);
 
-/// Sends on a connected replica. What no connection took is tried on the next one, until
-/// `CONNECT_TIMEOUT` has passed: a replica that restarts is back by then.
+/// Sends on a connected replica. What no connection took, or no replica looked at, is tried on the
+/// next one, until `CONNECT_TIMEOUT` has passed: a replica that restarts is back by then.
 async fn send(
     pool: &Pool,
-    mut request: Request<Body>,
+    request: Request<Body>,
     deadline: Option<Instant>,
 ) -> Result<Sent, Status> {
     let affinity = request.extensions().get::<Affinity>().copied();
+    let (mut request, replay) = Replay::of(request);
+    let mut replays = 0;
     let mut changes = pool.changes();
     let give_up = Instant::now() + CONNECT_TIMEOUT;
     let give_up = deadline.map_or(give_up, |deadline| deadline.min(give_up));
@@ -130,16 +139,30 @@ async fn send(
             continue;
         };
         let in_flight = endpoint.count();
-        match sender.try_send_request(request).await {
+        let sent = sender.try_send_request(request);
+        // What comes to a connection in the moment of its end is given back when nobody has a way to
+        // send on it any more: who waits for an answer keeps none.
+        drop(sender);
+        match sent.await {
             Ok(response) => return Ok((response, in_flight)),
-            Err(mut error) => match error.take_message() {
-                // It never left: another connection may take it.
-                Some(unsent) if Instant::now() < give_up => {
-                    endpoint.lose();
-                    request = unsent;
+            Err(mut error) => {
+                let next = match error.take_message() {
+                    // It never left: another connection may take it.
+                    Some(unsent) => {
+                        endpoint.lose();
+                        Some(unsent)
+                    }
+                    None if is_unprocessed(error.error()) && replays < MAX_REPLAYS => {
+                        replays += 1;
+                        replay.again()
+                    }
+                    None => None,
+                };
+                match next {
+                    Some(next) if Instant::now() < give_up => request = next,
+                    _ => return Err(lost(&error.into_error())),
                 }
-                _ => return Err(lost(&error.into_error())),
-            },
+            }
         }
     }
 }

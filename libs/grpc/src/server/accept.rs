@@ -13,7 +13,7 @@ use tower::{Service, util::BoxCloneSyncService};
 
 use wanwu_ids::{Ids, RequestId};
 
-use super::{GrpcConfig, Server, body_limit::BodyLimit};
+use super::{GrpcConfig, Server, body_limit::BodyLimit, linger::Linger};
 use crate::{Peer, Tls};
 
 type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -85,6 +85,10 @@ async fn connection(
     tls: &Tls,
     stop: CancellationToken,
 ) {
+    let linger = match Linger::of(&tcp) {
+        Ok(linger) => linger,
+        Err(error) => return tracing::warn!(%error, "a connection was not accepted"),
+    };
     let handshake = tokio::time::timeout(config.handshake_timeout, handshake(tcp, tls));
     let (stream, peer) = match stop.run_until_cancelled(handshake).await {
         Some(Ok(Ok(connected))) => connected,
@@ -118,7 +122,7 @@ async fn connection(
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection broke");
                 }
-                return;
+                return linger.read_out().await;
             }
             () = stop.cancelled(), if !leaving => leaving = true,
             () = old.as_mut(), if !leaving => leaving = true,

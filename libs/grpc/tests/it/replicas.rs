@@ -94,6 +94,35 @@ async fn an_old_connection_is_replaced_without_a_failed_call() {
     }
 }
 
+/// A call may be on its way when the server says that it takes no more (RFC 9113, 6.8): the server
+/// says which ones it never saw.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_of_many_is_lost_when_connections_are_replaced() {
+    let stand = Stand::start_with(Handler::default(), |config| {
+        config.max_connection_age = Duration::from_millis(5);
+    })
+    .await;
+    let client = stand.client("edge");
+    let end = Instant::now() + Duration::from_secs(3);
+    let callers = (0..32).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move {
+            let mut calls = 0;
+            while Instant::now() < end {
+                client.get_standing(ask("")).await.unwrap();
+                calls += 1;
+            }
+            calls
+        })
+    });
+    let mut answered = 0;
+    for caller in callers.collect::<Vec<_>>() {
+        answered += caller.await.unwrap();
+    }
+    // None was made twice.
+    assert_eq!(stand.handler.calls.load(Ordering::SeqCst), answered);
+}
+
 #[tokio::test]
 async fn calls_that_are_alike_go_to_one_replica_until_it_is_lost() {
     let one = Stand::start().await;

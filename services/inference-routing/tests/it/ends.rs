@@ -1,5 +1,7 @@
 //! Calls that end before their answer does.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use serde_json::json;
 use sqlx::PgPool;
@@ -133,4 +135,23 @@ async fn an_answer_that_is_cut_before_its_first_token_costs_nothing(pool: PgPool
     ));
     let event = crate::world::billing::events(&pool).await.remove(0);
     assert_eq!(rows::ended(&pool, &event.call_id).await.amount_nanos, 0);
+}
+
+/// Who calls learns of the stop a moment later.
+#[sqlx::test]
+async fn a_call_that_comes_after_the_signal_to_stop_is_answered_and_paid(pool: PgPool) {
+    let mut world = World::start(pool.clone()).await;
+    let body = chat(true, json!({"tokens": 3}));
+    world.call(&body).await.unwrap();
+    world.stop.cancel();
+    // Long enough for all that waits for nothing else to have ended.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let got = world.call(&body).await.unwrap();
+    assert_eq!(got.error, None);
+    let row = rows::ended(&pool, &got.call_id).await;
+    assert_eq!((row.outcome, row.output_tokens), (1, 3));
+    world.shut_down().await;
+    let account = world.caller.account_id;
+    let paid = 2 * (9 * 2 + 3 * 10);
+    assert_eq!(world.billing.settle(account).await, 1_000_000_000 - paid);
 }

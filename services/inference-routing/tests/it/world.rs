@@ -46,7 +46,10 @@ pub struct World {
     pub devices: FakeDevices,
     pub engine: FakeEngine,
     pub caller: Caller,
-    stop: CancellationToken,
+    /// The signal to stop.
+    pub stop: CancellationToken,
+    /// No call comes any more.
+    served: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -90,6 +93,7 @@ impl World {
             engine,
             caller,
             stop: CancellationToken::new(),
+            served: CancellationToken::new(),
             tasks: Vec::new(),
         };
         world.run().await;
@@ -97,7 +101,7 @@ impl World {
     }
 
     async fn run(&mut self) {
-        self.tasks = spawn(&mut self.app, &self.stop);
+        self.tasks = spawn(&mut self.app, &self.stop, &self.served);
         wait_for("the epoch to begin", async || self.app.is_ready()).await;
     }
 
@@ -109,6 +113,7 @@ impl World {
     /// Stops the router as a signal does.
     pub async fn shut_down(&mut self) {
         self.stop.cancel();
+        self.served.cancel();
         for task in self.tasks.drain(..) {
             task.await.unwrap();
         }
@@ -120,7 +125,7 @@ impl World {
         change(&mut config);
         let mut app = router(self.pool.clone(), config, &self.billing, &self.devices).await;
         let stop = CancellationToken::new();
-        let tasks = spawn(&mut app, &stop);
+        let tasks = spawn(&mut app, &stop, &stop);
         wait_for("the second epoch to begin", async || app.is_ready()).await;
         Second { app, stop, tasks }
     }
@@ -174,8 +179,12 @@ impl Drop for Second {
     }
 }
 
-fn spawn(app: &mut App, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-    let tasks = app.tasks(stop.clone());
+fn spawn(
+    app: &mut App,
+    stop: &CancellationToken,
+    served: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let tasks = app.tasks(stop.clone(), served.clone());
     tasks
         .into_iter()
         .map(|(name, task)| {
