@@ -31,7 +31,7 @@ pub(super) struct Sent {
 /// A call of the scripted engine.
 pub(super) fn scripted(script: Value) -> Value {
     let mut body = prompt("scripted", "你好");
-    body["user"] = script.to_string().into();
+    body["safety_identifier"] = script.to_string().into();
     body["wanwu_script"] = script;
     body
 }

@@ -70,14 +70,21 @@ struct Engine(Process);
 
 pub(super) async fn measure(stack: &Stack) -> anyhow::Result<Reading> {
     let rig = Rig::start(stack).await?;
-    let mut goals = Goals::default();
+    let mut goals = Goals {
+        rest_kib: rig.resident(),
+        ..Goals::default()
+    };
+    println!(
+        "  memory at rest, before the first call: {} MiB edge and inference-routing together",
+        goals.rest_kib / 1024
+    );
     for delay_ms in DELAYS_MS {
         for connections in CONNECTIONS {
             let shown = rig.round_robin(delay_ms, connections).await?;
             print(stack, &rig, delay_ms, connections, &shown, &mut goals).await?;
         }
     }
-    goals.rest_kib = rig.at_rest();
+    goals.loaded_kib = rig.resident();
     Ok(goals.reading())
 }
 
@@ -140,19 +147,14 @@ impl Rig {
             )?,
             processes: ours,
         });
-        let rig = Self {
+        Ok(Self {
             contenders,
             _engine: engine,
             peers,
             _bare: bare,
             _path: path,
             _others: others,
-        };
-        println!(
-            "  memory at rest, before the first call: {} MiB edge and inference-routing together",
-            rig.at_rest() / 1024
-        );
-        Ok(rig)
+        })
     }
 
     /// Every contender in turn, so many times, so that what else the machine does falls on all.
@@ -186,7 +188,8 @@ impl Rig {
         pids.any(|pid| contender.processes.contains(&pid))
     }
 
-    fn at_rest(&self) -> u64 {
+    /// Of edge and inference-routing together, in KiB.
+    fn resident(&self) -> u64 {
         let governed = self.contenders.last();
         let pids = governed.iter().flat_map(|governed| &governed.processes);
         pids.filter_map(|pid| resident_kib(*pid)).sum()
@@ -253,7 +256,10 @@ struct Goals {
     /// Of throughput at 64, by processor time or by the rate.
     ratio: Option<f64>,
     governance: Option<f64>,
+    /// Before the first call.
     rest_kib: u64,
+    /// After the last one, which is no goal's.
+    loaded_kib: u64,
 }
 
 async fn print(
@@ -361,10 +367,11 @@ impl Goals {
         Reading {
             figure: format!("{ratio:.2}"),
             unit: format!(
-                "times sglang-router's calls a core at 64; p50 at 1 {} us without waits (sglang-router {} us); governance +{governance:.0} % of bare; {} MiB",
+                "times sglang-router's calls a core at 64; p50 at 1 {} us without waits (sglang-router {} us); governance +{governance:.0} % of bare; {} MiB at rest ({} after all load)",
                 p50.as_micros(),
                 self.sglang_p50.unwrap_or_default().as_micros(),
                 self.rest_kib / 1024,
+                self.loaded_kib / 1024,
             ),
             goal: ">= 2, at most sglang-router's, <= 15 %, <= 60 MiB".to_owned(),
             holds: ratio >= 2.0 && faster && governance <= 15.0 && self.rest_kib <= REST_KIB,

@@ -76,7 +76,7 @@ pub(super) struct Call {
     #[serde(default)]
     pub(super) wanwu_script: Script,
     #[serde(default)]
-    user: Option<String>,
+    safety_identifier: Option<String>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -87,11 +87,15 @@ pub(super) struct StreamOptions {
 }
 
 impl Call {
-    /// Reads a call. Its script may also come as JSON in `user`: gateways that put a request together anew drop
-    /// the fields that they do not know.
+    /// Reads a call. Its script may also come as JSON in `safety_identifier`: gateways that put a request
+    /// together anew drop the fields that they do not know.
     pub(super) fn read(body: &[u8]) -> serde_json::Result<Self> {
         let mut call: Self = serde_json::from_slice(body)?;
-        if let Some(script) = call.user.take().filter(|user| user.starts_with('{')) {
+        if let Some(script) = call
+            .safety_identifier
+            .take()
+            .filter(|it| it.starts_with('{'))
+        {
             call.wanwu_script = serde_json::from_str(&script)?;
         }
         Ok(call)
