@@ -53,8 +53,15 @@ pub(super) fn figure() -> Figure {
 /// What some streams showed.
 #[derive(Default)]
 struct Seen {
+    /// When first tokens came.
     first: Vec<Duration>,
+    /// Between tokens.
     gaps: Vec<Duration>,
+    /// How long first tokens were on their way, and their requests: by the stamps of the engine, whose own
+    /// unevenness is not in it.
+    way: Vec<Duration>,
+    /// How much longer a token was on its way than the one before it.
+    longer: Vec<Duration>,
     traces: Vec<String>,
 }
 
@@ -66,7 +73,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     };
     let way = Way::of(&stack, tier).await?;
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
-    let script = json!({"text": passing(tokens), "delay_ms": 5});
+    let script = json!({"text": passing(tokens), "delay_ms": 5, "stamped": true});
     let [engine, platform] = way.paths(&customers[0], script.clone())?;
     let mut others = way.others(&script);
     beginning(&engine, &platform).await?;
@@ -107,16 +114,20 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         .map(|(name, _, seen)| (name.clone(), seen));
     for (name, seen) in named.into_iter().chain(of_others) {
         println!(
-            "  {name:<22} first token p50 {:>6} us p99 {:>6} us; between tokens p50 {:>6} us p99 {:>6} us",
+            "  {name:<22} first token p50 {:>6} us p99 {:>6} us, on its way {:>5} / {:>5} us; between tokens p50 {:>6} us p99 {:>6} us, longer on its way than the one before {:>4} / {:>4} us",
             micros(quantile(&mut seen.first, 0.5)),
             micros(quantile(&mut seen.first, 0.99)),
+            micros(quantile(&mut seen.way, 0.5)),
+            micros(quantile(&mut seen.way, 0.99)),
             micros(quantile(&mut seen.gaps, 0.5)),
             micros(quantile(&mut seen.gaps, 0.99)),
+            micros(quantile(&mut seen.longer, 0.5)),
+            micros(quantile(&mut seen.longer, 0.99)),
         );
     }
-    let [first, gap] = added(&mut without, &mut ours.gaps, &mut beside);
-    let [over_alone, gap_over_alone] = added(&mut without, &mut ours.gaps, &mut bare);
-    let [with_waits, _] = added(&mut ours.first, &mut ours.gaps, &mut beside);
+    let [first, gap] = added(&mut without, &mut ours.longer, &mut beside);
+    let [over_alone, gap_over_alone] = added(&mut without, &mut ours.longer, &mut bare);
+    let [with_waits, _] = added(&mut ours.way, &mut ours.longer, &mut beside);
     println!(
         "  added at p99 to the engine's own streams at the same time: first token {} us without waits for the dispatch commit and for credit ({} us with them), between tokens {} us; to the engine alone {} and {} us",
         micros(first),
@@ -126,7 +137,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         micros(gap_over_alone)
     );
     for (name, _, seen) in &mut others {
-        let [first, gap] = added(&mut seen.first, &mut seen.gaps, &mut bare);
+        let [first, gap] = added(&mut seen.way, &mut seen.longer, &mut bare);
         println!(
             "  {name} adds at p99 to the engine alone: first token {} us, between tokens {} us",
             micros(first),
@@ -143,9 +154,10 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     })
 }
 
-/// What comes later at p99 than from the engine: first tokens, and tokens after another.
-fn added(first: &mut [Duration], gaps: &mut [Duration], engine: &mut Seen) -> [Duration; 2] {
-    [(first, &mut engine.first), (gaps, &mut engine.gaps)]
+/// What is longer on its way at p99 than straight from the engine: first tokens, and tokens in comparison with the
+/// one before, by which the time between them grows.
+fn added(way: &mut [Duration], longer: &mut [Duration], engine: &mut Seen) -> [Duration; 2] {
+    [(way, &mut engine.way), (longer, &mut engine.longer)]
         .map(|(ours, bare)| quantile(ours, 0.99).saturating_sub(quantile(bare, 0.99)))
 }
 
@@ -293,14 +305,19 @@ async fn watch(target: &Target, count: usize, seen: &mut Seen) -> anyhow::Result
             })
         })
         .collect();
-    for stream in streams {
-        let (trace_id, events) = stream.await??;
-        let arrivals: Vec<_> = tokens(&events).map(|event| event.at).collect();
-        ensure!(!arrivals.is_empty(), "a stream without a token");
-        seen.first.push(arrivals[0]);
+    // Looked at when all have ended: the streams that still run are read by the same processor.
+    for ended in futures::future::join_all(streams).await {
+        let (trace_id, events) = ended??;
+        let tokens: Vec<_> = tokens(&events).collect();
+        ensure!(!tokens.is_empty(), "a stream without a token");
+        seen.first.push(tokens[0].at);
         seen.traces.push(trace_id.unwrap_or_default());
-        seen.gaps
-            .extend(arrivals.windows(2).map(|two| two[1] - two[0]));
+        let gaps = tokens.windows(2).map(|two| two[1].at - two[0].at);
+        seen.gaps.extend(gaps);
+        let ways: Vec<_> = tokens.iter().filter_map(|it| it.on_the_way()).collect();
+        seen.way.extend(ways.first());
+        let longer = ways.windows(2).map(|two| two[1].saturating_sub(two[0]));
+        seen.longer.extend(longer);
     }
     Ok(())
 }
@@ -309,12 +326,12 @@ fn tokens(events: &[Event]) -> impl Iterator<Item = &Event> {
     events.iter().filter(|event| !event.text().is_empty())
 }
 
-/// The time to each first token less the call's own wait for its dispatch row and, where it had to ask
+/// How long each first token was on its way, less the call's own wait for its dispatch row and, where it had to ask
 /// billing for credit, for that: both are commits.
 async fn first_without_waits(stack: &Stack, seen: &Seen) -> anyhow::Result<Vec<Duration>> {
     let api = Api::new(&stack.description().traces.query);
     let (mut times, mut waited) = (Vec::new(), Vec::new());
-    for (first, trace_id) in seen.first.iter().zip(&seen.traces) {
+    for (way, trace_id) in seen.way.iter().zip(&seen.traces) {
         let spans = read_trace(&api, trace_id).await?;
         if let Some(waits) = commit_waits(&spans) {
             // There only where a call had to wait for it.
@@ -322,7 +339,7 @@ async fn first_without_waits(stack: &Stack, seen: &Seen) -> anyhow::Result<Vec<D
             let hold = hold.map(|span| span.end_unix_nanos - span.start_unix_nanos);
             let hold = hold.map(Duration::from_nanos);
             waited.extend(hold);
-            times.push(first.saturating_sub(waits.dispatch + hold.unwrap_or_default()));
+            times.push(way.saturating_sub(waits.dispatch + hold.unwrap_or_default()));
         }
     }
     println!(

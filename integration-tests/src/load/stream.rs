@@ -106,8 +106,19 @@ impl Event {
     /// The text that a chunk of a chat completion adds; empty where it adds none.
     #[must_use]
     pub fn text(&self) -> String {
-        let chunk: serde_json::Value = serde_json::from_slice(&self.data).unwrap_or_default();
-        let content = &chunk["choices"][0]["delta"]["content"];
+        let content = &self.chunk()["choices"][0]["delta"]["content"];
         content.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// How long it was on its way, its request's way to the engine included: an engine that stamps its
+    /// chunks says how long after the request it made each.
+    #[must_use]
+    pub fn on_the_way(&self) -> Option<Duration> {
+        let made = self.chunk()["wanwu_micros"].as_u64()?;
+        Some(self.at.saturating_sub(Duration::from_micros(made)))
+    }
+
+    fn chunk(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.data).unwrap_or_default()
     }
 }

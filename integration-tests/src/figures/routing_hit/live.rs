@@ -48,20 +48,19 @@ pub(super) async fn measure(
         "  blocks  router                      found  first token p50     p90  busiest  failed"
     );
     let mut rows = vec![(0.0, 0.0_f64); sizes.len()];
-    for policy in ["round_robin", "prefix_aware"] {
-        let path = path(stack, policy).await?;
-        let journey = Journey::ready_to_call(stack, TOP_UP_FEN).await?;
-        let url = format!("{}/v1/chat/completions", path.base());
-        let target = Target::new(&url, Some(journey.secret()), Bytes::new())?;
-        for (row, size) in rows.iter_mut().zip(sizes) {
+    for (row, size) in rows.iter_mut().zip(sizes) {
+        for policy in ["round_robin", "prefix_aware"] {
+            // Anew for each size: what a router knows of engines that forgot everything would be wrong.
+            let path = path(stack, policy).await?;
+            let journey = Journey::ready_to_call(stack, TOP_UP_FEN).await?;
+            let url = format!("{}/v1/chat/completions", path.base());
+            let target = Target::new(&url, Some(journey.secret()), Bytes::new())?;
             let shown = replay(&path, &target, requests, *size).await?;
             shown.print(*size, &format!("ours, {policy}"));
             if policy == "prefix_aware" {
                 row.0 = shown.found;
+                row.1 = others(stack, &path, requests, *size).await?;
             }
-        }
-        if policy == "prefix_aware" {
-            others(stack, &path, requests, sizes, &mut rows).await?;
         }
     }
     Ok(rows)
@@ -94,14 +93,13 @@ async fn path(stack: &Stack, policy: &'static str) -> anyhow::Result<ModelPath> 
     ModelPath::start_with(stack, wanted, &sections).await
 }
 
-/// Others at the same engines, by what their caches hold.
+/// Others at the same engines; answers what the best of them found.
 async fn others(
     stack: &Stack,
     path: &ModelPath,
     requests: &[Request],
-    sizes: &[usize],
-    rows: &mut [(f64, f64)],
-) -> anyhow::Result<()> {
+    size: usize,
+) -> anyhow::Result<f64> {
     let folder = stack.description().dir.join("figures/routing-hit/peers");
     create_private_folder(&folder)?;
     let engines = path.engines.iter();
@@ -114,15 +112,13 @@ async fn others(
         body: &body(&requests[0]),
         processor: 0,
     };
-    for (row, size) in rows.iter_mut().zip(sizes) {
-        // Anew for each size: what they know of engines that forgot everything would be wrong.
-        for peer in peers.start_routers().await? {
-            let shown = replay(path, &peer.target, requests, *size).await?;
-            shown.print(*size, &format!("{} {}", peer.name, peer.version));
-            row.1 = row.1.max(shown.found);
-        }
+    let mut best = 0.0_f64;
+    for peer in peers.start_routers().await? {
+        let shown = replay(path, &peer.target, requests, size).await?;
+        shown.print(size, &format!("{} {}", peer.name, peer.version));
+        best = best.max(shown.found);
     }
-    Ok(())
+    Ok(best)
 }
 
 /// What one replay showed.

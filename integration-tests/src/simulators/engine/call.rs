@@ -33,6 +33,8 @@ pub struct Script {
     /// The answer in parts, in place of the usual text; each part is one token. In parts, so that a
     /// screen of the request does not see what the answer will be.
     pub text: Option<Vec<String>>,
+    /// Each chunk says in `wanwu_micros` how many microseconds after the call came it was made.
+    pub stamped: bool,
 }
 
 impl Default for Script {
@@ -50,6 +52,7 @@ impl Default for Script {
             cached: None,
             reasoning: None,
             text: None,
+            stamped: false,
         }
     }
 }

@@ -1,4 +1,7 @@
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use axum::body::Bytes;
 use futures::Stream;
@@ -19,6 +22,7 @@ pub(super) struct Frames {
     script: Script,
     options: StreamOptions,
     record: Record,
+    came: Instant,
 }
 
 impl Frames {
@@ -36,13 +40,18 @@ impl Frames {
             script: call.wanwu_script.clone(),
             options: call.stream_options,
             record,
+            came: Instant::now(),
         }
     }
 
-    /// A document with the usage up to it, where that is wanted all along.
+    /// A document with the usage up to it and the time of its making, where those are wanted.
     fn frame(&self, mut document: Value, sent: u64) -> Bytes {
         if self.options.continuous_usage_stats && !self.script.no_usage && self.shape.has_done() {
             document["usage"] = self.usage(sent);
+        }
+        if self.script.stamped {
+            let micros = u64::try_from(self.came.elapsed().as_micros());
+            document["wanwu_micros"] = micros.unwrap_or(u64::MAX).into();
         }
         self.shape.frame(&document)
     }
