@@ -155,11 +155,9 @@ pub(super) fn replay(
     routers: usize,
     way: Way,
 ) -> Replay {
-    let begin = Instant::now();
-    // All replicas joined long before.
-    let from = begin + LIMITS.slow_start;
+    let from = Instant::now();
     let mut routers: Vec<Router> = (0..routers)
-        .map(|n| router(policy, n as u64, begin))
+        .map(|n| router(policy, n as u64, from))
         .collect();
     let mut engines: Vec<Engine> = (0..ENGINES).map(|_| Engine::new(blocks)).collect();
     let mut running: Vec<(Choice, usize, usize)> = Vec::new();
@@ -217,9 +215,9 @@ pub(super) fn replay(
     }
 }
 
-fn router(policy: Policy, seed: u64, begin: Instant) -> Router {
+fn router(policy: Policy, seed: u64, now: Instant) -> Router {
     let mut placement = Placement::new(policy, LIMITS, seed);
-    let ids = (0..ENGINES).map(|_| placement.add(begin)).collect();
+    let ids = (0..ENGINES).map(|_| placement.add(now)).collect();
     Router {
         placement,
         ids,

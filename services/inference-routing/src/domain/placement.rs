@@ -136,16 +136,16 @@ impl Placement {
         }
     }
 
-    /// A replica joins. In a pool that has others it begins slowly.
+    /// A replica joins. Beside others that were there before it begins slowly; those that join
+    /// together, as all do when their router starts, share alike.
     pub fn add(&mut self, now: Instant) -> SlotId {
         let id = SlotId(self.next_id);
         self.next_id += 1;
-        let fresh = (!self.slots.is_empty()).then_some(now);
         // As many as the others: it is owed nothing from before it was there.
         let recent: f64 = self.slots.iter().map(|slot| slot.recent).sum();
         let recent = recent / self.slots.len().max(1) as f64;
         self.slots
-            .push(Slot::new(id, self.limits.blocks, fresh, recent));
+            .push(Slot::new(id, self.limits.blocks, now, recent));
         id
     }
 
@@ -235,7 +235,7 @@ impl Placement {
                 Change::None
             }
             Ending::Well if slot.breaker.succeeded() => {
-                slot.fresh_since = Some(now);
+                slot.fresh_since = now;
                 Change::Trusted
             }
             Ending::Well => Change::None,

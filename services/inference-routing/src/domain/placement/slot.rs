@@ -49,11 +49,11 @@ pub(super) struct Slot {
     /// Times in a row that it said it is not well.
     pub ill_for: u32,
     /// Since when it is to be gone easy on.
-    pub fresh_since: Option<Instant>,
+    pub fresh_since: Instant,
 }
 
 impl Slot {
-    pub fn new(id: SlotId, blocks: usize, fresh_since: Option<Instant>, recent: f64) -> Self {
+    pub fn new(id: SlotId, blocks: usize, fresh_since: Instant, recent: f64) -> Self {
         Self {
             id,
             running: 0,
@@ -111,12 +111,12 @@ impl Slot {
         self.recent = self.recent * (1.0 - forgotten) + f64::from(is_its);
     }
 
-    /// What it gets of its share: less while it is fresh, 1 from then on.
+    /// What it gets of its share: less while it is fresh, 1 from then on. Only shares of one pool
+    /// say something, beside each other.
     pub fn share(&self, now: Instant, slow_start: Duration) -> f64 {
-        let Some(since) = self.fresh_since else {
-            return 1.0;
-        };
-        let age = now.saturating_duration_since(since).as_secs_f64();
+        let age = now
+            .saturating_duration_since(self.fresh_since)
+            .as_secs_f64();
         (age / slow_start.as_secs_f64().max(f64::MIN_POSITIVE)).clamp(FIRST_SHARE, 1.0)
     }
 }

@@ -26,7 +26,7 @@ fn world(policy: Policy, replicas: usize, seed: u64) -> World {
     for _ in 0..replicas {
         placement.add(now);
     }
-    // The slow start of the second and later ones is over.
+    // Their slow start is over.
     let (chance, now) = (ChaCha20Rng::seed_from_u64(seed), now + LIMITS.slow_start);
     World {
         placement,
@@ -302,6 +302,27 @@ fn a_fresh_replica_begins_slowly() {
             world.now += Duration::from_millis(20);
         }
         assert!((1..=20).contains(&given), "{policy:?}: {given} of 100");
+    }
+}
+
+#[test]
+fn replicas_that_their_router_finds_when_it_starts_share_alike() {
+    for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
+        let mut world = world(policy, 8, 7);
+        world.now -= LIMITS.slow_start;
+        let mut counts = [0_u32; 8];
+        for _ in 0..800 {
+            let prompt = world.prompt(4);
+            let id = world.choose(&prompt);
+            counts[id.0 as usize] += 1;
+            world.end(id, Ending::Well);
+            world.now += LIMITS.slow_start / 800;
+        }
+        let even = 60..=140;
+        assert!(
+            counts.iter().all(|count| even.contains(count)),
+            "{policy:?}: {counts:?}"
+        );
     }
 }
 
