@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::body::Body;
 
-use crate::Tls;
+use crate::{Tls, gather::Gather};
 
 /// One connection to a replica, and what drives it.
 pub(crate) type Connected = (
     SendRequest<Body>,
-    Connection<TokioIo<TlsStream<TcpStream>>, Body, TokioExecutor>,
+    Connection<TokioIo<Gather<TlsStream<TcpStream>>>, Body, TokioExecutor>,
 );
 
 /// A connection cannot be made.
@@ -63,7 +63,7 @@ async fn handshakes(service: &str, place: &str, tls: &Tls) -> Result<Connected, 
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Gather::new(stream)))
         .await?;
     Ok(connected)
 }

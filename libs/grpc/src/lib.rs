@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod deadline;
 mod failure;
+mod gather;
 mod grpc_status;
 mod header_carrier;
 mod methods;

@@ -14,7 +14,7 @@ use tower::{Service, util::BoxCloneSyncService};
 use wanwu_ids::{Ids, RequestId};
 
 use super::{GrpcConfig, Server, body_limit::BodyLimit, linger::Linger};
-use crate::{Peer, Tls};
+use crate::{Peer, Tls, gather::Gather};
 
 type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -111,7 +111,7 @@ async fn connection(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Gather::new(stream)), service);
 
     let mut serving = pin!(serving);
     let mut old = pin!(tokio::time::sleep(age(config.max_connection_age)));
