@@ -49,14 +49,10 @@ pub(super) struct Alone<'a> {
     pub engine: &'a str,
     /// The processor that edge and routers share.
     pub processor: usize,
-    /// The share of traces that are recorded; the stack records all.
-    pub recorded: f64,
 }
 
-impl Alone<'_> {
-    /// What the charts' values have for [`recorded`](Self::recorded).
-    pub(super) const AS_DEPLOYED: f64 = 0.1;
-}
+/// The share of traces that release programs record, as the charts' values have it; the stack records all.
+const AS_DEPLOYED: f64 = 0.1;
 
 /// The way of a call from an edge over routers to engines.
 pub(super) struct ModelPath {
@@ -88,7 +84,19 @@ impl ModelPath {
         wanted: Wanted,
         sections: &Table,
     ) -> anyhow::Result<Self> {
-        let path = Self::spawn(stack, wanted, sections, None)?;
+        let path = Self::spawn(stack, wanted, sections, None, None)?;
+        path.ready().await?;
+        Ok(path)
+    }
+
+    /// As [`start_with`](Self::start_with), with the release programs of a folder: what is put beside others.
+    pub(super) async fn start_released(
+        stack: &Stack,
+        wanted: Wanted,
+        sections: &Table,
+        binaries: &Path,
+    ) -> anyhow::Result<Self> {
+        let path = Self::spawn(stack, wanted, sections, None, Some(binaries))?;
         path.ready().await?;
         Ok(path)
     }
@@ -109,7 +117,8 @@ impl ModelPath {
         };
         // What is started has the processors of the thread that starts it, from its first moment on.
         let path = on_processor(alone.processor, || {
-            Self::spawn(stack, wanted, &Table::new(), Some(&alone))
+            let (engine, binaries) = (Some(alone.engine), Some(alone.binaries));
+            Self::spawn(stack, wanted, &Table::new(), engine, binaries)
         })?;
         path.ready().await?;
         Ok(path)
@@ -119,9 +128,10 @@ impl ModelPath {
         stack: &Stack,
         wanted: Wanted,
         sections: &Table,
-        alone: Option<&Alone<'_>>,
+        engine: Option<&str>,
+        released: Option<&Path>,
     ) -> anyhow::Result<Self> {
-        let binaries = alone.map_or(stack.description().binaries.as_path(), |it| it.binaries);
+        let binaries = released.unwrap_or(&stack.description().binaries);
         let folder = stack.description().dir.join("figures").join(wanted.figure);
         let layout = Layout::new(folder, binaries.to_owned());
         let mut ports = Ports::keeping(BTreeMap::new());
@@ -129,8 +139,8 @@ impl ModelPath {
         for n in 0..wanted.engines {
             engines.push(ScriptedEngine::start(&layout, &mut ports, n)?);
         }
-        let urls: Vec<&str> = match alone {
-            Some(alone) => vec![alone.engine],
+        let urls: Vec<&str> = match engine {
+            Some(engine) => vec![engine],
             None => engines.iter().map(|engine| engine.url.as_str()).collect(),
         };
         let mut routers = Vec::new();
@@ -144,7 +154,7 @@ impl ModelPath {
             }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
-            record(&mut config, alone);
+            record(&mut config, released);
             let name = format!("router-{n}");
             routers.push(replica(
                 stack,
@@ -161,7 +171,7 @@ impl ModelPath {
             .map(|router| format!("https://{}", router.address));
         let places = places.collect::<Vec<_>>().join(",");
         table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
-        record(&mut config, alone);
+        record(&mut config, released);
         let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
         Ok(Self {
             engines,
@@ -262,9 +272,9 @@ fn config_of(stack: &Stack, service: &str) -> anyhow::Result<Table> {
     Ok(text.parse()?)
 }
 
-fn record(config: &mut Table, alone: Option<&Alone<'_>>) {
-    if let Some(alone) = alone {
-        table(config, "telemetry").insert("sample_ratio".to_owned(), alone.recorded.into());
+fn record(config: &mut Table, released: Option<&Path>) {
+    if released.is_some() {
+        table(config, "telemetry").insert("sample_ratio".to_owned(), AS_DEPLOYED.into());
     }
 }
 

@@ -2,6 +2,7 @@
 //! journal's commits.
 
 mod bare;
+mod rig;
 mod side_by_side;
 
 use std::{collections::HashMap, time::Duration};

@@ -1,28 +1,22 @@
 //! What a streamed answer loses on its way: time to the first token, time between tokens, content.
 
-use std::{sync::Arc, time::Duration};
+mod held;
+mod way;
+
+use std::time::Duration;
 
 use anyhow::ensure;
-use bytes::Bytes;
-use serde_json::{Value, json};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep},
-};
+use serde_json::json;
+use tokio::time::sleep;
 
-use super::{
-    Figure, Kind, Reading, Tier,
-    customers::{customers, scripted},
-    model_path::{Alone, ModelPath},
-    overhead::commit_waits,
-    peers::{Peer, Peers},
-    rig::{self, MEASURED, Others},
-};
+use super::{Figure, Kind, Reading, Tier, customers::customers, overhead::commit_waits};
 use crate::{
     journey::{Api, Journey, read_trace},
-    load::{CpuMeter, Event, Stream, Target, quantile, resident},
-    stack::{Stack, create_private_folder},
+    load::{CpuMeter, Event, Stream, Target, quantile},
+    stack::Stack,
 };
+use held::hold;
+use way::Way;
 
 const FIRST_GOAL: Duration = Duration::from_millis(1);
 const GAP_GOAL: Duration = Duration::from_micros(500);
@@ -38,7 +32,6 @@ const AT_ONCE: usize = 16;
 /// Streams from the engine itself at the same time as those of the platform: what PostgreSQL, billing and
 /// the others do meanwhile on the processor of engine and load falls on them too, and is not the path's.
 const BESIDE: usize = 4;
-const ON_THE_PATH: [&str; 2] = ["edge", "inference-routing"];
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -65,6 +58,23 @@ struct Seen {
     traces: Vec<String>,
 }
 
+impl Seen {
+    fn print(&mut self, name: &str) {
+        let all = [
+            &mut self.first,
+            &mut self.way,
+            &mut self.gaps,
+            &mut self.longer,
+        ];
+        let [first, way, gaps, longer] =
+            all.map(|times| [0.5, 0.99].map(|share| quantile(times, share).as_micros()));
+        println!(
+            "  {name:<22} first token p50 {:>6} us p99 {:>6} us, on its way {:>5} / {:>5} us; between tokens p50 {:>6} us p99 {:>6} us, longer on its way than the one before {:>4} / {:>4} us",
+            first[0], first[1], way[0], way[1], gaps[0], gaps[1], longer[0], longer[1],
+        );
+    }
+}
+
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (rounds, tokens, held) = match tier {
         Tier::Quick => (3, 200, 400),
@@ -75,7 +85,10 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
     let script = json!({"text": passing(tokens), "delay_ms": 5, "stamped": true});
     let [engine, platform] = way.paths(&customers[0], script.clone())?;
-    let mut others = way.others(&script);
+    let others = way.others(&script).into_iter();
+    let mut others: Vec<_> = others
+        .map(|(name, target)| (name, target, Seen::default()))
+        .collect();
     beginning(&engine, &platform).await?;
     let (mut bare, mut beside, mut ours) = (Seen::default(), Seen::default(), Seen::default());
     let meter = CpuMeter::new(way.pids.to_vec());
@@ -113,17 +126,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         .iter_mut()
         .map(|(name, _, seen)| (name.clone(), seen));
     for (name, seen) in named.into_iter().chain(of_others) {
-        println!(
-            "  {name:<22} first token p50 {:>6} us p99 {:>6} us, on its way {:>5} / {:>5} us; between tokens p50 {:>6} us p99 {:>6} us, longer on its way than the one before {:>4} / {:>4} us",
-            micros(quantile(&mut seen.first, 0.5)),
-            micros(quantile(&mut seen.first, 0.99)),
-            micros(quantile(&mut seen.way, 0.5)),
-            micros(quantile(&mut seen.way, 0.99)),
-            micros(quantile(&mut seen.gaps, 0.5)),
-            micros(quantile(&mut seen.gaps, 0.99)),
-            micros(quantile(&mut seen.longer, 0.5)),
-            micros(quantile(&mut seen.longer, 0.99)),
-        );
+        seen.print(&name);
     }
     let [first, gap] = added(&mut without, &mut ours.longer, &mut beside);
     let [over_alone, gap_over_alone] = added(&mut without, &mut ours.longer, &mut bare);
@@ -159,95 +162,6 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
 fn added(way: &mut [Duration], longer: &mut [Duration], engine: &mut Seen) -> [Duration; 2] {
     [(way, &mut engine.way), (longer, &mut engine.longer)]
         .map(|(ours, bare)| quantile(ours, 0.99).saturating_sub(quantile(bare, 0.99)))
-}
-
-/// The way that is measured: the stack's own, or release programs on a processor of their own.
-struct Way {
-    engine: String,
-    platform: String,
-    pids: [i32; 2],
-    /// Gateways of others on the same processor, each measured while the others rest.
-    peers: Vec<Peer>,
-    _alone: Option<(ModelPath, Others)>,
-}
-
-impl Way {
-    async fn of(stack: &Stack, tier: Tier) -> anyhow::Result<Self> {
-        let engine = stack.simulator("engine").to_owned();
-        if tier == Tier::Quick {
-            let pids = ON_THE_PATH.map(|name| stack.process(name).pid().unwrap_or_default());
-            return Ok(Self {
-                engine,
-                platform: stack.description().edge.clone(),
-                pids,
-                peers: Vec::new(),
-                _alone: None,
-            });
-        }
-        let others = Others::of(stack)?;
-        let folder = stack.description().dir.join("figures/streaming");
-        create_private_folder(&folder)?;
-        let body = Bytes::from(scripted(json!({"tokens": 1})).to_string());
-        let address = engine.trim_start_matches("http://").to_owned();
-        let peers = Peers {
-            installed: &rig::peers()?,
-            folder: &folder.join("peers"),
-            engines: std::slice::from_ref(&address),
-            policy: "round_robin",
-            body: &body,
-            processor: MEASURED,
-        };
-        let peers = peers.start_passing().await?;
-        let alone = Alone {
-            binaries: &rig::release()?,
-            engine: &engine,
-            processor: MEASURED,
-            recorded: Alone::AS_DEPLOYED,
-        };
-        let path = ModelPath::start_alone(stack, "streaming", alone).await?;
-        let pids = [path.edge(), &path.routers[0]];
-        let pids = pids.map(|replica| replica.process.pid().unwrap_or_default());
-        Ok(Self {
-            engine,
-            platform: path.base(),
-            pids,
-            peers,
-            _alone: Some((path, others)),
-        })
-    }
-
-    /// The same request to the engine and to the platform.
-    fn paths(&self, customer: &Journey, script: Value) -> anyhow::Result<[Target; 2]> {
-        let body = streamed(script);
-        let engine = format!("{}/v1/chat/completions", self.engine);
-        let platform = format!("{}/v1/chat/completions", self.platform);
-        Ok([
-            Target::new(&engine, None, body.clone())?,
-            Target::new(&platform, Some(customer.secret()), body)?,
-        ])
-    }
-
-    /// The same request to gateways of others, and what they will show.
-    fn others(&self, script: &Value) -> Vec<(String, Target, Seen)> {
-        let body = streamed(script.clone());
-        let with_body = |peer: &Peer| {
-            let mut target = peer.target.clone();
-            target.body = body.clone();
-            let name = format!("{} {}", peer.name, peer.version);
-            (name, target, Seen::default())
-        };
-        self.peers.iter().map(with_body).collect()
-    }
-
-    fn memory(&self) -> [u64; 2] {
-        self.pids.map(|pid| resident(pid).unwrap_or(0))
-    }
-}
-
-fn streamed(script: Value) -> Bytes {
-    let mut body = scripted(script);
-    body["stream"] = json!(true);
-    Bytes::from(body.to_string())
 }
 
 /// Tokens of which none could begin a term of the lexicon: the screen holds none of them back.
@@ -350,67 +264,4 @@ async fn first_without_waits(stack: &Stack, seen: &Seen) -> anyhow::Result<Vec<D
     );
     ensure!(!times.is_empty(), "no trace of a stream was found");
     Ok(times)
-}
-
-/// Holds many streams at once; answers how many did not bring what the engine sends.
-async fn hold(way: &Way, customers: &[Journey], count: usize) -> anyhow::Result<usize> {
-    let script = |delay_ms: u64| json!({"tokens": 20, "delay_ms": delay_ms});
-    let [engine, _] = way.paths(&customers[0], script(1))?;
-    let expected: String = text(&Stream::open(&engine).await?.all().await?);
-    let rest = way.memory();
-    let begin = Instant::now();
-    // A burst of connections is no part of the claim.
-    let opening = Arc::new(Semaphore::new(64));
-    let streams: Vec<_> = (0..count)
-        .map(|index| {
-            let [_, platform] = way.paths(&customers[index % customers.len()], script(400))?;
-            let opening = opening.clone();
-            Ok(tokio::spawn(async move {
-                let permit = opening.acquire().await?;
-                let stream = Stream::open(&platform).await?;
-                drop(permit);
-                stream.all().await
-            }))
-        })
-        .collect::<anyhow::Result<_>>()?;
-    let (mut lost, mut peak, mut done) = (0, rest, false);
-    let reading = futures::future::join_all(streams);
-    tokio::pin!(reading);
-    while !done {
-        tokio::select! {
-            answers = &mut reading => {
-                for answer in answers {
-                    match answer? {
-                        Ok(events) if text(&events) == expected => {}
-                        Ok(events) => {
-                            lost += 1;
-                            println!("  WRONG: {} bytes in place of {}", text(&events).len(), expected.len());
-                        }
-                        Err(error) => {
-                            lost += 1;
-                            println!("  WRONG: {error:#}");
-                        }
-                    }
-                }
-                done = true;
-            }
-            () = sleep(Duration::from_millis(200)) => {
-                let now = way.memory();
-                peak = [peak[0].max(now[0]), peak[1].max(now[1])];
-            }
-        }
-    }
-    println!(
-        "  {count} held for {:.1?}: edge {} MiB (at rest {}), inference-routing {} MiB (at rest {}), {lost} lost or changed",
-        begin.elapsed(),
-        peak[0],
-        rest[0],
-        peak[1],
-        rest[1],
-    );
-    Ok(lost)
-}
-
-fn text(events: &[Event]) -> String {
-    events.iter().map(Event::text).collect()
 }

@@ -6,33 +6,21 @@
 //! metered (`simulators/bare.rs`). `governed` is the product as it is deployed: key, standing, limits,
 //! screen, lease, journal, meter, label, and a trace of one call in ten.
 
-use std::{path::Path, time::Duration};
-
-use bytes::Bytes;
-use serde_json::json;
+use std::time::Duration;
 
 use super::{
-    super::{
-        Reading,
-        model_path::{Alone, ModelPath},
-        peers::{Peer, Peers},
-        rig::{self, MEASURED, OTHERS, Others},
-    },
-    SPANS_ARE_THERE,
-    bare::Bare,
-    commit_waits,
+    super::Reading,
+    SPANS_ARE_THERE, commit_waits,
+    rig::{ROUNDS, Rig},
 };
 use crate::{
-    journey::{Api, Journey, read_trace},
-    load::{CpuMeter, Lean, Target, family, lean, on_processor, quantile, resident_kib},
-    stack::{Layout, Ports, Process, Ready, Stack, create_private_folder, simulator_spec},
+    journey::{Api, read_trace},
+    load::{Lean, quantile},
+    stack::Stack,
 };
 
 const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 const DELAYS_MS: [u64; 2] = [0, 20];
-const ROUNDS: usize = 5;
-/// Each round of each.
-const LONG: Duration = Duration::from_millis(1500);
 /// A reading is thrown away that the rig can offer less than so many times.
 const CEILING: f64 = 3.0;
 /// So many times the rig must offer for throughput to be compared; else processor time is.
@@ -40,33 +28,13 @@ const OFFERS: f64 = 1.5;
 /// Both processes together, at rest.
 const REST_KIB: u64 = 60 * 1024;
 
-/// One that is measured.
-struct Contender {
-    name: String,
-    target: Target,
-    /// The first process of each family; empty: the engine itself, which nobody stands before.
-    processes: Vec<i32>,
-}
-
 /// What one showed with so many connections.
-struct Shown {
-    rounds: Vec<Lean>,
-    cpu: Duration,
+pub(super) struct Shown {
+    pub rounds: Vec<Lean>,
+    pub cpu: Duration,
     /// Why it is left out: gateways of others may fail under a load that others bear.
-    broken: Option<String>,
+    pub broken: Option<String>,
 }
-
-/// All that stands, as long as it is measured.
-struct Rig {
-    contenders: Vec<Contender>,
-    _engine: Engine,
-    peers: Vec<Peer>,
-    _bare: Bare,
-    _path: ModelPath,
-    _others: Others,
-}
-
-struct Engine(Process);
 
 pub(super) async fn measure(stack: &Stack) -> anyhow::Result<Reading> {
     let rig = Rig::start(stack).await?;
@@ -88,129 +56,8 @@ pub(super) async fn measure(stack: &Stack) -> anyhow::Result<Reading> {
     Ok(goals.reading())
 }
 
-impl Rig {
-    async fn start(stack: &Stack) -> anyhow::Result<Self> {
-        let (binaries, installed) = (rig::release()?, rig::peers()?);
-        let others = Others::of(stack)?;
-        let journey = Journey::ready_to_call(stack, 1_000_000).await?;
-        let folder = stack.description().dir.join("figures/overhead");
-        create_private_folder(&folder)?;
-        let mut ports = Ports::keeping(Default::default());
-        let engine = Engine::start(&binaries, &folder, &mut ports).await?;
-        let address = engine.address();
-        let alone = Alone {
-            binaries: &binaries,
-            engine: &format!("http://{address}"),
-            processor: MEASURED,
-            recorded: Alone::AS_DEPLOYED,
-        };
-        let path = ModelPath::start_alone(stack, "overhead", alone).await?;
-        let ours: Vec<i32> = [&path.routers[0], path.edge()]
-            .iter()
-            .filter_map(|replica| replica.process.pid())
-            .collect();
-        let body = body(0);
-        let bare = Bare::start(stack, &binaries, &folder, &address, &body, MEASURED).await?;
-        let peers = Peers {
-            installed: &installed,
-            folder: &folder.join("peers"),
-            engines: std::slice::from_ref(&address),
-            policy: "round_robin",
-            body: &body,
-            processor: MEASURED,
-        };
-        let peers = peers.start().await?;
-        let chat = "/v1/chat/completions";
-        let mut contenders = vec![Contender {
-            name: "engine".to_owned(),
-            target: Target::new(&format!("http://{address}{chat}"), None, body.clone())?,
-            processes: Vec::new(),
-        }];
-        for peer in &peers {
-            contenders.push(Contender {
-                name: format!("{} {}", peer.name, peer.version),
-                target: peer.target.clone(),
-                processes: peer.process.pid().into_iter().collect(),
-            });
-        }
-        contenders.push(Contender {
-            name: "bare".to_owned(),
-            target: bare.target.clone(),
-            processes: bare.processes(),
-        });
-        contenders.push(Contender {
-            name: "governed".to_owned(),
-            target: Target::new(
-                &format!("{}{chat}", path.base()),
-                Some(journey.secret()),
-                body,
-            )?,
-            processes: ours,
-        });
-        Ok(Self {
-            contenders,
-            _engine: engine,
-            peers,
-            _bare: bare,
-            _path: path,
-            _others: others,
-        })
-    }
-
-    /// Every contender in turn, so many times, so that what else the machine does falls on all.
-    async fn round_robin(&self, delay_ms: u64, connections: usize) -> anyhow::Result<Vec<Shown>> {
-        let mut shown: Vec<Shown> = self.contenders.iter().map(|_| Shown::nothing()).collect();
-        for _ in 0..ROUNDS {
-            let in_turn = self.contenders.iter().zip(&mut shown);
-            for (contender, shown) in in_turn.filter(|(_, shown)| shown.broken.is_none()) {
-                let mut target = contender.target.clone();
-                target.body = body(delay_ms);
-                let families = contender.processes.iter().flat_map(|pid| family(*pid));
-                let meter = CpuMeter::new(families.collect());
-                let before = meter.read();
-                match lean(&target, connections, LONG, Some(OTHERS)).await {
-                    Ok(seen) => {
-                        shown.cpu += meter.read().saturating_sub(before);
-                        shown.rounds.push(seen);
-                    }
-                    Err(error) if self.is_anothers(contender) => {
-                        shown.broken = Some(format!("{error:#}"));
-                    }
-                    Err(error) => return Err(error.context(contender.name.clone())),
-                }
-            }
-        }
-        Ok(shown)
-    }
-
-    fn is_anothers(&self, contender: &Contender) -> bool {
-        let mut pids = self.peers.iter().filter_map(|peer| peer.process.pid());
-        pids.any(|pid| contender.processes.contains(&pid))
-    }
-
-    /// Of edge and inference-routing together, in KiB.
-    fn resident(&self) -> u64 {
-        let governed = self.contenders.last();
-        let pids = governed.iter().flat_map(|governed| &governed.processes);
-        pids.filter_map(|pid| resident_kib(*pid)).sum()
-    }
-}
-
-/// What every contender is asked. The engine waits as the prompt says.
-fn body(delay_ms: u64) -> Bytes {
-    let body = json!({
-        "model": "scripted",
-        "messages": [
-            {"role": "system", "content": "You are a helpful assistant."},
-            {"role": "user", "content": format!("Say OK. delay={delay_ms}ms")},
-        ],
-        "max_tokens": 16,
-    });
-    Bytes::from(body.to_string())
-}
-
 impl Shown {
-    const fn nothing() -> Self {
+    pub const fn nothing() -> Self {
         Self {
             rounds: Vec::new(),
             cpu: Duration::ZERO,
@@ -376,38 +223,6 @@ impl Goals {
             goal: ">= 2, at most sglang-router's, <= 15 %, <= 60 MiB".to_owned(),
             holds: ratio >= 2.0 && faster && governance <= 15.0 && self.rest_kib <= REST_KIB,
         }
-    }
-}
-
-impl Engine {
-    async fn start(binaries: &Path, folder: &Path, ports: &mut Ports) -> anyhow::Result<Self> {
-        let layout = Layout::new(folder.to_owned(), binaries.to_owned());
-        let port = ports.get("engine");
-        let mut spec = simulator_spec(&layout, "fast-engine", "fast-engine", port, None);
-        spec.ready = Ready::Tcp {
-            address: format!("127.0.0.1:{port}"),
-        };
-        create_private_folder(&spec.cwd)?;
-        let process = Process::new(spec);
-        if process.is_alive() {
-            process.kill9();
-        }
-        on_processor(OTHERS, || Ok(process.start()?))?;
-        process.wait_ready(Duration::from_secs(10)).await?;
-        Ok(Self(process))
-    }
-
-    fn address(&self) -> String {
-        match &self.0.spec().ready {
-            Ready::Tcp { address } => address.clone(),
-            _ => String::new(),
-        }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.0.kill9();
     }
 }
 

@@ -90,7 +90,8 @@ async fn path(stack: &Stack, policy: &'static str) -> anyhow::Result<ModelPath> 
         policy: Some(policy),
         limits: Table::new(),
     };
-    ModelPath::start_with(stack, wanted, &sections).await
+    // Release programs, as those of the others are.
+    ModelPath::start_released(stack, wanted, &sections, &rig::release()?).await
 }
 
 /// Others at the same engines; answers what the best of them found.
