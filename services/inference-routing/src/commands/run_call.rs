@@ -1,8 +1,11 @@
 //! One call, from its dispatch to its final row.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI16, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI16, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -163,7 +166,8 @@ impl Call {
     }
 
     /// Asks engines of the model, one after the other, until one begins to answer; then those of
-    /// its fallbacks.
+    /// its fallbacks, as far as the budget of further attempts allows. A model that is known to be ill as
+    /// a whole is passed by.
     async fn ask_engines(&self) -> Result<(Answer, AtWork), EngineError> {
         let most = self.chat.engine_config.max_attempts;
         let count = || {
@@ -173,20 +177,28 @@ impl Call {
         loop {
             let model = self.model();
             let pool = &model.pool;
-            let prompt = pool.prompt(self.body.prompt());
-            let question = self.question(model);
-            let asked =
-                attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await;
-            match asked {
-                Err(error) if error.is_retryable() && at < self.way.fallbacks.len() => {
-                    at += 1;
-                    self.answers.store(at, Ordering::Relaxed);
-                    metrics::counter!("inference_routing_fallbacks",
-                        "model" => model.config.name.clone(), "to" => self.model().config.name.clone())
-                    .increment(1);
-                }
+            let is_last = at == self.way.fallbacks.len();
+            let before = self.attempts.load(Ordering::Relaxed);
+            let asked = if !is_last && pool.is_passed_by(Instant::now()) {
+                Err(EngineError::NoneWell)
+            } else {
+                let prompt = pool.prompt(self.body.prompt());
+                let question = self.question(model);
+                attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await
+            };
+            let error = match asked {
+                Err(error) if error.is_retryable() && !is_last => error,
                 answer => return answer,
+            };
+            let was_asked = self.attempts.load(Ordering::Relaxed) > before;
+            if was_asked && !pool.may_go_on() {
+                return Err(error);
             }
+            at += 1;
+            self.answers.store(at, Ordering::Relaxed);
+            metrics::counter!("inference_routing_fallbacks",
+                "model" => model.config.name.clone(), "to" => self.model().config.name.clone())
+            .increment(1);
         }
     }
 

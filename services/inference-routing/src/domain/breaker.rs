@@ -71,6 +71,8 @@ pub struct Breaker {
     ejections: u32,
     /// It said itself that it is well, or nobody asked.
     well: bool,
+    /// It would be left out until then, were it not the last one standing.
+    doubted_until: Option<Instant>,
 }
 
 impl Default for Breaker {
@@ -83,6 +85,7 @@ impl Default for Breaker {
             known: 0,
             ejections: 0,
             well: true,
+            doubted_until: None,
         }
     }
 }
@@ -114,10 +117,25 @@ impl Breaker {
         self.state = State::Trial { another };
     }
 
+    /// A call that can go elsewhere passes it by: it is left in only because it is the last one standing.
+    /// One call a backoff does not, and shows how it is.
+    #[must_use]
+    pub fn is_passed_by(&mut self, limits: &BreakerLimits, now: Instant) -> bool {
+        let Some(until) = self.doubted_until else {
+            return false;
+        };
+        let doubted = until > now;
+        if !doubted {
+            self.doubted_until = Some(now + self.backoff(limits));
+        }
+        doubted
+    }
+
     /// A call ended as it should. Answers whether this ended an ejection.
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
         self.transport_failures = 0;
+        self.doubted_until = None;
         self.remember(false);
         let over = matches!(self.state, State::Trial { .. });
         if over {
@@ -172,10 +190,11 @@ impl Breaker {
     }
 
     fn eject(&mut self, alone: bool, limits: &BreakerLimits, now: Instant) -> bool {
+        let until = now + self.backoff(limits);
         if alone {
+            self.doubted_until = Some(until);
             return false;
         }
-        let until = now + self.backoff(limits);
         self.state = State::Open { until };
         self.ejections += 1;
         self.failures = 0;

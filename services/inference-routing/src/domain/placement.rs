@@ -213,6 +213,32 @@ impl Placement {
         })
     }
 
+    /// A call that can go to another model passes this one by: every replica that could be chosen failed and
+    /// is left in only as better than none. From time to time one call does not, and shows how it is. Who
+    /// passes by makes its first attempt elsewhere, and earns here what the one that does not may need.
+    pub fn is_passed_by(&mut self, now: Instant) -> bool {
+        if self.on_trial(&[], now).is_some() {
+            return false;
+        }
+        let limits = self.limits.breaker;
+        let able = |slot: &&mut Slot| {
+            !slot.draining && !slot.is_busy(now) && slot.breaker.trust(now) == Trust::Closed
+        };
+        let mut able = self.slots.iter_mut().filter(able).peekable();
+        let passed_by =
+            able.peek().is_some() && able.all(|slot| slot.breaker.is_passed_by(&limits, now));
+        if passed_by {
+            self.budget.earn();
+        }
+        passed_by
+    }
+
+    /// A call that failed here wants an attempt with another model: a further one, as one with another
+    /// replica is. False: it may not.
+    pub const fn may_go_on(&mut self) -> bool {
+        self.budget.spend()
+    }
+
     /// The first token came: the prompt is done.
     pub fn begun(&mut self, id: SlotId, new_blocks: u32) {
         if let Some(slot) = self.slot(id) {

@@ -194,6 +194,16 @@ impl Pool {
         Ok(AtWork::new(self.clone(), engine, choice))
     }
 
+    /// As [`Placement::is_passed_by`].
+    pub fn is_passed_by(&self, now: Instant) -> bool {
+        self.state.lock().placement.is_passed_by(now)
+    }
+
+    /// As [`Placement::may_go_on`].
+    pub fn may_go_on(&self) -> bool {
+        self.state.lock().placement.may_go_on()
+    }
+
     /// An engine was asked how it is.
     pub fn asked(&self, id: SlotId, engine: &Engine, well: bool, now: Instant) {
         let change = self.state.lock().placement.asked(id, well, now);

@@ -135,6 +135,56 @@ async fn a_fallback_answers_where_no_engine_of_the_model_does(pool: PgPool) {
     assert_eq!(roads.new.calls() + roads.world.engine.calls(), 20);
 }
 
+/// Nearly all calls are for `down`.
+fn nearly_all_for_the_dead_one(fallbacks: &[&str]) -> Route {
+    // The first names the price, and the tests' list has one of `test`.
+    let mut route = route(&[("test", 1), ("down", 10_000)]);
+    route.fallbacks = fallbacks.iter().map(|name| (*name).to_owned()).collect();
+    route
+}
+
+/// All calls and their attempts.
+async fn calls_and_attempts(pool: &PgPool) -> (i64, i64) {
+    sqlx::query_as(
+        "select count(*), coalesce(sum(attempts), 0)::bigint from calls where outcome <> 0",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test]
+async fn a_dead_model_is_passed_by_and_shows_when_it_is_well_again(pool: PgPool) {
+    let roads = roads(&pool).await;
+    roads.put(nearly_all_for_the_dead_one(&["new"]), 0).await;
+    for _ in 0..300 {
+        roads.world.call(&asked_for("fast", true)).await.unwrap();
+    }
+    let (calls, attempts) = calls_and_attempts(&pool).await;
+    // One a second shows how it is.
+    assert!(calls == 300 && attempts <= 330, "{attempts} of {calls}");
+    assert!(roads.new.calls() >= 295, "{}", roads.new.calls());
+}
+
+#[sqlx::test]
+async fn in_a_storm_fallbacks_are_within_the_budget_of_attempts(pool: PgPool) {
+    let roads = roads(&pool).await;
+    roads.put(nearly_all_for_the_dead_one(&["new"]), 0).await;
+    let Roads { world, new } = roads;
+    drop(new);
+    let mut failed = 0;
+    for _ in 0..300 {
+        failed += u32::from(world.call(&asked_for("fast", true)).await.is_err());
+    }
+    assert!(failed >= 295, "{failed}");
+    wait_for("the final rows", async || {
+        calls_and_attempts(&pool).await.0 == 300
+    })
+    .await;
+    let (calls, attempts) = calls_and_attempts(&pool).await;
+    assert!(attempts * 5 <= calls * 6, "{attempts} of {calls}");
+}
+
 #[sqlx::test]
 async fn what_an_engine_refuses_is_not_asked_of_another_model(pool: PgPool) {
     let roads = roads(&pool).await;

@@ -212,6 +212,36 @@ fn all_but_the_last_are_left_out_and_one_call_on_trial_brings_each_back() {
 }
 
 #[test]
+fn who_can_go_elsewhere_passes_the_ill_last_one_by_until_it_shows_that_it_is_well() {
+    let mut world = world(Policy::PrefixAware, 2, 5);
+    let prompt = world.prompt(1);
+    for _ in 0..2 {
+        assert!(!world.placement.is_passed_by(world.now), "one may be well");
+        let id = world.choose(&prompt);
+        world.end(id, Ending::Failed(Failure::Refused));
+    }
+    let mut asked = 0;
+    for _ in 0..100 {
+        if !world.placement.is_passed_by(world.now) {
+            asked += 1;
+            let id = world.choose(&prompt);
+            world.end(id, Ending::Failed(Failure::Refused));
+        }
+        world.now += Duration::from_millis(20);
+    }
+    // Two seconds: by the last one standing once a second, by the other's trial twice.
+    assert!((1..=5).contains(&asked), "{asked}");
+    while world.placement.is_passed_by(world.now) {
+        world.now += Duration::from_millis(20);
+    }
+    let id = world.choose(&prompt);
+    world.end(id, Ending::Well);
+    for _ in 0..100 {
+        assert!(!world.placement.is_passed_by(world.now), "it is well");
+    }
+}
+
+#[test]
 fn a_replica_that_asks_to_be_left_alone_is_and_says_for_how_long() {
     let mut world = world(Policy::PrefixAware, 2, 5);
     let prompt = world.prompt(3);
