@@ -53,9 +53,13 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
     };
     let conventions = [
         ("gen_ai.operation.name", "chat"),
+        ("gen_ai.provider.name", "wanwu"),
         ("gen_ai.request.model", "scripted"),
         ("gen_ai.usage.output_tokens", "5"),
     ];
+    let scores = told("placement.scores");
+    println!("  an engine was chosen by: {scores}");
+    let chosen = scores.contains("score=");
     let told = conventions.iter().all(|(name, value)| told(name) == *value);
     println!("  the conventions for generative AI are met: {told}");
     let step = |name: &str| spans.iter().any(|span| span.name == name);
@@ -65,7 +69,7 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
     Ok(Reading {
         figure: services.len().to_string(),
         unit: "services in one trace".to_owned(),
-        goal: ">= 3, the consumer among them, with each step and the gen_ai attributes".to_owned(),
-        holds: services.len() >= 3 && told && steps,
+        goal: ">= 3, the consumer among them, with each step, the scores of the choice and the gen_ai attributes".to_owned(),
+        holds: services.len() >= 3 && told && steps && chosen,
     })
 }

@@ -3,14 +3,20 @@
 
 use std::time::Duration;
 
+use metrics::Label;
 use tokio::time::Instant;
 use tracing::{Span, field::Empty, info_span};
+
+use wanwu_tariff::Unit;
 
 use crate::domain::{
     request_body::RequestBody,
     shape::Shape,
     usage::{Outcome, Tokens},
 };
+
+/// Who answers, by `gen_ai.provider.name` of the conventions: engines are ours to callers.
+const PROVIDER: &str = "wanwu";
 
 /// The span of a call, whose attributes are recorded as they become known.
 #[must_use]
@@ -20,11 +26,13 @@ pub fn span(shape: Shape) -> Span {
         otel.name = format!("inference.{}", shape.name()),
         call.id = Empty,
         gen_ai.operation.name = shape.operation(),
+        gen_ai.provider.name = PROVIDER,
         gen_ai.request.model = Empty,
         gen_ai.request.max_tokens = Empty,
         gen_ai.request.stream = Empty,
         gen_ai.response.model = Empty,
         gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.cache_read.input_tokens = Empty,
         gen_ai.usage.output_tokens = Empty,
         error.type = Empty,
     )
@@ -37,6 +45,29 @@ pub fn asked(body: &RequestBody) {
     span.record("gen_ai.request.stream", body.stream());
     if let Some(limit) = body.max_tokens() {
         span.record("gen_ai.request.max_tokens", limit);
+    }
+}
+
+/// Whose times and tokens they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    /// What was done.
+    pub shape: Shape,
+    /// The model whose prices are charged.
+    pub priced: &'a str,
+    /// The model that answers: another one where a route has shares or fallbacks.
+    pub answered: &'a str,
+}
+
+impl Of<'_> {
+    fn labels(&self) -> [Label; 4] {
+        let of = |name: &'static str, value: &str| Label::new(name, value.to_owned());
+        [
+            Label::from_static_parts("gen_ai_provider_name", PROVIDER),
+            Label::from_static_parts("gen_ai_operation_name", self.shape.operation()),
+            of("gen_ai_request_model", self.priced),
+            of("gen_ai_response_model", self.answered),
+        ]
     }
 }
 
@@ -58,34 +89,54 @@ impl Times {
     }
 
     /// The engine's answer begins now.
-    pub fn first(&mut self, model: &str) {
+    #[must_use]
+    pub fn first(self, of: &Of<'_>) -> Self {
         let now = Instant::now();
-        self.first = Some(now);
-        metrics::histogram!("gen_ai_server_time_to_first_token_seconds", "gen_ai_request_model" => model.to_owned())
-            .record(now - self.began);
+        metrics::histogram!(
+            "gen_ai_server_time_to_first_token_seconds",
+            of.labels().to_vec()
+        )
+        .record(now - self.began);
+        Self {
+            first: Some(now),
+            ..self
+        }
     }
 
     /// The call ends now, with what is billed for it.
-    pub fn ended(&self, model: &str, engine_model: &str, outcome: Outcome, tokens: Tokens) {
+    pub fn ended(&self, of: &Of<'_>, engine_model: &str, outcome: Outcome, tokens: Tokens) {
+        let cached = tokens.parts.of(Unit::CachedInputToken);
         let span = Span::current();
         span.record("gen_ai.response.model", engine_model);
         span.record("gen_ai.usage.input_tokens", tokens.input);
+        span.record("gen_ai.usage.cache_read.input_tokens", cached);
         span.record("gen_ai.usage.output_tokens", tokens.output);
         if outcome != Outcome::Completed {
             span.record("error.type", outcome.as_str());
         }
-        metrics::histogram!("gen_ai_server_request_duration_seconds",
-            "gen_ai_request_model" => model.to_owned(), "error_type" => error_type(outcome))
+        let labels = of.labels();
+        let with = |name, value: &'static str| {
+            let more = [Label::from_static_parts(name, value)];
+            labels.iter().cloned().chain(more).collect::<Vec<_>>()
+        };
+        metrics::histogram!(
+            "gen_ai_server_request_duration_seconds",
+            with("error_type", error_type(outcome))
+        )
         .record(self.began.elapsed());
         if let Some(each) = self.each_token(Instant::now(), tokens.output) {
-            metrics::histogram!("gen_ai_server_time_per_output_token_seconds", "gen_ai_request_model" => model.to_owned())
-                .record(each);
+            metrics::histogram!(
+                "gen_ai_server_time_per_output_token_seconds",
+                labels.to_vec()
+            )
+            .record(each);
         }
         for (kind, count) in [("input", tokens.input), ("output", tokens.output)] {
-            metrics::counter!("gen_ai_tokens",
-                "gen_ai_request_model" => model.to_owned(), "gen_ai_token_type" => kind)
-            .increment(count);
+            metrics::counter!("gen_ai_tokens", with("gen_ai_token_type", kind)).increment(count);
         }
+        metrics::counter!("inference_routing_cached_input_tokens",
+            "model" => of.answered.to_owned())
+        .increment(cached);
     }
 
     /// The mean time of a token after the first; none where there is no second.

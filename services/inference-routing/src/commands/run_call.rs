@@ -16,7 +16,7 @@ use tracing::{Instrument, Span, info_span};
 use super::{
     chat::Chat,
     client::{Client, Item},
-    gen_ai::Times,
+    gen_ai::{Of, Times},
 };
 use crate::{
     admission::Place,
@@ -102,7 +102,7 @@ impl Call {
         }
         match self.begin().await {
             Ok((Answer::Stream(first, events), at_work)) => {
-                self.times.first(&self.row.model);
+                self.times = self.times.first(&self.of());
                 self.stream(first, events, at_work).await;
             }
             Ok((Answer::Whole(answer), at_work)) => {
@@ -210,6 +210,15 @@ impl Call {
         }
     }
 
+    /// Whose times and tokens its metrics are.
+    fn of(&self) -> Of<'_> {
+        Of {
+            shape: self.body.shape(),
+            priced: &self.row.model,
+            answered: &self.model().config.name,
+        }
+    }
+
     /// What a model's engines are asked.
     pub(super) fn question(&self, model: &Model) -> Question {
         let limit = Some(self.row.bound.output / self.body.answers_made());
@@ -252,8 +261,7 @@ impl Call {
         .increment(1);
         let (tokens, source) = self.bill(outcome, spent);
         let engine_model = self.model().config.engine_model();
-        self.times
-            .ended(&self.row.model, engine_model, outcome, tokens);
+        self.times.ended(&self.of(), engine_model, outcome, tokens);
         let hold = self.got.take().map(|got| got.used(tokens));
         let row = Final {
             call: self.row.clone(),

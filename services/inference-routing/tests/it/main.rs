@@ -12,6 +12,7 @@ mod grpc;
 mod journal;
 mod labels;
 mod limits;
+mod metrics;
 mod recovery;
 mod refusals;
 mod reports;

@@ -12,7 +12,10 @@ use inference_routing::{
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{World, billing, chat, config, engine::FakeEngine, id, read, rows, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{World, billing, chat, config, engine::FakeEngine, id, read, rows, wait_for},
+};
 
 /// A router with the models `test` and `new`, each on an engine of its own, and `down`, whose
 /// engine is not there.
@@ -164,6 +167,23 @@ async fn a_dead_model_is_passed_by_and_shows_when_it_is_well_again(pool: PgPool)
     // One a second shows how it is.
     assert!(calls == 300 && attempts <= 330, "{attempts} of {calls}");
     assert!(roads.new.calls() >= 295, "{}", roads.new.calls());
+}
+
+#[sqlx::test]
+async fn metrics_name_who_answered_beside_who_is_charged(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let roads = roads(&pool).await;
+    roads.put(nearly_all_for_the_dead_one(&["new"]), 0).await;
+    for _ in 0..5 {
+        let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
+        rows::ended(&pool, &got.call_id).await;
+    }
+    let of = [
+        ("gen_ai_request_model", "test"),
+        ("gen_ai_response_model", "new"),
+    ];
+    let first = "gen_ai_server_time_to_first_token_seconds_count";
+    assert!(metrics.sum(first, &of) >= 4.0);
 }
 
 #[sqlx::test]

@@ -1,0 +1,77 @@
+//! What dashboards see of calls.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::world::{World, chat, engine::PROMPT_TOKENS, read, rows};
+
+/// Metrics of this test's process.
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Takes them from now on. One test is one process.
+    pub fn collected() -> Self {
+        Self(PrometheusBuilder::new().install_recorder().unwrap())
+    }
+
+    /// The sum of all series of a name that have these labels.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""));
+        let labels: Vec<_> = labels.collect();
+        let said = self.0.render();
+        let series = said.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let of_name = series.strip_prefix(name)?.starts_with('{');
+            let has_all = labels.iter().all(|label| series.contains(label));
+            (of_name && has_all).then(|| value.parse::<f64>().unwrap())
+        });
+        series.sum()
+    }
+}
+
+#[sqlx::test]
+async fn times_and_tokens_of_calls_are_told_by_model(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let world = World::with(pool.clone(), |config| config.chat.max_running = 1).await;
+    let slow = json!({"tokens": 5, "delay_ms": 20, "cached": 4});
+    let first = world.begin(&chat(true, slow)).await.unwrap();
+    // The second waits for its turn until the first has ended.
+    let second = chat(true, json!({"tokens": 3}));
+    let (first, second) = tokio::join!(read(first), world.call(&second));
+    for call in [first.call_id, second.unwrap().call_id] {
+        rows::ended(&pool, &call).await;
+    }
+    let of_model = [
+        ("gen_ai_provider_name", "wanwu"),
+        ("gen_ai_operation_name", "chat"),
+        ("gen_ai_request_model", "test"),
+        ("gen_ai_response_model", "test"),
+    ];
+    for name in [
+        "gen_ai_server_time_to_first_token_seconds_count",
+        "gen_ai_server_time_per_output_token_seconds_count",
+        "gen_ai_server_request_duration_seconds_count",
+    ] {
+        assert_eq!(metrics.sum(name, &of_model), 2.0, "{name}");
+    }
+    let tokens = |kind| {
+        let kind = [("gen_ai_token_type", kind)];
+        metrics.sum("gen_ai_tokens", &[&of_model[..], &kind].concat())
+    };
+    assert_eq!(tokens("input"), 2.0 * PROMPT_TOKENS as f64);
+    assert_eq!(tokens("output"), 8.0);
+    let model = [("model", "test")];
+    assert_eq!(
+        metrics.sum("inference_routing_cached_input_tokens", &model),
+        4.0
+    );
+    let queue = |what| metrics.sum(&format!("inference_routing_queue_seconds_{what}"), &model);
+    assert_eq!(queue("count"), 2.0);
+    let waited = Duration::from_secs_f64(queue("sum"));
+    assert!(waited > Duration::from_millis(40), "{waited:?}");
+}
