@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::ensure;
 use serde_json::json;
 use tokio::{
     sync::Semaphore,
@@ -14,7 +15,13 @@ use crate::{
     load::{Event, Stream},
 };
 
-/// Holds many streams at once; answers how many did not bring what the engine sends.
+/// What both processes may grow by together, in MiB: for the connections and buffers of each stream 64 KiB, and
+/// for their runtimes and caches.
+const fn may_grow(streams: usize) -> u64 {
+    streams as u64 / 16 + 32
+}
+
+/// Holds many streams at once, within their memory; answers how many did not bring what the engine sends.
 pub(super) async fn hold(way: &Way, customers: &[Journey], count: usize) -> anyhow::Result<usize> {
     let script = |delay_ms: u64| json!({"tokens": 20, "delay_ms": delay_ms});
     let [engine, _] = way.paths(&customers[0], script(1))?;
@@ -69,6 +76,12 @@ pub(super) async fn hold(way: &Way, customers: &[Journey], count: usize) -> anyh
         rest[0],
         peak[1],
         rest[1],
+    );
+    let grown = peak.iter().sum::<u64>().saturating_sub(rest.iter().sum());
+    let most = may_grow(count);
+    ensure!(
+        grown <= most,
+        "{count} streams took {grown} MiB, more than {most}"
     );
     Ok(lost)
 }
