@@ -1,12 +1,17 @@
 //! Calls that end before their answer does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use inference_routing::Error;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, chat, engine::PROMPT_TOKENS, rows, wait_for};
+use crate::world::{
+    World, chat, config,
+    engine::{FakeEngine, PROMPT_TOKENS},
+    rows, wait_for,
+};
 
 #[sqlx::test]
 async fn a_client_that_goes_away_stops_the_engine_and_pays_what_was_sent(pool: PgPool) {
@@ -154,4 +159,74 @@ async fn a_call_that_comes_after_the_signal_to_stop_is_answered_and_paid(pool: P
     let account = world.caller.account_id;
     let paid = 2 * (9 * 2 + 3 * 10);
     assert_eq!(world.billing.settle(account).await, 1_000_000_000 - paid);
+}
+
+#[sqlx::test]
+async fn after_the_first_token_nobody_else_is_asked(pool: PgPool) {
+    let other = FakeEngine::start().await;
+    let url = other.url.clone();
+    let world = World::with(pool.clone(), |sections| {
+        let more = config(&[&url]).models.remove(0).engines;
+        sections.models[0].engines.extend(more);
+    })
+    .await;
+    for _ in 0..4 {
+        let script = json!({"tokens": 10, "cut_after": 2, "delay_ms": 5});
+        let got = world.call(&chat(true, script)).await.unwrap();
+        assert_eq!(got.frames.len(), 2);
+        assert_eq!(got.error.unwrap()["error"]["code"], "engine_failed");
+        assert_eq!(rows::ended(&pool, &got.call_id).await.attempts, 1);
+    }
+    // Whichever of the two was asked: once for each call.
+    assert_eq!(world.engine.calls() + other.calls(), 4);
+}
+
+#[sqlx::test]
+async fn an_engine_that_does_not_begin_is_given_up(pool: PgPool) {
+    for (stream, limit) in [(true, "first token"), (false, "whole answer")] {
+        let world = World::with(pool.clone(), |config| {
+            let short = Duration::from_millis(100);
+            match stream {
+                true => config.engines.first_token_timeout = short,
+                false => config.engines.answer_timeout = short,
+            }
+            // It says that it is well; nobody asks.
+            config.engines.probe_every = Duration::from_secs(3600);
+        })
+        .await;
+        let begun = Instant::now();
+        let script = json!({"tokens": 1, "first_delay_ms": 60_000});
+        let error = world.call(&chat(stream, script)).await.unwrap_err();
+        assert!(
+            matches!(error, Error::EngineUnavailable(_)),
+            "{limit}: {error:?}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "{limit}");
+        wait_for("the engine to notice", async || {
+            world.engine.only().cancelled
+        })
+        .await;
+    }
+}
+
+#[sqlx::test]
+async fn a_stream_that_takes_too_long_is_cut_and_billed_as_far_as_it_came(pool: PgPool) {
+    let world = World::with(pool.clone(), |config| {
+        config.engines.call_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let script = json!({"tokens": 1_000, "delay_ms": 20});
+    let got = world.call(&chat(true, script)).await.unwrap();
+    assert_eq!(
+        got.error.as_ref().unwrap()["error"]["code"],
+        "engine_failed"
+    );
+    let row = rows::ended(&pool, &got.call_id).await;
+    let came = got.frames.len() as i64;
+    assert!((1..=20).contains(&came), "{came}");
+    assert_eq!((row.outcome, row.output_tokens), (3, came));
+    wait_for("the engine to notice", async || {
+        world.engine.only().cancelled
+    })
+    .await;
 }
