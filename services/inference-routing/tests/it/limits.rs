@@ -131,6 +131,25 @@ async fn tokens_are_taken_before_a_call_and_what_it_did_not_use_comes_back(pool:
 }
 
 #[sqlx::test]
+async fn limits_of_an_app_hold_over_four_replicas(pool: PgPool) {
+    let (world, others) = four(&pool, limits(0, 0, 0)).await;
+    let (account, app) = (world.caller.account_id, Subject::app(world.caller.app_id));
+    for (limits, quantity, passes) in [
+        (limits(20, 0, 0), Quantity::Requests, 17..=23),
+        (limits(0, 0, 20), Quantity::Calls, 17..=20),
+        (limits(0, 2000, 0), Quantity::Tokens, 14..=24),
+    ] {
+        set_limits(&pool, account, app, rule(limits)).await.unwrap();
+        // Routers read limits twice a second.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let (passed, refusal) = at_once(&world, &others, 4, 80, 90).await;
+        assert!(passes.contains(&passed), "{quantity:?}: {passed}");
+        let (level, which, _) = reached(refusal);
+        assert_eq!((level, which), (Level::App, quantity));
+    }
+}
+
+#[sqlx::test]
 async fn a_replica_that_died_gives_its_places_up(pool: PgPool) {
     let (mut world, others) = four(&pool, limits(0, 0, 4)).await;
     let slow = chat(true, json!({"tokens": 50, "delay_ms": 200}));
