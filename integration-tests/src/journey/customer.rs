@@ -7,6 +7,7 @@ use super::{Api, ApiError, Person, Simulated};
 use crate::stack::Stack;
 
 /// What changes a standing is felt everywhere within one second.
+const VERIFIED: &str = "VERIFICATION_STATE_VERIFIED";
 const FELT: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -85,7 +86,10 @@ impl Journey {
     pub async fn ready_to_call(stack: &Stack, fen: i64) -> Result<Self, ApiError> {
         let mut journey = Self::new(stack);
         journey.register().await?;
-        journey.verify_real_name().await?;
+        let state = journey.verify_real_name().await?;
+        if state != VERIFIED {
+            return Err(ApiError::Lacks(format!("a real name: it is {state}")));
+        }
         journey.top_up(fen).await?;
         journey.app("integration").await?;
         journey.key().await?;
@@ -274,7 +278,7 @@ impl Journey {
             &answer["verification"]["state"],
             "state of the verification",
         )?;
-        if state == "VERIFICATION_STATE_VERIFIED" {
+        if state == VERIFIED {
             self.verified = Some(Instant::now());
         }
         Ok(state)

@@ -21,13 +21,20 @@ use crate::{
 const SHANGHAI_SECONDS: i32 = 8 * 3600;
 
 impl App {
-    /// Asks the agency about a pending check and books its answer. The agency is asked outside of
-    /// any transaction; the same check asked twice gets the same answer and counts once.
+    /// Asks the agency about a pending check whose time has come, and books its answer.
     pub async fn ask_agency(&self, id: VerificationId) -> Result<(), Error> {
-        let Some(pending) = self.start_query(id).await? else {
-            return Ok(());
-        };
-        let (name, resident_id) = self.open(&pending).await?;
+        match self.start_query(id).await? {
+            Some(pending) => self.ask_about(&pending).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the agency about a check for which this query is counted, and books its answer. The
+    /// agency is asked outside of any transaction; the same check asked twice gets the same answer
+    /// and counts once.
+    pub(super) async fn ask_about(&self, pending: &Verification) -> Result<(), Error> {
+        let id = pending.verification_id;
+        let (name, resident_id) = self.open(pending).await?;
         let answer = self.agency.ask(id, &name, &resident_id).await;
         if let Err(error) = &answer {
             metrics::counter!("wanwu_agency_queries_total", "outcome" => error.kind()).increment(1);

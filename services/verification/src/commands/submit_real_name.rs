@@ -7,7 +7,7 @@ use wanwu_postgres::{
 
 use crate::{
     app::App,
-    domain::verification::State,
+    domain::verification::{State, next_query},
     error::Error,
     store::verifications::{self, ONE_AT_A_TIME, Verification},
 };
@@ -28,6 +28,14 @@ pub struct SubmitRealName {
     pub consent_id: ConsentId,
 }
 
+/// What became of a submission.
+enum Submission {
+    /// A new check; its first query is the submission's own.
+    New(Verification),
+    /// The request made this check before.
+    Repeated(VerificationId),
+}
+
 impl App {
     /// Stores what was submitted, sealed, and asks the agency. An agency that does not answer
     /// leaves the check pending; it is asked again in the background (obligation T2.2).
@@ -38,8 +46,12 @@ impl App {
         self.privacy
             .use_consent(command.account_id, command.consent_id, act)
             .await?;
-        let id = self.store_submission(&command).await?;
-        if let Err(error) = self.ask_agency(id).await {
+        let submission = self.store_submission(&command).await?;
+        let (id, asked) = match submission {
+            Submission::New(check) => (check.verification_id, self.ask_about(&check).await),
+            Submission::Repeated(id) => (id, self.ask_agency(id).await),
+        };
+        if let Err(error) = asked {
             // The person's request is safe; what failed is tried again and logged where it is tried.
             tracing::warn!(verification.id = %id, error = &error as &dyn std::error::Error,
                 "The agency was not asked; it will be asked again");
@@ -68,7 +80,8 @@ impl App {
         }
     }
 
-    async fn store_submission(&self, command: &SubmitRealName) -> Result<VerificationId, Error> {
+    /// The first query is counted with the check: it is not due for anybody else meanwhile.
+    async fn store_submission(&self, command: &SubmitRealName) -> Result<Submission, Error> {
         let (now, account_id) = (self.clock.now(), command.account_id);
         let mut tx = self.pool.begin().await?;
         let verification_id: VerificationId = self.ids.id();
@@ -84,7 +97,7 @@ impl App {
         )
         .await?
         {
-            return Ok(VerificationId::from_uuid(made));
+            return Ok(Submission::Repeated(VerificationId::from_uuid(made)));
         }
         let key = self.keys.key_in(&mut tx, account_id.uuid(), now).await?;
         let row = verification_id.to_string();
@@ -98,8 +111,8 @@ impl App {
             resident_id_sealed: key.seal(aad("resident_id_sealed", &row), number)?,
             submitted_at: now,
             decided_at: None,
-            queries: 0,
-            query_after: now,
+            queries: 1,
+            query_after: next_query(now, 1),
         };
         if let Err(error) = verifications::insert(&mut tx, &verification).await {
             drop(tx);
@@ -110,7 +123,7 @@ impl App {
             };
         }
         tx.commit().await?;
-        Ok(verification_id)
+        Ok(Submission::New(verification))
     }
 
     async fn in_the_way(&self, account_id: AccountId) -> Result<Error, Error> {

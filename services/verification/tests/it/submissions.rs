@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::PgPool;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -98,6 +100,24 @@ async fn a_request_that_is_repeated_is_the_same_check(pool: PgPool) {
     let third = world.submission(account, &number);
     let refused = world.submit(account, &third).await.unwrap_err();
     assert_eq!(reason(&refused), "ALREADY_VERIFIED");
+}
+
+#[sqlx::test]
+async fn whoever_looks_for_pending_checks_does_not_take_one_from_its_submission(pool: PgPool) {
+    let world = World::new(pool).await;
+    let number = resident_id("19900307");
+    world.agency.knows(NAME, &number);
+    let looking = Arc::clone(world.app());
+    let looking = tokio::spawn(async move {
+        loop {
+            looking.ask_about_pending().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..100 {
+        world.verified(&number).await;
+    }
+    looking.abort();
 }
 
 #[sqlx::test]

@@ -15,7 +15,7 @@ use wanwu_grpc::Channel;
 use wanwu_ids::{AccountId, Ids};
 use wanwu_personal::KeyProvider;
 use wanwu_proto::verification::v1::{
-    GetRealNameGateRequest, RealNameGate, SubmitRealNameRequest, Verification,
+    GetRealNameGateRequest, RealNameGate, SubmitRealNameRequest, Verification, VerificationState,
     real_name_gate_service_server::RealNameGateService,
     verification_service_server::VerificationService,
 };
@@ -150,12 +150,13 @@ impl World {
         Ok(answer.into_inner().verification.unwrap())
     }
 
-    /// A person whom the agency knows submits.
+    /// A person whom the agency knows submits, and is answered with the agency's word.
     pub async fn verified(&self, id_number: &str) -> AccountId {
         self.agency.knows(NAME, id_number);
         let account_id = self.account();
         let request = self.submission(account_id, id_number);
-        self.submit(account_id, &request).await.unwrap();
+        let check = self.submit(account_id, &request).await.unwrap();
+        assert_eq!(check.state(), VerificationState::Verified);
         account_id
     }
 
