@@ -138,7 +138,13 @@ impl Limiter {
     }
 
     fn take(&self, bounds: &[Bound], tokens: u64) -> Result<(), Short> {
-        let low = self.allowances.lock().take(bounds, tokens, now())?;
+        let mut allowances = self.allowances.lock();
+        let taken = allowances.take(bounds, tokens, now());
+        if allowances.is_over() {
+            self.wake.notify_one();
+        }
+        drop(allowances);
+        let low = taken?;
         if !low.is_empty() {
             self.low.lock().extend(low);
             self.wake.notify_one();

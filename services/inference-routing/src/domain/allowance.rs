@@ -2,7 +2,7 @@
 //! parts, so that most calls ask nobody.
 //!
 //! **Invariant**: what is taken from the shared account and not given back is what calls have
-//! used, what running calls hold, and what is `left`. Nothing is let through that was not taken.
+//! used, what running calls hold, what is `left`, and what is on its way `back`. Nothing is let through that was not taken.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ const LONGEST_REST: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub struct Allowances {
     of: HashMap<(Subject, Quantity), Allowance>,
-    /// One of them has more than two parts left.
+    /// One of them has more than two parts left, or some of a limit that was wider.
     over: bool,
 }
 
@@ -33,6 +33,8 @@ pub struct Allowances {
 struct Allowance {
     limit: u64,
     left: i64,
+    /// Taken of a limit that was wider: no call may have it.
+    back: i64,
     /// Running calls hold some of it.
     held: u64,
     used_at: Instant,
@@ -113,11 +115,21 @@ impl Allowance {
         Self {
             limit,
             left: 0,
+            back: 0,
             held: 0,
             used_at: now,
             last: 0,
             rest: None,
         }
+    }
+
+    /// The limit is this from now on; where it is less, what was taken of the wider one goes back.
+    fn limit_to(&mut self, limit: u64) {
+        if limit < self.limit && self.left > 0 {
+            self.back = self.back.saturating_add(self.left);
+            self.left = 0;
+        }
+        self.limit = limit;
     }
 
     fn covers(&self, need: u64) -> bool {
@@ -199,6 +211,12 @@ impl Allowances {
             };
             let back = signed(held) - signed(used.of(bound.quantity));
             allowance.held = allowance.held.saturating_sub(held);
+            if back > 0 && bound.limit > allowance.limit {
+                allowance.back = allowance.back.saturating_add(back);
+                allowance.used_at = now;
+                self.over = true;
+                continue;
+            }
             allowance.left = allowance.left.saturating_add(back);
             if back > 0 && allowance.covers(1) {
                 allowance.rest = None;
@@ -227,10 +245,11 @@ impl Allowances {
                 _ if all || rested >= FORGOTTEN => 0,
                 _ if rested >= IDLE => part.min(signed(allowance.last)),
                 _ if allowance.left > part * 2 => part,
+                _ if allowance.back > 0 => allowance.left,
                 _ => return true,
             };
             let kept = wanted.min(allowance.left.max(0));
-            let amount = allowance.left - kept;
+            let amount = allowance.left - kept + std::mem::take(&mut allowance.back);
             allowance.left = kept;
             if amount != 0 {
                 surplus.push(Surplus {
@@ -274,7 +293,8 @@ impl Allowances {
             .of
             .entry((bound.subject, bound.quantity))
             .or_insert_with(|| Allowance::new(bound.limit, now));
-        allowance.limit = bound.limit;
+        allowance.limit_to(bound.limit);
+        self.over |= allowance.back > 0;
         allowance
     }
 }

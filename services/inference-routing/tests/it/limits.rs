@@ -150,6 +150,24 @@ async fn limits_of_an_app_hold_over_four_replicas(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_limit_that_is_lowered_holds_at_once_for_what_was_taken_of_the_wider_one(pool: PgPool) {
+    let (world, others) = four(&pool, limits(0, 0, 100_000)).await;
+    let (passed, _) = at_once(&world, &others, 4, 80, 8).await;
+    assert_eq!(passed, 80);
+    let (account, key) = (world.caller.account_id, Subject::key(world.caller.key_id));
+    set_limits(&pool, account, key, rule(limits(0, 0, 20)))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let (passed, refusal) = at_once(&world, &others, 4, 80, 8).await;
+    assert!(passed <= 20, "{passed}");
+    assert_eq!(reached(refusal).1, Quantity::Calls);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (passed, _) = at_once(&world, &others, 4, 80, 8).await;
+    assert!((17..=20).contains(&passed), "{passed}");
+}
+
+#[sqlx::test]
 async fn a_replica_that_died_gives_its_places_up(pool: PgPool) {
     let (mut world, others) = four(&pool, limits(0, 0, 4)).await;
     let slow = chat(true, json!({"tokens": 50, "delay_ms": 200}));

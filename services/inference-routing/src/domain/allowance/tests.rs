@@ -139,68 +139,105 @@ fn a_call_that_wants_more_than_the_limit_takes_the_whole_limit() {
     assert_eq!(need(&bound, 0), 1);
 }
 
+#[test]
+fn what_was_taken_of_a_wider_limit_goes_back_when_it_is_lowered() {
+    let now = Instant::now();
+    let (wide, narrow) = (
+        [bound(Quantity::Calls, 100_000)],
+        [bound(Quantity::Calls, 20)],
+    );
+    let mut allowances = Allowances::default();
+    let want = Want {
+        bound: wide[0],
+        least: 1,
+        most: 3125,
+    };
+    allowances.put(&want, grant(3125, 96_875.0), now);
+    for _ in 0..25 {
+        allowances.take(&wide, 1, now).unwrap();
+    }
+    let short = allowances.take(&narrow, 1, now);
+    assert!(matches!(short, Err(Short::Ask(_))), "{short:?}");
+    assert!(allowances.is_over());
+    assert_eq!(allowances.surplus(false, now)[0].amount, 3100);
+    // A call that ran by the wider limit frees no place here.
+    allowances.end(&wide, 1, Used::default(), now);
+    assert!(matches!(
+        allowances.take(&narrow, 1, now),
+        Err(Short::Ask(_))
+    ));
+    assert_eq!(allowances.surplus(false, now)[0].amount, 1);
+}
+
 /// What all replicas share, as the database keeps it.
+#[derive(Default)]
 struct Shared {
-    limit: u64,
-    left: u64,
+    taken: u64,
 }
 
 impl Shared {
     fn take(&mut self, want: &Want) -> Grant {
-        let mut granted = want.most.min(self.left);
+        let left = want.bound.limit.saturating_sub(self.taken);
+        let mut granted = want.most.min(left);
         if granted < want.least {
             granted = 0;
         }
-        self.left -= granted;
-        grant(granted, self.left as f64)
+        self.taken += granted;
+        grant(granted, (left - granted) as f64)
     }
 }
 
 #[test]
-fn four_replicas_never_let_more_run_than_the_limit_and_nothing_is_lost() {
+fn four_replicas_never_let_more_run_than_the_limit_however_it_changes_and_nothing_is_lost() {
     for seed in 0..200 {
         let mut chance = ChaCha8Rng::seed_from_u64(seed);
-        let limit = chance.random_range(1..200);
-        let bounds = [bound(Quantity::Calls, limit)];
-        let mut shared = Shared { limit, left: limit };
+        let mut limit = chance.random_range(1..200);
+        let mut shared = Shared::default();
         let mut replicas: [Allowances; 4] = Default::default();
-        let mut running = [0u64; 4];
+        // What each call was let through by.
+        let mut running: [Vec<Bound>; 4] = Default::default();
         let mut now = Instant::now();
-        for _ in 0..2000 {
+        for _ in 0..4000 {
             now += Duration::from_millis(chance.random_range(0..20));
             let at = chance.random_range(0..4);
-            match chance.random_range(0..10) {
-                0..6 => {
-                    if let Err(Short::Ask(wants)) = replicas[at].take(&bounds, 1, now) {
-                        let grant = shared.take(&wants[0]);
-                        replicas[at].put(&wants[0], grant, now);
-                        running[at] += u64::from(replicas[at].take(&bounds, 1, now).is_ok());
-                    } else {
-                        // Either it runs or it is refused: told apart by what is held.
-                        let held = replicas[at].of.values().map(|a| a.held).sum::<u64>();
-                        running[at] = held;
+            let replica = &mut replicas[at];
+            match chance.random_range(0..100) {
+                0..60 => {
+                    let bounds = [bound(Quantity::Calls, limit)];
+                    let mut taken = replica.take(&bounds, 1, now);
+                    if let Err(Short::Ask(wants)) = taken {
+                        replica.put(&wants[0], shared.take(&wants[0]), now);
+                        taken = replica.take(&bounds, 1, now);
+                    }
+                    if taken.is_ok() {
+                        running[at].push(bounds[0]);
+                        // Who was let through by a wider limit may end.
+                        let narrow = |held: &&Bound| held.limit <= limit;
+                        let count = running.iter().flatten().filter(narrow).count();
+                        assert!(count as u64 <= limit, "seed {seed}: {count} of {limit}");
                     }
                 }
-                6..9 if running[at] > 0 => {
-                    running[at] -= 1;
-                    replicas[at].end(&bounds, 1, Used::default(), now);
+                60..90 => {
+                    if let Some(held) = running[at].pop() {
+                        replica.end(&[held], 1, Used::default(), now);
+                    }
                 }
+                90 => limit = chance.random_range(1..200),
                 _ => {
-                    for surplus in replicas[at].surplus(false, now) {
-                        shared.left += unsigned(surplus.amount);
+                    for surplus in replica.surplus(false, now) {
+                        shared.taken -= unsigned(surplus.amount);
                     }
                 }
             }
-            assert!(running.iter().sum::<u64>() <= shared.limit, "seed {seed}");
         }
-        for at in 0..4 {
-            for _ in 0..running[at] {
-                replicas[at].end(&bounds, 1, Used::default(), now);
+        for (replica, running) in replicas.iter_mut().zip(&running) {
+            for held in running {
+                replica.end(&[*held], 1, Used::default(), now);
             }
-            for surplus in replicas[at].surplus(true, now) {
-                shared.left += unsigned(surplus.amount);
+            for surplus in replica.surplus(true, now) {
+                shared.taken -= unsigned(surplus.amount);
             }
         }
-        assert_eq!(shared.left, limit, "seed {seed}");
+        assert_eq!(shared.taken, 0, "seed {seed}");
     }
 }
