@@ -19,11 +19,12 @@ const EXPECTED: [(&str, &str); 4] = [
 ];
 
 /// What a call is made of, whether it waits or not.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     "inference.screen",
     "inference.dispatch_commit",
     "inference.attempt",
     "inference.first_token",
+    "inference.stream",
     "inference.final_commit",
 ];
 

@@ -213,6 +213,7 @@ mod tests {
             max_waiting: waiting,
             queue_timeout: Duration::from_millis(50),
             retry_after: Duration::from_secs(1),
+            begin_after: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             least_output_tokens: 1,
             progress_tokens: 64,

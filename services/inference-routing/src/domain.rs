@@ -19,5 +19,6 @@ pub mod retry_budget;
 pub mod route;
 pub mod screen;
 pub mod shape;
+pub mod stall;
 pub mod told;
 pub mod usage;

@@ -7,6 +7,7 @@ pub mod discovery;
 mod gauges;
 pub mod pool;
 pub mod probe;
+mod progress;
 pub mod reports;
 pub mod sse;
 

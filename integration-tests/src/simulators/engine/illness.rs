@@ -16,6 +16,8 @@ pub enum Illness {
     Refuses,
     /// Connections are taken and nothing is ever answered on any, not even `/health`.
     Blackholed,
+    /// `/health` is well and no call gets a token; those that came stay so when it is mended.
+    Hangs,
     /// Everything takes ten times as long.
     TenTimesSlower,
     /// Every other call is refused: with 500, and with 429 and `Retry-After: 1`, in turn.
@@ -42,6 +44,7 @@ impl Illness {
     pub(super) fn afflict(self, script: &mut Script, n: u64) -> Result<(), Refusal> {
         match self {
             Self::None | Self::Refuses | Self::Blackholed => {}
+            Self::Hangs => script.hang_after = Some(0),
             Self::TenTimesSlower => {
                 script.first_delay_ms *= 10;
                 script.delay_ms *= 10;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
     client::{Gone, Item},
@@ -27,6 +28,18 @@ enum End {
     Cut(EngineError),
 }
 
+impl End {
+    /// As traces show it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::ClientGone => "client_gone",
+            Self::Violation(_) => "content_stopped",
+            Self::Cut(_) => "cut",
+        }
+    }
+}
+
 /// What was recorded of a stream.
 struct Meter {
     recorded: u64,
@@ -48,11 +61,24 @@ impl Call {
         // What the client will have got when it has taken everything that is on its way.
         let mut sent = Spent::default();
         let deadline = Instant::now() + self.chat.engine_config.call_timeout;
-        let relayed = self.relay(first, &mut events, &mut answer, &mut meter, &mut sent);
+        let span = info_span!(
+            "inference.stream",
+            engine.url = at_work.engine().url,
+            stream.end = Empty,
+            screen.class = Empty
+        );
+        let relayed = self
+            .relay(first, &mut events, &mut answer, &mut meter, &mut sent)
+            .instrument(span.clone());
         let mut end = match timeout_at(deadline, relayed).await {
             Ok(end) => end,
             Err(_) => End::Cut(EngineError::TooLong),
         };
+        span.record("stream.end", end.name());
+        if let End::Violation(class) = &end {
+            span.record("screen.class", class);
+        }
+        drop(span);
         if let End::Completed = end {
             events.release();
         } else {

@@ -1,6 +1,7 @@
 //! An answer that is not streamed.
 
 use bytes::Bytes;
+use tracing::{field::Empty, info_span};
 
 use super::{client::Item, run_call::Call};
 use crate::{
@@ -92,13 +93,18 @@ fn spent(chunk: &Chunk<'_>) -> (Spent, Told) {
     (spent, told)
 }
 
-/// The class of the first term in any text of the answer.
+/// The class of the first term in any text of the answer, as a step of the trace.
 fn violation(screen: &Screen, chunk: &Chunk<'_>) -> Option<String> {
+    let step = info_span!("inference.screen_output", screen.class = Empty).entered();
     let class = |text: &str| {
         let read = screen.read(&mut screen.window(), text);
         read.err().map(str::to_owned)
     };
     let mut pieces = chunk.pieces();
     let found = pieces.find_map(|piece| class(piece.text));
-    found.or_else(|| chunk.texts().iter().find_map(|text| class(text)))
+    let found = found.or_else(|| chunk.texts().iter().find_map(|text| class(text)));
+    if let Some(class) = &found {
+        step.record("screen.class", class);
+    }
+    found
 }

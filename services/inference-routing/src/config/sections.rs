@@ -26,6 +26,9 @@ pub struct ChatConfig {
     /// When a refused call should come again.
     #[serde(with = "humantime_serde")]
     pub retry_after: Duration,
+    /// A stream whose first frame does not come for so long begins without it.
+    #[serde(with = "humantime_serde")]
+    pub begin_after: Duration,
     /// A client that takes nothing of its stream for so long is given up.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
@@ -161,6 +164,10 @@ pub struct EngineConfig {
     /// How long an engine may take to say that it is well.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
+    /// How long nothing may come from an engine, whatever its health, while streams wait for their first
+    /// token.
+    #[serde(with = "humantime_serde")]
+    pub stall_timeout: Duration,
     /// How often the metrics of engines that report are read.
     #[serde(with = "humantime_serde")]
     pub report_every: Duration,
@@ -195,6 +202,7 @@ impl EngineConfig {
                 first_backoff: self.first_backoff,
                 longest_backoff: self.longest_backoff,
             },
+            stall: self.stall_timeout,
             slow_start: self.slow_start,
             blocks: self.prefix_blocks,
         }

@@ -189,6 +189,11 @@ impl Breaker {
         closed && ill_for >= limits.failures && self.eject(alone, limits, now)
     }
 
+    /// Nothing comes from it though calls wait, the one on trial perhaps. Answers whether this ejected it.
+    pub fn stalled(&mut self, alone: bool, limits: &BreakerLimits, now: Instant) -> bool {
+        !matches!(self.state, State::Open { .. }) && self.eject(alone, limits, now)
+    }
+
     fn eject(&mut self, alone: bool, limits: &BreakerLimits, now: Instant) -> bool {
         let until = now + self.backoff(limits);
         if alone {
@@ -306,6 +311,26 @@ mod tests {
         breaker.try_again(&LIMITS, now);
         assert!(breaker.succeeded());
         assert_eq!(breaker.trust(now), Trust::Closed);
+    }
+
+    #[test]
+    fn one_that_stands_still_is_left_out_and_again_while_its_trial_hangs() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::default();
+        assert!(
+            !breaker.stalled(true, &LIMITS, now),
+            "the last one standing"
+        );
+        assert!(breaker.stalled(false, &LIMITS, now));
+        assert!(
+            !breaker.stalled(false, &LIMITS, now),
+            "it is left out already"
+        );
+        now += LIMITS.first_backoff * 2;
+        assert_eq!(breaker.trust(now), Trust::HalfOpen, "its health is well");
+        breaker.try_again(&LIMITS, now);
+        assert!(breaker.stalled(false, &LIMITS, now));
+        assert_eq!(breaker.trust(now + LIMITS.first_backoff), Trust::Open);
     }
 
     #[test]

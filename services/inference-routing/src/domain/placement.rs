@@ -26,6 +26,7 @@ use super::{
     breaker::{BreakerLimits, Failure, Trust},
     engine_report::EngineReport,
     retry_budget::RetryBudget,
+    stall::Progress,
 };
 use slot::{Mean, Slot};
 
@@ -46,6 +47,8 @@ pub enum Policy {
 pub struct PlacementLimits {
     /// When a replica is left out.
     pub breaker: BreakerLimits,
+    /// How long nothing may come from a replica while streams wait for their first token.
+    pub stall: Duration,
     /// How long a replica that is new, or trusted again, gets less than its share.
     pub slow_start: Duration,
     /// Blocks of prompts that are remembered of one replica.
@@ -280,8 +283,8 @@ impl Placement {
         }
     }
 
-    /// A replica was asked how it is.
-    pub fn asked(&mut self, id: SlotId, well: bool, now: Instant) -> Change {
+    /// A replica was asked how it is, and what came from it was looked at.
+    pub fn asked(&mut self, id: SlotId, well: bool, progress: Progress, now: Instant) -> Change {
         let (limits, alone) = (self.limits, self.is_alone(id));
         let Some(slot) = self.slot(id) else {
             return Change::None;
@@ -291,10 +294,11 @@ impl Placement {
         } else {
             slot.ill_for.saturating_add(1)
         };
-        if slot
-            .breaker
-            .asked(slot.ill_for, alone, &limits.breaker, now)
-        {
+        let breaker = &mut slot.breaker;
+        let ill = breaker.asked(slot.ill_for, alone, &limits.breaker, now);
+        let stalled = slot.stall.is_seen(progress, limits.stall, now)
+            && breaker.stalled(alone, &limits.breaker, now);
+        if ill || stalled {
             Change::Ejected
         } else {
             Change::None

@@ -1,8 +1,9 @@
 //! HTTP to an engine.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::DateTime;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,6 +18,7 @@ use wanwu_ids::CallId;
 use super::{
     Answer, EngineError,
     pool::{BUSY, Engine},
+    progress::Counted,
     sse::SseReader,
 };
 use crate::{
@@ -62,6 +64,7 @@ pub struct Question {
 pub struct Events {
     body: Incoming,
     reader: SseReader,
+    counted: Arc<Counted>,
     patience: Duration,
     /// Events that were read already.
     ahead: VecDeque<Bytes>,
@@ -92,6 +95,7 @@ impl EngineClient {
         } else {
             self.config.answer_timeout
         };
+        let _waiting = question.stream.then(|| engine.counted.wait());
         match timeout(limit, self.first(engine, question)).await {
             Ok(answer) => answer,
             Err(_) => Err(EngineError::Silent),
@@ -167,10 +171,12 @@ impl EngineClient {
         let mut events = Events {
             body: response.into_body(),
             reader: SseReader::new(self.config.max_event_bytes),
+            counted: engine.counted.clone(),
             patience: self.config.token_timeout,
             ahead: VecDeque::with_capacity(question.shape.look_ahead()),
         };
         events.look_ahead(question.shape).await?;
+        engine.counted.piece();
         match events.ahead.pop_front() {
             Some(first) => Ok(Answer::Stream(first, events)),
             None => Err(EngineError::Cut),
@@ -203,7 +209,10 @@ impl Events {
             return Ok(Some(event));
         }
         match timeout(self.patience, self.read()).await {
-            Ok(event) => event,
+            Ok(event) => {
+                self.counted.piece();
+                event
+            }
             Err(_) => Err(EngineError::Silent),
         }
     }
@@ -278,10 +287,19 @@ fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// When a busy engine wants to be asked again, in seconds; a date is not read.
+/// When a busy engine wants to be asked again: after so many seconds, or at a date, by its own clock
+/// (RFC 9110, 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    let wait = Duration::from_secs(seconds.trim().parse().ok()?);
+    let text = |name| Some(headers.get(name)?.to_str().ok()?.trim());
+    let date = |text| DateTime::parse_from_rfc2822(text).ok();
+    let value = text(header::RETRY_AFTER)?;
+    let wait = match value.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let left = date(value)? - date(text(header::DATE)?)?;
+            left.to_std().unwrap_or_default()
+        }
+    };
     Some(wait.min(BUSY.1))
 }
 
@@ -325,6 +343,28 @@ fn message(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_busy_engine_says_seconds_or_a_date_by_its_own_clock() {
+        let now = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let cases = [
+            ("3", Some(3)),
+            (" 7 ", Some(7)),
+            ("86400", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:42 GMT", Some(5)),
+            ("Sun, 06 Nov 1994 08:49:30 GMT", Some(0)),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", Some(60)),
+            ("soon", None),
+            ("-1", None),
+        ];
+        for (value, seconds) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::DATE, HeaderValue::from_static(now));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
+            let expected = seconds.map(Duration::from_secs);
+            assert_eq!(retry_after(&headers), expected, "{value}");
+        }
+    }
 
     #[test]
     fn the_engines_own_words_are_found() {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{
     at_work::AtWork,
     gauges::{forget_gauges, show_report},
+    progress::Counted,
 };
 use crate::domain::{
     breaker::Failure,
@@ -31,6 +32,8 @@ pub struct Engine {
     pub url: String,
     /// The header that it wants.
     pub authorization: Option<HeaderValue>,
+    /// What came from it.
+    pub(super) counted: Arc<Counted>,
     /// How often it was left out because nothing came from it.
     fell_silent: watch::Sender<u64>,
 }
@@ -105,6 +108,7 @@ impl Pool {
             let engine = Engine {
                 url: url.to_owned(),
                 authorization: authorization.cloned(),
+                counted: Arc::default(),
                 fell_silent: watch::Sender::default(),
             };
             let id = placement.add(now);
@@ -206,7 +210,8 @@ impl Pool {
 
     /// An engine was asked how it is.
     pub fn asked(&self, id: SlotId, engine: &Engine, well: bool, now: Instant) {
-        let change = self.state.lock().placement.asked(id, well, now);
+        let progress = engine.counted.progress();
+        let change = self.state.lock().placement.asked(id, well, progress, now);
         self.tell(change, engine);
         if change == Change::Ejected {
             engine.falls_silent();

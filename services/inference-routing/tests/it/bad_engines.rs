@@ -46,6 +46,7 @@ impl Trial {
             sections.models[0].engines = addresses;
             sections.engines.probe_every = Duration::from_millis(200);
             sections.engines.probe_timeout = Duration::from_millis(200);
+            sections.engines.stall_timeout = Duration::from_millis(400);
             sections.engines.first_token_timeout = first_token_timeout;
             sections.engines.first_backoff = Duration::from_millis(300);
             sections.engines.slow_start = Duration::from_secs(1);
@@ -142,6 +143,18 @@ async fn who_waits_for_a_blackholed_engine_is_answered_by_another(pool: PgPool) 
     at_most_one_in_a_thousand(&seen);
     // Three questions without an answer, 200 ms each, and what a busy machine adds.
     assert!(longest < Duration::from_secs(5), "{longest:?}");
+}
+
+#[sqlx::test]
+async fn an_engine_that_hangs_and_says_that_it_is_well_costs_only_a_wait(pool: PgPool) {
+    let trial = Trial::start_with(pool, Duration::from_secs(60)).await;
+    let begin = Instant::now();
+    let (seen, later) = trial.run(Fault::Hangs).await;
+    let took = begin.elapsed();
+    at_most_one_in_a_thousand(&seen);
+    assert!(later <= 5, "{later} calls were sent to it");
+    // Nobody waited for the first token as long as one may.
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[sqlx::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::prefix_cache::PrefixCache;
-use crate::domain::{breaker::Breaker, engine_report::EngineReport};
+use crate::domain::{breaker::Breaker, engine_report::EngineReport, stall::Stall};
 
 /// How fast the calls that a replica got are forgotten: by so many calls of the pool for each of its
 /// replicas, whatever time they take.
@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pub breaker: Breaker,
     pub draining: bool,
     pub busy_until: Option<Instant>,
+    /// Whether anything comes from it.
+    pub stall: Stall,
     /// Times in a row that it said it is not well.
     pub ill_for: u32,
     /// Since when it is to be gone easy on.
@@ -65,6 +67,7 @@ impl Slot {
             breaker: Breaker::default(),
             draining: false,
             busy_until: None,
+            stall: Stall::default(),
             ill_for: 0,
             fresh_since,
         }

@@ -10,6 +10,7 @@ const LIMITS: PlacementLimits = PlacementLimits {
         first_backoff: Duration::from_secs(1),
         longest_backoff: Duration::from_secs(30),
     },
+    stall: Duration::from_secs(20),
     slow_start: Duration::from_secs(30),
     blocks: 10_000,
 };

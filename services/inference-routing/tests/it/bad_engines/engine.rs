@@ -28,12 +28,15 @@ pub enum Fault {
     Refuses,
     /// Bytes go in, none come out.
     Blackholed,
+    /// It says that it is well and answers no call; those that it had hang on when it is mended.
+    Hangs,
     TenTimesSlower,
     HalfErrors,
     CutsStreams,
     /// Frames that are no JSON, after one that is right and has no token.
     Garbage,
     NoUsage,
+    /// 429 with seconds, and 503 with a date, in turn.
     Busy,
 }
 
@@ -108,13 +111,18 @@ async fn complete(State(engine): State<Arc<EngineState>>, _: Bytes) -> Response 
     let call = engine.calls.fetch_add(1, Ordering::Relaxed);
     let fault = *engine.fault.lock();
     match fault {
-        Fault::Blackholed => sleep(Duration::from_secs(3600)).await,
+        Fault::Blackholed | Fault::Hangs => sleep(Duration::from_secs(3600)).await,
         Fault::TenTimesSlower => sleep(PACE * 10).await,
         _ => sleep(PACE).await,
     }
     match fault {
         Fault::HalfErrors if call.is_multiple_of(2) => {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        Fault::Busy if call.is_multiple_of(2) => {
+            let soon = chrono::Utc::now() + Duration::from_secs(2);
+            let soon = soon.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", soon)]).into_response();
         }
         Fault::Busy => {
             return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response();

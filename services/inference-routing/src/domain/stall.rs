@@ -1,0 +1,81 @@
+//! Whether an engine stands still: streams wait for their first token and nothing comes from it, though
+//! it may say that it is well.
+
+use std::time::{Duration, Instant};
+
+/// What came from an engine, as far as is seen from here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Streams that wait for their first token.
+    pub waiting: u32,
+    /// First tokens that came, and pieces of streams after theirs, ever; it may wrap.
+    pub came: u64,
+}
+
+/// Looks at an engine's progress, again and again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stall {
+    came: u64,
+    since: Option<Instant>,
+}
+
+impl Stall {
+    /// Looks again. True: since looks that are `bound` apart or more some stream waited and nothing came.
+    /// It is said once a bound. As whole answers come in one piece, who waits for one says nothing.
+    pub fn is_seen(&mut self, progress: Progress, bound: Duration, now: Instant) -> bool {
+        if progress.waiting == 0 || progress.came != self.came {
+            self.came = progress.came;
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let seen = now.saturating_duration_since(since) >= bound;
+        if seen {
+            self.since = Some(now);
+        }
+        seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(20);
+
+    /// The seconds at which it is seen, looked at each second.
+    fn seen(progress: impl Fn(u64) -> Progress, seconds: u64) -> Vec<u64> {
+        let (mut stall, begin) = (Stall::default(), Instant::now());
+        let at = |second: &u64| {
+            let now = begin + Duration::from_secs(*second);
+            stall.is_seen(progress(*second), BOUND, now)
+        };
+        (0..seconds).filter(at).collect()
+    }
+
+    #[test]
+    fn an_engine_from_which_nothing_comes_stands_still_once_a_bound() {
+        let hung = |_| Progress {
+            waiting: 3,
+            came: 7,
+        };
+        // The first look sees seven pieces that it did not know of.
+        assert_eq!(seen(hung, 70), [21, 41, 61]);
+    }
+
+    #[test]
+    fn an_engine_that_nobody_waits_for_or_that_answers_others_does_not() {
+        let idle = |_| Progress::default();
+        assert!(seen(idle, 100).is_empty());
+        let slow = |second| Progress {
+            waiting: 9,
+            came: second / 19,
+        };
+        assert!(seen(slow, 100).is_empty());
+        let done = |second| Progress {
+            waiting: u32::from(second % 20 != 19),
+            came: 0,
+        };
+        assert!(seen(done, 100).is_empty());
+    }
+}
