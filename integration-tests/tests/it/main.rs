@@ -15,6 +15,7 @@ mod money;
 mod operators;
 mod owners;
 mod peers;
+mod routes;
 mod sessions;
 mod shapes;
 mod tariff;

@@ -17,6 +17,7 @@ mod models_and_callbacks;
 mod network;
 mod open_services;
 mod pass_through;
+mod replicas;
 mod shapes;
 mod trace;
 mod world;
