@@ -1,6 +1,8 @@
 //! Calls of models, `POST /v1/chat/completions` and its like: OpenAI's request passes as bytes, its
 //! answer comes back as JSON or as server-sent events.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use tonic::{Code, Status, body::Body};
@@ -35,7 +37,7 @@ const TOLD_ON: [HeaderName; 2] = [
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Answers one request. The first frame decides how: whether the request asked for a stream
-/// is known to who read it.
+/// is known to who read it. A stream whose first frame is long in coming begins without it.
 pub async fn complete(
     edge: &Edge,
     visit: &mut Visit,
@@ -71,7 +73,29 @@ pub async fn complete(
         .send(request::encode(body, &device, &idempotency_key))
         .await?;
     let (told, messages) = Messages::of(answer, MAX_FRAME)?;
-    let mut frames = Frames::new(messages);
+    let frames = Frames::new(messages);
+    let done = !shape.has_typed_events();
+    let mut response = if let Some(call_id) = told.get(CALL_ID) {
+        let mut response = events(Events::silent(frames, edge.limits.keep_alive, done));
+        response.headers_mut().insert(CALL_ID, call_id.clone());
+        response
+    } else {
+        begun(frames, edge.limits.keep_alive, done).await?
+    };
+    for name in TOLD_ON {
+        if let Some(value) = told.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    Ok(response)
+}
+
+/// The answer that begins with its first frame.
+async fn begun(
+    mut frames: Frames,
+    keep_alive: Duration,
+    done: bool,
+) -> Result<Response<Body>, Status> {
     let first = frames
         .next()
         .await?
@@ -80,8 +104,7 @@ pub async fn complete(
     let mut response = if matches!(first.content, Content::Error(_)) {
         refused_late(first)
     } else if first.stream {
-        let done = !shape.has_typed_events();
-        events(Events::new(first, frames, edge.limits.keep_alive, done))
+        events(Events::new(first, frames, keep_alive, done))
     } else {
         document(first, frames).await?
     };
@@ -89,11 +112,6 @@ pub async fn complete(
         && !call_id.is_empty()
     {
         response.headers_mut().insert(CALL_ID, call_id);
-    }
-    for name in TOLD_ON {
-        if let Some(value) = told.get(&name) {
-            response.headers_mut().insert(name, value.clone());
-        }
     }
     Ok(response)
 }

@@ -695,7 +695,9 @@ pub mod chat_service_client {
         /// AI-generated content is in the first and the last frame under `aigc`. Errors before the first
         /// frame are statuses: MODEL_NOT_FOUND, MODEL_RETIRED, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
         /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, LIMIT_REACHED, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
-        /// after it, an `error` frame ends the stream. A client that goes away stops the engine.
+        /// after it, an `error` frame ends the stream. A stream whose first frame is long in coming (10 s as
+        /// deployed) begins without: its head has `wanwu-call-id`, and such an error is the stream's status. A
+        /// client that goes away stops the engine.
         pub async fn create_chat_completion(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateChatCompletionRequest>,
@@ -756,7 +758,9 @@ pub mod chat_service_server {
         /// AI-generated content is in the first and the last frame under `aigc`. Errors before the first
         /// frame are statuses: MODEL_NOT_FOUND, MODEL_RETIRED, INSUFFICIENT_BALANCE, CONTENT_REFUSED,
         /// DEVICE_LICENCE_REQUIRED, UNBOUNDED_COST, LIMIT_REACHED, BUSY, ENGINE_UNAVAILABLE, JOURNAL_UNAVAILABLE;
-        /// after it, an `error` frame ends the stream. A client that goes away stops the engine.
+        /// after it, an `error` frame ends the stream. A stream whose first frame is long in coming (10 s as
+        /// deployed) begins without: its head has `wanwu-call-id`, and such an error is the stream's status. A
+        /// client that goes away stops the engine.
         async fn create_chat_completion(
             &self,
             request: tonic::Request<super::CreateChatCompletionRequest>,

@@ -52,6 +52,21 @@ impl Events {
         }
     }
 
+    /// The first frame is long in coming: a comment is due at once.
+    pub(super) fn silent(frames: Frames, keep_alive: Duration, done: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            first: None,
+            frames,
+            alarm: Box::pin(sleep(Duration::ZERO)),
+            keep_alive,
+            spoke: now.checked_sub(keep_alive).unwrap_or(now),
+            buffer: BytesMut::with_capacity(BUFFER),
+            done,
+            ended: false,
+        }
+    }
+
     /// Puts everything that is there into the buffer.
     fn gather(&mut self, task: &mut Context<'_>) {
         if let Some(frame) = self.first.take() {

@@ -152,6 +152,30 @@ async fn a_silent_stream_is_kept_alive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_begins_without_its_first_frame_is_kept_alive() {
+    let world = World::start_with("[limits]\nkeep_alive = '100ms'").await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let body = json!({"stream": true, "n": 1, "first_delay_ms": 450});
+    let begin = Instant::now();
+    let mut answer = ask(&world, &key, &body).send().await.unwrap();
+    assert_eq!(answer.headers()["wanwu-call-id"], "call-1");
+    assert_eq!(answer.chunk().await.unwrap().unwrap(), ": keep-alive\n\n");
+    assert!(begin.elapsed() < Duration::from_millis(400));
+    let text = answer.text().await.unwrap();
+    let comments = text.matches(": keep-alive\n\n").count();
+    assert!((2..=4).contains(&comments), "{text}");
+    assert!(text.ends_with("data: {\"number\":0}\n\ndata: [DONE]\n\n"));
+
+    let refused = json!({"stream": true, "n": 0, "first_delay_ms": 50, "fail_at_end": "BUSY"});
+    let answer = ask(&world, &key, &refused).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let text = answer.text().await.unwrap();
+    let event = text.trim_end().rsplit_once("data: ").unwrap().1;
+    let error: Value = serde_json::from_str(event).unwrap();
+    assert_eq!(error["error"]["code"], "rate_limit_exceeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_stops_the_call() {
     let world = World::start().await;
     let (key, _) = world.identity.key(&["chat"]);

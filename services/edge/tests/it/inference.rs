@@ -69,6 +69,10 @@ impl ChatService for Inference {
         }
         let guard = Guard(Arc::clone(&self.gone), false);
         let mut response = Response::new(answer(script.clone(), guard).boxed());
+        if script["first_delay_ms"].is_u64() {
+            let call_id = "call-1".parse().unwrap();
+            response.metadata_mut().insert("wanwu-call-id", call_id);
+        }
         if let Some(end) = script["sunset"].as_str() {
             let metadata = response.metadata_mut();
             metadata.insert("deprecation", "@1764000000".parse().unwrap());
@@ -137,6 +141,8 @@ fn answer(
     };
     async_stream::stream! {
         let mut guard = guard;
+        let first_delay = script["first_delay_ms"].as_u64().unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(first_delay)).await;
         for number in 0..count {
             let first = number == 0;
             let json = match script["text"].as_str() {

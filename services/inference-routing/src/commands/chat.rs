@@ -95,7 +95,8 @@ pub struct CreateCall {
 }
 
 impl Chat {
-    /// Begins a call; answers when its first frame may be sent.
+    /// Begins a call; answers when its first frame may be sent, or, as a stream, when that is long in
+    /// coming.
     pub async fn create(self: &Arc<Self>, request: CreateCall) -> Result<Reply, Error> {
         let caller = request.caller;
         let key = idempotency_key(request.idempotency_key)?;
@@ -152,7 +153,7 @@ impl Chat {
         };
         let call = Call::new(self.clone(), way, body, row, got, client, label);
         self.calls.spawn(call.run().instrument(Span::current()));
-        reply.begun().await
+        reply.begun(self.config.begin_after).await
     }
 
     /// Calls may be dispatched.

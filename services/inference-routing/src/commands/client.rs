@@ -3,13 +3,14 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::Stream;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use wanwu_ids::CallId;
 
 use crate::{
@@ -128,9 +129,18 @@ impl Reply {
         )
     }
 
-    /// Waits for the first item, or the reason why there is none.
-    pub async fn begun(mut self) -> Result<Self, Error> {
-        match self.items.recv().await {
+    /// Waits for the first item, or the reason why there is none. A stream is waited for `at_most` so long:
+    /// then it begins without.
+    pub async fn begun(mut self, at_most: Duration) -> Result<Self, Error> {
+        let first = if self.stream {
+            match timeout(at_most, self.items.recv()).await {
+                Ok(first) => first,
+                Err(_) => return Ok(self),
+            }
+        } else {
+            self.items.recv().await
+        };
+        match first {
             Some(Ok(first)) => {
                 self.first = Some(first);
                 Ok(self)
@@ -140,29 +150,36 @@ impl Reply {
             None => Err(Error::JournalUnavailable),
         }
     }
+
+    /// Its first item is there.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.first.is_some()
+    }
 }
 
 impl Stream for Reply {
-    type Item = Item;
+    /// An error only where it began without its first item: the call was refused.
+    type Item = Result<Item, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = match self.first.take() {
             Some(first) => Some(first),
-            None => match self.items.poll_recv(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(item) => item.and_then(Result::ok),
+            None => match ready!(self.items.poll_recv(cx)).transpose() {
+                Ok(item) => item,
+                Err(refused) => return Poll::Ready(Some(Err(refused))),
             },
         };
         let mut taken = self.taken.lock();
         if taken.given_up {
             drop(taken);
             let error = Item::Error(Bytes::from_static(STALLED));
-            return Poll::Ready((!std::mem::replace(&mut self.told, true)).then_some(error));
+            return Poll::Ready((!std::mem::replace(&mut self.told, true)).then_some(Ok(error)));
         }
         if let Some(Item::Data(frame)) = &item {
             taken.spent = frame.spent;
         }
         drop(taken);
-        Poll::Ready(item)
+        Poll::Ready(item.map(Ok))
     }
 }

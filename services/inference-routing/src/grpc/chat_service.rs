@@ -102,7 +102,9 @@ impl EmbeddingService for Handlers {
         let mut reply = begin!(self, Shape::Embeddings, request);
         // The call's task is gone: the process is ending.
         let item = reply.next().await;
-        let item = item.ok_or_else(|| status(&Error::JournalUnavailable))?;
+        let item = item
+            .unwrap_or(Err(Error::JournalUnavailable))
+            .map_err(|error| status(&error))?;
         let frame = match item {
             Item::Data(frame) => Embedding::Data(frame.data),
             Item::Error(error) => Embedding::Error(error),

@@ -11,6 +11,7 @@ use tonic::{
     Code, Response, Status,
     metadata::{Ascii, MetadataMap, MetadataValue},
 };
+use wanwu_grpc::status;
 use wanwu_proto::inference::v1::{
     CreateChatCompletionResponse, CreateCompletionResponse, CreateResponseResponse,
     create_chat_completion_response, create_completion_response, create_response_response,
@@ -23,6 +24,10 @@ use crate::{
 
 /// The metadata key of the label, a JSON object.
 pub const LABEL_KEY: &str = "wanwu-aigc";
+
+/// The metadata key of the call's id (UUID text), in the head of a stream that begins without its first
+/// frame.
+pub const CALL_KEY: &str = "wanwu-call-id";
 
 /// From when it is better not to build on the model (RFC 9745).
 pub const DEPRECATION_KEY: &str = "deprecation";
@@ -55,6 +60,7 @@ impl<M> Frames<M> {
         // A label is ASCII without control characters.
         let label: Option<MetadataValue<Ascii>> = reply.label.parse().ok();
         let call_id = Some(reply.call_id.to_string());
+        let begins_silent = !reply.has_begun();
         let notice = reply.notice;
         let frames = Self {
             reply,
@@ -64,7 +70,14 @@ impl<M> Frames<M> {
             message: PhantomData,
         };
         let mut response = Response::new(frames);
+        let call_id = response.get_ref().call_id.as_ref();
+        let silent_call = call_id
+            .filter(|_| begins_silent)
+            .and_then(|id| id.parse().ok());
         let metadata = response.metadata_mut();
+        if let Some(call_id) = silent_call {
+            metadata.insert(CALL_KEY, call_id);
+        }
         if let Some(label) = label {
             metadata.insert(LABEL_KEY, label);
         }
@@ -97,6 +110,13 @@ impl<M: Message> Stream for Frames<M> {
         let Some(item) = ready!(Pin::new(&mut self.reply).poll_next(cx)) else {
             self.done = true;
             return Poll::Ready(self.label.take().map(|label| Err(trailer(label))));
+        };
+        let item = match item {
+            Ok(item) => item,
+            Err(refused) => {
+                self.done = true;
+                return Poll::Ready(Some(Err(status(&refused))));
+            }
         };
         let mut message = M::of(item);
         if let Some(call_id) = self.call_id.take() {

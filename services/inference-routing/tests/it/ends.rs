@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use crate::world::{
     World, chat, config,
     engine::{FakeEngine, PROMPT_TOKENS},
-    rows, wait_for,
+    read, rows, wait_for,
 };
 
 #[sqlx::test]
@@ -20,7 +20,7 @@ async fn a_client_that_goes_away_stops_the_engine_and_pays_what_was_sent(pool: P
     let mut reply = world.begin(&chat(true, script)).await.unwrap();
     let call = reply.call_id.to_string();
     for _ in 0..4 {
-        reply.next().await.unwrap();
+        reply.next().await.unwrap().unwrap();
     }
     drop(reply);
     wait_for("the engine to notice", async || {
@@ -42,8 +42,8 @@ async fn a_client_that_goes_away_pays_by_the_running_usage_where_there_is_one(po
     let script = json!({"tokens": 1000, "delay_ms": 20});
     let mut reply = world.begin(&chat(true, script)).await.unwrap();
     let call = reply.call_id.to_string();
-    reply.next().await.unwrap();
-    reply.next().await.unwrap();
+    reply.next().await.unwrap().unwrap();
+    reply.next().await.unwrap().unwrap();
     drop(reply);
     let row = rows::ended(&pool, &call).await;
     assert_eq!(
@@ -63,7 +63,7 @@ async fn a_client_that_takes_nothing_is_given_up_and_pays_what_it_took(pool: PgP
     let mut reply = world.begin(&chat(true, script)).await.unwrap();
     let call = reply.call_id.to_string();
     for _ in 0..4 {
-        reply.next().await.unwrap();
+        reply.next().await.unwrap().unwrap();
     }
     wait_for("the engine to notice", async || {
         world.engine.seen(&call).unwrap().cancelled
@@ -207,6 +207,30 @@ async fn an_engine_that_does_not_begin_is_given_up(pool: PgPool) {
         })
         .await;
     }
+}
+
+#[sqlx::test]
+async fn a_stream_whose_first_token_is_long_in_coming_begins_without_it(pool: PgPool) {
+    let world = World::with(pool.clone(), |config| {
+        config.chat.begin_after = Duration::from_millis(50);
+        config.engines.first_token_timeout = Duration::from_millis(600);
+    })
+    .await;
+    let slow = |delay: u64| chat(true, json!({"tokens": 2, "first_delay_ms": delay}));
+    let reply = world.begin(&slow(300)).await.unwrap();
+    assert!(!reply.has_begun());
+    let got = read(reply).await;
+    assert!(got.error.is_none() && got.text() == "词0 词1 ", "{got:?}");
+    // What is found out after that is the end of the stream.
+    let mut reply = world.begin(&slow(60_000)).await.unwrap();
+    let refused = reply.next().await.unwrap().unwrap_err();
+    assert!(
+        matches!(refused, Error::EngineUnavailable(_)),
+        "{refused:?}"
+    );
+    assert!(reply.next().await.is_none());
+    let row = rows::ended(&pool, &reply.call_id.to_string()).await;
+    assert_eq!((row.outcome, row.output_tokens), (3, 0));
 }
 
 #[sqlx::test]

@@ -96,7 +96,7 @@ async fn what_was_sent_is_recorded_on_the_way(pool: PgPool) {
     let mut reply = world.begin(&body).await.unwrap();
     let call = reply.call_id.to_string();
     for _ in 0..200 {
-        reply.next().await.unwrap();
+        reply.next().await.unwrap().unwrap();
     }
     wait_for("progress", async || {
         rows::find(&pool, &call)
@@ -124,8 +124,8 @@ async fn a_slow_answer_is_recorded_by_time(pool: PgPool) {
         .await
         .unwrap();
     let call = reply.call_id.to_string();
-    reply.next().await.unwrap();
-    reply.next().await.unwrap();
+    reply.next().await.unwrap().unwrap();
+    reply.next().await.unwrap().unwrap();
     wait_for("progress", async || {
         rows::find(&pool, &call).await.unwrap().progress_output == Some(2)
     })

@@ -32,7 +32,7 @@ async fn a_killed_routers_calls_are_billed_at_their_last_progress_and_its_leases
         .unwrap();
     let (long_id, fresh_id) = (long.call_id.to_string(), fresh.call_id.to_string());
     for _ in 0..30 {
-        long.next().await.unwrap();
+        long.next().await.unwrap().unwrap();
     }
     wait_for("progress", async || {
         rows::find(&pool, &long_id).await.unwrap().progress_output == Some(30)
@@ -111,7 +111,7 @@ async fn a_fenced_epoch_writes_no_row_and_takes_no_call(pool: PgPool) {
         .await
         .unwrap();
     let call = reply.call_id.to_string();
-    reply.next().await.unwrap();
+    reply.next().await.unwrap().unwrap();
     sqlx::query("update router_epochs set fenced_at = now()")
         .execute(&pool)
         .await

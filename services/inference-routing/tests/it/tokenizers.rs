@@ -84,7 +84,7 @@ async fn a_client_that_left_pays_what_it_was_sent_by_the_tokenizer(pool: PgPool)
     let mut reply = world.begin(&chat(true, script)).await.unwrap();
     let call = reply.call_id.to_string();
     for _ in 0..4 {
-        reply.next().await.unwrap();
+        reply.next().await.unwrap().unwrap();
     }
     drop(reply);
     wait_for("the end", async || {

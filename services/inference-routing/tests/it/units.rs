@@ -94,7 +94,7 @@ async fn after_a_kill_the_parts_of_the_last_progress_are_charged_at_their_prices
     let mut reply = world.begin(&chat(true, script)).await.unwrap();
     let call = reply.call_id.to_string();
     for _ in 0..30 {
-        reply.next().await.unwrap();
+        reply.next().await.unwrap().unwrap();
     }
     wait_for("progress", async || {
         rows::find(&pool, &call).await.unwrap().progress_output == Some(30)

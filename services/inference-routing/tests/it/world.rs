@@ -278,7 +278,7 @@ pub async fn read(mut reply: Reply) -> Got {
         error: None,
     };
     while let Some(item) = reply.next().await {
-        match item {
+        match item.unwrap() {
             Item::Data(frame) => {
                 got.frames
                     .push(serde_json::from_slice(&frame.data).unwrap());
