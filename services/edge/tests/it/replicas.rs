@@ -7,12 +7,15 @@ use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::service::Routes;
-use wanwu_grpc::{GrpcConfig, Peers, Server, Tls, testing::TestAuthority};
+use wanwu_grpc::{Peers, testing::TestAuthority};
 use wanwu_ids::Ids;
 use wanwu_testkit::{test_clock, wait_for};
 
-use crate::{identity::Identity, inference::Inference, world::PATIENCE};
+use crate::{
+    identity::Identity,
+    inference::Inference,
+    world::{PATIENCE, serve},
+};
 
 const IDENTITY: &str = "identity";
 const ROUTING: &str = "inference-routing";
@@ -36,11 +39,9 @@ impl Replicas {
         let identity = Identity::new(&stop);
         let (key, _) = identity.key(&["chat"]);
         let replicas = [Inference::default(), Inference::default()];
-        let tls = authority.tls(IDENTITY).unwrap();
-        let known = serve(&tls, identity.routes(), &stop).await;
-        let tls = authority.tls(ROUTING).unwrap();
-        let one = serve(&tls, replicas[0].routes(), &stop).await;
-        let other = serve(&tls, replicas[1].routes(), &stop).await;
+        let known = serve(&authority, IDENTITY, identity.routes(), &stop).await;
+        let one = serve(&authority, ROUTING, replicas[0].routes(), &stop).await;
+        let other = serve(&authority, ROUTING, replicas[1].routes(), &stop).await;
         let peers = [
             (IDENTITY, format!("https://{known}")),
             (ROUTING, format!("https://{one},https://{other}")),
@@ -97,21 +98,6 @@ impl Replicas {
             .each_ref()
             .map(|replica| replica.requests.lock().len())
     }
-}
-
-async fn serve(tls: &Tls, routes: Routes, stop: &CancellationToken) -> SocketAddr {
-    let config = GrpcConfig {
-        drain_timeout: Duration::ZERO,
-        ..GrpcConfig::default()
-    };
-    let server = Server::bind(&config, tls).await.unwrap();
-    let (address, stop) = (server.local_addr(), stop.clone());
-    tokio::spawn(async move {
-        let access = tower::layer::util::Identity::new();
-        let run = server.run(routes, access, stop.clone(), stop);
-        run.await.unwrap();
-    });
-    address
 }
 
 fn user(text: &str) -> Value {

@@ -239,7 +239,8 @@ fn config(
     Config::deserialize(table).unwrap()
 }
 
-async fn serve(
+/// Serves a service with a certificate of its own until `stop`; answers where.
+pub async fn serve(
     authority: &TestAuthority,
     service: &str,
     routes: Routes,

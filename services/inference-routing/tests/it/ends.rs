@@ -210,6 +210,39 @@ async fn an_engine_that_does_not_begin_is_given_up(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_client_that_goes_away_before_its_answer_begins_stops_the_engine_and_pays_nothing(
+    pool: PgPool,
+) {
+    for stream in [true, false] {
+        let world = World::start(pool.clone()).await;
+        let slow = chat(stream, json!({"tokens": 2, "first_delay_ms": 60_000}));
+        {
+            let waiting = world.begin(&slow);
+            let asked = wait_for("the engine to be asked", async || world.engine.calls() == 1);
+            tokio::select! {
+                _ = waiting => panic!("it began"),
+                () = asked => {}
+            }
+        }
+        wait_for("the engine to notice", async || {
+            world.engine.only().cancelled
+        })
+        .await;
+        wait_for("the final row", async || {
+            let free = "select count(*) from calls where outcome <> 0 and output_tokens > 0";
+            let gone = "select count(*) from calls where outcome = 2";
+            let count = async |sql: &'static str| {
+                let count: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+                count
+            };
+            assert_eq!(count(free).await, 0);
+            count(gone).await == if stream { 1 } else { 2 }
+        })
+        .await;
+    }
+}
+
+#[sqlx::test]
 async fn a_stream_whose_first_token_is_long_in_coming_begins_without_it(pool: PgPool) {
     let world = World::with(pool.clone(), |config| {
         config.chat.begin_after = Duration::from_millis(50);

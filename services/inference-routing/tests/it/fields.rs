@@ -231,6 +231,19 @@ const REFUSED: [(Shape, &str, &str, &str); 17] = [
     ),
 ];
 
+/// Conversations with every field that a message and its parts have.
+const MESSAGES: [&str; 9] = [
+    r#"[{"role":"developer","content":"a", "name" : "boss"},{"role":"user","content":"hi","name":"u_1"}]"#,
+    r#"[{"role":"user","content":[{"type":"text","text":"\u4f60"},{"text" : "b","type":"text","cache_control":{"type":"ephemeral"}}]}]"#,
+    r#"[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\": 1.0}"}}]},{"role":"tool","tool_call_id":"c","content":"7"},{"role":"user","content":"b"}]"#,
+    r#"[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"id":"c","type":"custom","custom":{"name":"c","input":"x"}}]},{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"7"}]}]"#,
+    r#"[{"role":"user","content":"a"},{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"7"}]"#,
+    r#"[{"role":"user","content":"a"},{"role":"assistant","content":"b","refusal":null,"reasoning_content":"c","reasoning":"d","audio":null},{"role":"user","content":"e"}]"#,
+    r#"[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},{"role":"user","content":"b"}]"#,
+    r#"[{"role":"user","content":"a"},{"role":"assistant","content":"so it be","prefix":true,"partial":true}]"#,
+    r#"[{"role":"user","content":"hi","weight":1,"something_new":{"nested" : [1.50, null]}}]"#,
+];
+
 /// A request with one field more, and what the engine is to answer.
 fn body(shape: Shape, name: &str, value: &str) -> String {
     let whole = match shape {
@@ -288,6 +301,42 @@ async fn every_field_of_the_other_shapes_reaches_the_engine_as_it_is(pool: PgPoo
     arrives(&world, Shape::Completions, &COMPLETIONS).await;
     arrives(&world, Shape::Responses, &RESPONSES).await;
     arrives(&world, Shape::Embeddings, &EMBEDDINGS).await;
+}
+
+#[sqlx::test]
+async fn every_field_of_a_stream_reaches_the_engine_as_it_is(pool: PgPool) {
+    let world = World::with(pool, all_shapes).await;
+    let script = r#""wanwu_script":{"verbatim":["{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}","[DONE]"]}"#;
+    let prompt = r#""messages":[{"role":"user","content":"hi"}],"max_tokens":3"#;
+    let stream = r#""stream" : true, "stream_options":{"include_usage":true}"#;
+    for (name, value) in CHAT {
+        let fields = format!(r#"{prompt}, {stream}, "{name}": {value} , {script}"#);
+        passes(&world, name, &fields).await;
+    }
+}
+
+#[sqlx::test]
+async fn every_field_of_a_message_reaches_the_engine_as_it_is(pool: PgPool) {
+    let world = World::with(pool, all_shapes).await;
+    let script =
+        r#""wanwu_script":{"verbatim":["{\"choices\":[{\"message\":{\"content\":\"a\"}}]}"]}"#;
+    for messages in MESSAGES {
+        let fields = format!(r#""messages" :{messages}, "max_tokens":3, {script}"#);
+        passes(&world, messages, &fields).await;
+    }
+}
+
+/// A chat with these fields is answered, and the engine finds all but the model's name as it was.
+async fn passes(world: &World, name: &str, fields: &str) {
+    let mut request = world.request(&Value::Null);
+    request.body = Bytes::from(format!(r#"{{"model": "test" , {fields}}}"#));
+    let reply = world.app.chat.create(request).await;
+    let reply = reply.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let call = reply.call_id.to_string();
+    assert_eq!(read(reply).await.error, None, "{name}");
+    let sent = world.engine.seen(&call).unwrap().body;
+    let expected = format!(r#"{{"model": "engine-test" , {fields}}}"#);
+    assert_eq!(String::from_utf8_lossy(&sent), expected, "{name}");
 }
 
 #[sqlx::test]

@@ -19,5 +19,6 @@ mod reports;
 mod routes;
 mod shapes;
 mod tokenizers;
+mod turns;
 mod units;
 mod world;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
+use futures::future::join_all;
 use inference_routing::{
     Error,
     commands::routes::{delete_route, put_route},
@@ -17,8 +18,8 @@ use crate::{
     world::{World, billing, chat, config, engine::FakeEngine, id, read, rows, wait_for},
 };
 
-/// A router with the models `test` and `new`, each on an engine of its own, and `down`, whose
-/// engine is not there.
+/// A router with the models `test` and `new`, each on an engine of its own, and `down` and `gone`,
+/// whose engines are not there.
 struct Roads {
     world: World,
     new: FakeEngine,
@@ -33,11 +34,13 @@ fn model(name: &str, url: &str) -> ModelConfig {
 
 async fn roads(pool: &PgPool) -> Roads {
     let new = FakeEngine::start().await;
-    let gone = FakeEngine::start().await.url.clone();
+    let dead = async || FakeEngine::start().await.url.clone();
+    let (down, gone) = (dead().await, dead().await);
     let url = new.url.clone();
     let world = World::with(pool.clone(), |sections| {
         sections.models.push(model("new", &url));
-        sections.models.push(model("down", &gone));
+        sections.models.push(model("down", &down));
+        sections.models.push(model("gone", &gone));
         sections.engines.probe_every = Duration::from_secs(3600);
     })
     .await;
@@ -170,6 +173,16 @@ async fn a_dead_model_is_passed_by_and_shows_when_it_is_well_again(pool: PgPool)
 }
 
 #[sqlx::test]
+async fn a_chain_of_fallbacks_is_followed_to_the_one_that_answers(pool: PgPool) {
+    let roads = roads(&pool).await;
+    let chain = nearly_all_for_the_dead_one(&["gone", "new"]);
+    roads.put(chain, 0).await;
+    let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
+    assert_eq!(got.frames[0]["model"], "new");
+    assert_eq!(rows::ended(&pool, &got.call_id).await.attempts, 3);
+}
+
+#[sqlx::test]
 async fn metrics_name_who_answered_beside_who_is_charged(pool: PgPool) {
     let metrics = Metrics::collected();
     let roads = roads(&pool).await;
@@ -240,6 +253,33 @@ async fn a_copy_is_sent_and_nobody_sees_or_pays_it(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn copies_that_nobody_answers_cost_calls_nothing(pool: PgPool) {
+    // It takes connections and never reads.
+    let hole = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hole.local_addr().unwrap());
+    let world = World::with(pool.clone(), |sections| {
+        sections.models.push(model("hole", &url));
+        sections.engines.probe_every = Duration::from_secs(3600);
+    })
+    .await;
+    let new = FakeEngine::start().await;
+    let roads = Roads { world, new };
+    let mut route = route(&[("test", 1)]);
+    route.mirror = Some(Mirror {
+        model: "hole".to_owned(),
+        per_mille: 1000,
+    });
+    roads.put(route, 0).await;
+    // More than there is room for copies.
+    for _ in 0..50 {
+        let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
+        assert!(got.error.is_none());
+    }
+    let free = roads.world.app.chat.copies.available_permits();
+    assert_eq!(free, 0, "all of them wait");
+}
+
+#[sqlx::test]
 async fn a_name_exists_for_the_accounts_that_may_use_it(pool: PgPool) {
     let roads = roads(&pool).await;
     let chat = &roads.world.app.chat;
@@ -257,11 +297,11 @@ async fn a_name_exists_for_the_accounts_that_may_use_it(pool: PgPool) {
         .unwrap_err();
     assert!(matches!(refused, Error::ModelNotFound));
     let own = roads.world.caller.account_id;
-    assert_eq!(names(own), ["down", "new", "test"]);
+    assert_eq!(names(own), ["down", "gone", "new", "test"]);
     only.allowed.push(own.uuid());
     roads.put(only, version).await;
     roads.world.call(&asked_for("fast", true)).await.unwrap();
-    assert_eq!(names(own), ["down", "fast", "new", "test"]);
+    assert_eq!(names(own), ["down", "fast", "gone", "new", "test"]);
 }
 
 #[sqlx::test]
@@ -289,14 +329,14 @@ async fn the_end_of_a_model_is_told_before_and_refused_after(pool: PgPool) {
 async fn no_call_is_lost_while_routes_change(pool: PgPool) {
     let roads = roads(&pool).await;
     let mut version = roads.put(route(&[("test", 1)]), 0).await;
-    let calls = async {
-        for _ in 0..150 {
-            let mut body = asked_for("fast", true);
-            body["wanwu_script"] = json!({"tokens": 4, "delay_ms": 5});
+    let mut body = asked_for("fast", true);
+    body["wanwu_script"] = json!({"tokens": 4, "delay_ms": 5});
+    let calls = join_all((0..16).map(|_| async {
+        for _ in 0..100 {
             let got = roads.world.call(&body).await.unwrap();
             assert!(got.error.is_none());
         }
-    };
+    }));
     let changes = async {
         for targets in [[("new", 1)], [("test", 1)], [("new", 1)]] {
             let mut changed = route(&targets);

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt;
-use inference_routing::{config::Sections, tokenizer::Tokenizer};
+use inference_routing::{config::Sections, domain::shape::Shape, tokenizer::Tokenizer};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tempfile::NamedTempFile;
 
-use crate::world::{World, chat, engine::PROMPT_TOKENS, rows, wait_for};
+use crate::world::{World, all_shapes, chat, engine::PROMPT_TOKENS, rows, wait_for};
 
 /// A tokenizer that makes a token of each character.
 fn by_character() -> NamedTempFile {
@@ -56,6 +56,69 @@ async fn what_no_engine_counted_the_models_tokenizer_counts(pool: PgPool) {
         cut,
         (6, "词0 词1 ".chars().count() as i64, "tokenizer".to_owned())
     );
+}
+
+#[sqlx::test]
+async fn the_tokenizer_counts_answers_of_the_other_shapes_too(pool: PgPool) {
+    let file = by_character();
+    let world = World::with(pool.clone(), |config| {
+        all_shapes(config);
+        with(&file)(config);
+    })
+    .await;
+    let completion = |text: &str, finish: Value| {
+        json!({"choices": [{"index": 0, "text": text, "finish_reason": finish}]}).to_string()
+    };
+    let delta = json!({"type": "response.output_text.delta", "item_id": "i", "output_index": 0,
+        "content_index": 0, "delta": "你好"});
+    let output = json!([{"type": "message", "id": "i", "role": "assistant",
+        "content": [{"type": "output_text", "text": "你好", "annotations": []}]}]);
+    let whole = json!({"id": "r", "status": "completed", "output": output});
+    let done = json!({"type": "response.completed", "response": whole});
+    let cases = [
+        (
+            Shape::Completions,
+            false,
+            vec![completion("你好", json!("stop"))],
+        ),
+        (
+            Shape::Completions,
+            true,
+            vec![
+                completion("你", Value::Null),
+                completion("好", json!("stop")),
+                "[DONE]".to_owned(),
+            ],
+        ),
+        (Shape::Responses, false, vec![whole.to_string()]),
+        (
+            Shape::Responses,
+            true,
+            vec![delta.to_string(), done.to_string()],
+        ),
+    ];
+    for (shape, stream, says) in cases {
+        let script = json!({"verbatim": says});
+        let body = match shape {
+            Shape::Completions => json!({"model": "test", "prompt": "请回答", "max_tokens": 9,
+                "stream": stream, "wanwu_script": script}),
+            _ => json!({"model": "test", "input": "请回答", "max_output_tokens": 9, "store": false,
+                "stream": stream, "wanwu_script": script}),
+        };
+        let got = world.call_as(shape, &body).await.unwrap();
+        assert_eq!(got.error, None, "{shape:?}");
+        let row = rows::ended(&pool, &got.call_id).await;
+        let counted = (
+            row.input_tokens,
+            row.output_tokens,
+            row.usage_source.as_deref(),
+        );
+        assert_eq!(
+            counted,
+            (3, 2, Some("tokenizer")),
+            "{shape:?}, stream: {stream}"
+        );
+    }
 }
 
 #[sqlx::test]

@@ -33,6 +33,36 @@ async fn cached_and_reasoning_tokens_are_charged_at_their_own_prices(pool: PgPoo
 }
 
 #[sqlx::test]
+async fn audio_and_image_tokens_are_charged_at_their_own_prices(pool: PgPool) {
+    let world = World::start(pool.clone()).await;
+    world.billing.price(Unit::AudioInputToken, 700);
+    world.billing.price(Unit::ImageInputToken, 80);
+    world.billing.price(Unit::AudioOutputToken, 9_000);
+    let usage = json!({"prompt_tokens": 20, "completion_tokens": 4,
+        "prompt_tokens_details": {"audio_tokens": 3, "image_tokens": 5},
+        "completion_tokens_details": {"audio_tokens": 2}});
+    let whole = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "a"},
+        "finish_reason": "stop"}], "usage": usage});
+    let chunk = json!({"choices": [{"index": 0, "delta": {"content": "a"},
+        "finish_reason": "stop"}]});
+    let last = json!({"choices": [], "usage": usage});
+    let stream = [chunk.to_string(), last.to_string(), "[DONE]".to_owned()];
+    for (streamed, says) in [(true, stream.to_vec()), (false, vec![whole.to_string()])] {
+        let body = chat(streamed, json!({"verbatim": says}));
+        let got = world.call(&body).await.unwrap();
+        assert_eq!(got.error, None);
+        let row = rows::ended(&pool, &got.call_id).await;
+        assert_eq!((row.input_tokens, row.output_tokens), (20, 4));
+        let parts =
+            json!({"audio_input_token": 3, "image_input_token": 5, "audio_output_token": 2});
+        assert_eq!(row.parts, Some(parts), "stream: {streamed}");
+        let input = 3 * 700 + 5 * 80 + 12 * INPUT_PRICE;
+        let output = 2 * 9_000 + 2 * OUTPUT_PRICE;
+        assert_eq!(row.amount_nanos, input + output);
+    }
+}
+
+#[sqlx::test]
 async fn parts_without_a_price_are_kept_apart_and_charged_as_what_they_are_part_of(pool: PgPool) {
     let world = World::start(pool.clone()).await;
     let script = json!({"tokens": 5, "cached": 4});
