@@ -179,7 +179,7 @@ impl Call {
             let pool = &model.pool;
             let is_last = at == self.way.fallbacks.len();
             let before = self.attempts.load(Ordering::Relaxed);
-            let asked = if !is_last && pool.is_passed_by(Instant::now()) {
+            let asked = if !is_last && pool.pass_by(Instant::now()) {
                 Err(EngineError::NoneWell)
             } else {
                 let prompt = pool.prompt(self.body.prompt());

@@ -164,8 +164,8 @@ pub struct EngineConfig {
     /// How long an engine may take to say that it is well.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
-    /// How long nothing may come from an engine, whatever its health, while streams wait for their first
-    /// token.
+    /// How long nothing may come from an engine, whatever its health, while `eject_after` streams wait for
+    /// their first token.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
     /// How often the metrics of engines that report are read.

@@ -120,7 +120,7 @@ impl Breaker {
     /// A call that can go elsewhere passes it by: it is left in only because it is the last one standing.
     /// One call a backoff does not, and shows how it is.
     #[must_use]
-    pub fn is_passed_by(&mut self, limits: &BreakerLimits, now: Instant) -> bool {
+    pub fn pass_by(&mut self, limits: &BreakerLimits, now: Instant) -> bool {
         let Some(until) = self.doubted_until else {
             return false;
         };

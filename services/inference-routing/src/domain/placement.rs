@@ -219,7 +219,7 @@ impl Placement {
     /// A call that can go to another model passes this one by: every replica that could be chosen failed and
     /// is left in only as better than none. From time to time one call does not, and shows how it is. Who
     /// passes by makes its first attempt elsewhere, and earns here what the one that does not may need.
-    pub fn is_passed_by(&mut self, now: Instant) -> bool {
+    pub fn pass_by(&mut self, now: Instant) -> bool {
         if self.on_trial(&[], now).is_some() {
             return false;
         }
@@ -229,7 +229,7 @@ impl Placement {
         };
         let mut able = self.slots.iter_mut().filter(able).peekable();
         let passed_by =
-            able.peek().is_some() && able.all(|slot| slot.breaker.is_passed_by(&limits, now));
+            able.peek().is_some() && able.all(|slot| slot.breaker.pass_by(&limits, now));
         if passed_by {
             self.budget.earn();
         }
@@ -296,7 +296,13 @@ impl Placement {
         };
         let breaker = &mut slot.breaker;
         let ill = breaker.asked(slot.ill_for, alone, &limits.breaker, now);
-        let stalled = slot.stall.is_seen(progress, limits.stall, now)
+        // What is on trial has one call.
+        let least = if breaker.is_ejected() {
+            1
+        } else {
+            limits.breaker.failures
+        };
+        let stalled = slot.stall.look_again(progress, least, limits.stall, now)
             && breaker.stalled(alone, &limits.breaker, now);
         if ill || stalled {
             Change::Ejected

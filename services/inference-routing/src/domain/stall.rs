@@ -20,10 +20,17 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// Looks again. True: since looks that are `bound` apart or more some stream waited and nothing came.
-    /// It is said once a bound. As whole answers come in one piece, who waits for one says nothing.
-    pub fn is_seen(&mut self, progress: Progress, bound: Duration, now: Instant) -> bool {
-        if progress.waiting == 0 || progress.came != self.came {
+    /// Looks again. True: in all looks since one `bound` ago at least so many streams waited, and nothing
+    /// came. It is said once a bound. One alone may have a very long prompt, and would do the same to each
+    /// engine that it comes to. As whole answers come in one piece, who waits for one says nothing.
+    pub fn look_again(
+        &mut self,
+        progress: Progress,
+        least: u32,
+        bound: Duration,
+        now: Instant,
+    ) -> bool {
+        if progress.waiting < least || progress.came != self.came {
             self.came = progress.came;
             self.since = None;
             return false;
@@ -48,7 +55,7 @@ mod tests {
         let (mut stall, begin) = (Stall::default(), Instant::now());
         let at = |second: &u64| {
             let now = begin + Duration::from_secs(*second);
-            stall.is_seen(progress(*second), BOUND, now)
+            stall.look_again(progress(*second), 3, BOUND, now)
         };
         (0..seconds).filter(at).collect()
     }
@@ -64,16 +71,21 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_nobody_waits_for_or_that_answers_others_does_not() {
+    fn an_engine_for_which_few_wait_or_that_answers_others_does_not() {
         let idle = |_| Progress::default();
         assert!(seen(idle, 100).is_empty());
+        let long_prompts = |_| Progress {
+            waiting: 2,
+            came: 0,
+        };
+        assert!(seen(long_prompts, 100).is_empty());
         let slow = |second| Progress {
             waiting: 9,
             came: second / 19,
         };
         assert!(seen(slow, 100).is_empty());
         let done = |second| Progress {
-            waiting: u32::from(second % 20 != 19),
+            waiting: 3 * u32::from(second % 20 != 19),
             came: 0,
         };
         assert!(seen(done, 100).is_empty());

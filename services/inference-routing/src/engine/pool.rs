@@ -198,9 +198,9 @@ impl Pool {
         Ok(AtWork::new(self.clone(), engine, choice))
     }
 
-    /// As [`Placement::is_passed_by`].
-    pub fn is_passed_by(&self, now: Instant) -> bool {
-        self.state.lock().placement.is_passed_by(now)
+    /// As [`Placement::pass_by`].
+    pub fn pass_by(&self, now: Instant) -> bool {
+        self.state.lock().placement.pass_by(now)
     }
 
     /// As [`Placement::may_go_on`].

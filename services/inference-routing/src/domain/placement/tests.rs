@@ -217,13 +217,13 @@ fn who_can_go_elsewhere_passes_the_ill_last_one_by_until_it_shows_that_it_is_wel
     let mut world = world(Policy::PrefixAware, 2, 5);
     let prompt = world.prompt(1);
     for _ in 0..2 {
-        assert!(!world.placement.is_passed_by(world.now), "one may be well");
+        assert!(!world.placement.pass_by(world.now), "one may be well");
         let id = world.choose(&prompt);
         world.end(id, Ending::Failed(Failure::Refused));
     }
     let mut asked = 0;
     for _ in 0..100 {
-        if !world.placement.is_passed_by(world.now) {
+        if !world.placement.pass_by(world.now) {
             asked += 1;
             let id = world.choose(&prompt);
             world.end(id, Ending::Failed(Failure::Refused));
@@ -232,13 +232,13 @@ fn who_can_go_elsewhere_passes_the_ill_last_one_by_until_it_shows_that_it_is_wel
     }
     // Two seconds: by the last one standing once a second, by the other's trial twice.
     assert!((1..=5).contains(&asked), "{asked}");
-    while world.placement.is_passed_by(world.now) {
+    while world.placement.pass_by(world.now) {
         world.now += Duration::from_millis(20);
     }
     let id = world.choose(&prompt);
     world.end(id, Ending::Well);
     for _ in 0..100 {
-        assert!(!world.placement.is_passed_by(world.now), "it is well");
+        assert!(!world.placement.pass_by(world.now), "it is well");
     }
 }
 
