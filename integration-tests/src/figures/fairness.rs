@@ -37,6 +37,9 @@ const KEEP: f64 = 95.0;
 const EVEN: f64 = 0.95;
 /// Clients of each account, when all want more: of the nine, and of the other.
 const CLIENTS: [usize; 2] = [4, 40];
+/// Routers in the full form, and the questions of each account that spread it over them.
+const ROUTERS: usize = 2;
+const QUESTIONS: usize = 64;
 const TOP_UP_FEN: i64 = 1_000_000;
 
 /// The figure.
@@ -55,25 +58,8 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         Tier::Full => Duration::from_secs(60),
     };
     let accounts = customers(&stack, NINE + 1, TOP_UP_FEN).await?;
-    let wanted = Wanted {
-        figure: "fairness",
-        engines: 1,
-        routers: 1,
-        policy: None,
-        limits: Table::new(),
-    };
-    let mut chat = Table::new();
-    chat.insert("max_running".to_owned(), PLACES.into());
-    // Nobody is refused because others wait: of one account a quarter may.
-    chat.insert("max_waiting".to_owned(), 160.into());
-    let sections = Table::from_iter([("chat".to_owned(), chat.into())]);
-    let path = ModelPath::start_with(&stack, wanted, &sections).await?;
-    let targets = accounts
-        .iter()
-        .enumerate()
-        // The one has longer answers too.
-        .map(|(n, account)| target(&path, account, if n < NINE { TOKENS } else { 2 * TOKENS }))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let path = path_with(&stack, 1).await?;
+    let targets = targets(&path, &accounts, 0)?;
 
     let alone = Served::of(&nine(&targets, long).await);
     let greedy = send_at(targets[NINE].clone(), RATE * TIMES, long);
@@ -92,9 +78,15 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     }
     let kept = 100.0 * beside.answered as f64 / alone.answered.max(1) as f64;
 
-    let tokens = all_want_more(&targets, long).await;
-    let even = jain(&tokens);
-    println!("  all want more: tokens of each {tokens:?}, Jain's index {even:.3}");
+    let of_each = targets.into_iter().map(|target| vec![target]).collect();
+    let mut even = show_evenness(&all_want_more(of_each, long).await, 1);
+    drop(path);
+    if let Tier::Full = tier {
+        // Each router has turns of its own; what is asked spreads each account over both.
+        let path = path_with(&stack, ROUTERS).await?;
+        let of_each = of_each_account(&path, &accounts)?;
+        even = even.min(show_evenness(&all_want_more(of_each, long).await, ROUTERS));
+    }
     Ok(Reading {
         figure: format!("{kept:.1} / {even:.3}"),
         unit: "% kept by nine beside one with 50 times their load / Jain's index of tokens when all want more"
@@ -104,8 +96,52 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     })
 }
 
-fn target(path: &ModelPath, account: &Journey, tokens: u64) -> anyhow::Result<Target> {
+/// An engine behind so many routers with few places.
+async fn path_with(stack: &Stack, routers: usize) -> anyhow::Result<ModelPath> {
+    let wanted = Wanted {
+        figure: "fairness",
+        engines: 1,
+        routers,
+        policy: None,
+        limits: Table::new(),
+    };
+    let mut chat = Table::new();
+    chat.insert("max_running".to_owned(), PLACES.into());
+    // Nobody is refused because others wait: of one account a quarter may.
+    chat.insert("max_waiting".to_owned(), 160.into());
+    let sections = Table::from_iter([("chat".to_owned(), chat.into())]);
+    ModelPath::start_with(stack, wanted, &sections).await
+}
+
+/// What each account asks, by the number of a question.
+fn targets(path: &ModelPath, accounts: &[Journey], question: usize) -> anyhow::Result<Vec<Target>> {
+    // The one has longer answers too.
+    let tokens = |n| if n < NINE { TOKENS } else { 2 * TOKENS };
+    let accounts = accounts.iter().enumerate();
+    accounts
+        .map(|(n, account)| target(path, account, tokens(n), question))
+        .collect()
+}
+
+/// Many questions of each account.
+fn of_each_account(path: &ModelPath, accounts: &[Journey]) -> anyhow::Result<Vec<Vec<Target>>> {
+    let mut of_each = vec![Vec::new(); accounts.len()];
+    for question in 0..QUESTIONS {
+        for (known, target) in of_each.iter_mut().zip(targets(path, accounts, question)?) {
+            known.push(target);
+        }
+    }
+    Ok(of_each)
+}
+
+fn target(
+    path: &ModelPath,
+    account: &Journey,
+    tokens: u64,
+    question: usize,
+) -> anyhow::Result<Target> {
     let mut body = scripted(json!({"tokens": tokens, "delay_ms": TOKEN_MS}));
+    body["messages"] = json!([{"role": "user", "content": format!("第{question}问")}]);
     body["stream"] = json!(true);
     body["max_tokens"] = json!(tokens);
     let address = format!("{}/v1/chat/completions", path.base());
@@ -155,15 +191,15 @@ impl Served {
     }
 }
 
-/// Tokens that each was served while all had calls waiting.
-async fn all_want_more(targets: &[Target], long: Duration) -> Vec<u64> {
-    let loads: Vec<_> = targets
-        .iter()
+/// Tokens that each was served while all had calls waiting; each asks its questions in turn.
+async fn all_want_more(of_each: Vec<Vec<Target>>, long: Duration) -> Vec<u64> {
+    let loads: Vec<_> = of_each
+        .into_iter()
         .enumerate()
-        .map(|(n, target)| {
-            let target = target.clone();
+        .map(|(n, questions)| {
             let clients = CLIENTS[usize::from(n == NINE)];
-            Load::start(Arc::new(move |_| target.clone()), clients)
+            let ask = move |call| questions[call as usize % questions.len()].clone();
+            Load::start(Arc::new(ask), clients)
         })
         .collect();
     // Until every queue is full.
@@ -180,6 +216,15 @@ async fn all_want_more(targets: &[Target], long: Duration) -> Vec<u64> {
         load.end().await;
     }
     served
+}
+
+/// Jain's index of what was served by so many routers.
+fn show_evenness(tokens: &[u64], routers: usize) -> f64 {
+    let even = jain(tokens);
+    println!(
+        "  all want more of {routers} router(s): tokens of each {tokens:?}, Jain's index {even:.3}"
+    );
+    even
 }
 
 /// 1 where all have the same, one over their number where one has all.
