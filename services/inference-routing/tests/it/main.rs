@@ -19,6 +19,7 @@ mod reports;
 mod routes;
 mod shapes;
 mod tokenizers;
+mod traces;
 mod turns;
 mod units;
 mod world;
