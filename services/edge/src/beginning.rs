@@ -5,9 +5,13 @@
 
 use std::borrow::Cow;
 
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use wanwu_grpc::{Affinity, stable_hash};
 
-use crate::unread_body::Whole;
+use crate::{messages::PREFIX, unread_body::Whole};
+
+/// The field of a request that is its body.
+const BODY: u32 = 1;
 
 /// So much of a body is looked at.
 const HEAD: usize = 16 << 10;
@@ -22,6 +26,36 @@ const TEXT: usize = 1 << 10;
 pub fn affinity(body: &Whole) -> Affinity {
     let head = head(body);
     Affinity(stable_hash(beginning(&head)))
+}
+
+/// The same of a gRPC request whose field 1 is such a body, by as much of its framed message as has
+/// come. None: the message is compressed, or does not begin like one.
+#[must_use]
+pub fn affinity_of_message(framed: &[u8]) -> Option<Affinity> {
+    let mut message = match *framed.get(..PREFIX)? {
+        [0, ..] => &framed[PREFIX..],
+        _ => return None,
+    };
+    loop {
+        let (tag, wire_type) = decode_key(&mut message).ok()?;
+        if (tag, wire_type) == (BODY, WireType::LengthDelimited) {
+            let length = decode_varint(&mut message).ok()?;
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let head = &message[..message.len().min(length).min(HEAD)];
+            return Some(Affinity(stable_hash(beginning(head))));
+        }
+        skip_field(wire_type, tag, &mut message, DecodeContext::default()).ok()?;
+    }
+}
+
+/// So much of a framed message has come that waiting for more of it changes nothing.
+#[must_use]
+pub fn is_enough(framed: &[u8]) -> bool {
+    let Some([_, length @ ..]) = framed.first_chunk::<PREFIX>() else {
+        return false;
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    framed.len() - PREFIX >= length.min(HEAD)
 }
 
 fn head(body: &Whole) -> Cow<'_, [u8]> {
@@ -146,8 +180,11 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use prost::Message;
+    use wanwu_proto::inference::v1::CreateChatCompletionRequest;
 
     use super::*;
+    use crate::messages::put_prefix;
 
     fn of(body: &str) -> Affinity {
         in_pieces(body, usize::MAX)
@@ -214,6 +251,46 @@ mod tests {
         assert_eq!(text("a"), text("b"));
         assert_ne!(of(r#"{"prompt": "a"}"#), of(r#"{"prompt": "b"}"#));
         assert_ne!(of(r#"{"input": "a"}"#), of(r#"{"input": "b"}"#));
+    }
+
+    #[test]
+    fn a_message_begins_as_the_body_in_it() {
+        let body = format!("{{\"messages\": [{SYSTEM}, {FIRST}]}}");
+        for (device_token, long) in [("", false), ("device", true)] {
+            let mut body = body.clone();
+            if long {
+                body.push_str(&" ".repeat(2 * HEAD));
+            }
+            let message = CreateChatCompletionRequest {
+                body: Bytes::from(body.clone()),
+                device_token: device_token.to_owned(),
+                idempotency_key: String::new(),
+            };
+            let framed = framed(&message);
+            assert!(is_enough(&framed));
+            assert_eq!(affinity_of_message(&framed), Some(of(&body)));
+            let first = (0..framed.len())
+                .find(|length| is_enough(&framed[..*length]))
+                .unwrap_or(framed.len());
+            assert_eq!(affinity_of_message(&framed[..first]), Some(of(&body)));
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_has_no_beginning() {
+        let mut compressed = framed(&CreateChatCompletionRequest::default());
+        compressed[0] = 1;
+        let garbage = [0, 0, 0, 0, 3, 0xff, 0xff, 0xff];
+        for bytes in [&compressed[..], &garbage, &[0, 0], &[]] {
+            assert_eq!(affinity_of_message(bytes), None, "{bytes:?}");
+        }
+    }
+
+    fn framed(message: &CreateChatCompletionRequest) -> Vec<u8> {
+        let mut framed = Vec::new();
+        put_prefix(&mut framed, message.encoded_len());
+        message.encode(&mut framed).unwrap();
+        framed
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! gRPC as it is: the path says where, bodies and trailers are bytes.
+//! gRPC as it is: the path says where, bodies and trailers are bytes. Of calls of models the beginning is
+//! looked at as it passes, so that what begins alike goes to the same replica (ADR 10).
 
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -12,9 +13,12 @@ use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tower::Service;
 use wanwu_access::{PRINCIPAL_HEADER, Reason, refusal};
+use wanwu_grpc::Affinity;
 
 use crate::{
     admission::refused,
+    beginning,
+    chat::Shape,
     edge::Edge,
     unread_body::Passed,
     upstream::{put_request_id, put_timeout},
@@ -44,7 +48,11 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
         return Err(refusal(Reason::Internal));
     };
     let max_body = (!method.client_streaming).then_some(edge.limits.max_grpc_body);
-    let (body, cut) = Passed::new(body, max_body);
+    let (mut body, cut) = Passed::new(body, max_body);
+    let affinity = match Shape::of(&method.path) {
+        Some(_) => affinity(&mut body, visit, edge.limits.body_timeout).await,
+        None => None,
+    };
     let mut request = Request::new(Body::new(body));
     *request.method_mut() = visit.parts.method.clone();
     *request.uri_mut() = visit.parts.uri.clone();
@@ -54,6 +62,9 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
     put_request_id(&mut headers, &visit.arrival.request_id);
     headers.insert(PRINCIPAL_HEADER, principal);
     *request.headers_mut() = headers;
+    if let Some(affinity) = affinity {
+        request.extensions_mut().insert(affinity);
+    }
 
     visit.forwarded();
     match channel.call(request).await {
@@ -64,6 +75,14 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
         }
         Err(status) => Err(status),
     }
+}
+
+/// What the call of a model begins like. Its body passes on as it came.
+async fn affinity(body: &mut Passed, visit: &mut Visit, timeout: Duration) -> Option<Affinity> {
+    let begun = Instant::now();
+    let head = body.read_ahead(beginning::is_enough, timeout).await;
+    visit.waited += begun.elapsed();
+    beginning::affinity_of_message(&head)
 }
 
 /// Takes out what a client may not say to a service, and what no service needs to know of it.

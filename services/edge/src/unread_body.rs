@@ -1,16 +1,18 @@
 //! Bodies of clients: read whole within limits, or passed on within limits.
 
 use std::{
+    collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -100,6 +102,7 @@ pub struct Passed {
     body: Incoming,
     left: Option<usize>,
     too_large: Arc<AtomicBool>,
+    ahead: VecDeque<Result<Bytes, Status>>,
 }
 
 /// Whether a body was cut.
@@ -117,10 +120,70 @@ impl Passed {
                 body,
                 left,
                 too_large,
+                ahead: VecDeque::new(),
             },
             cut,
         )
     }
+
+    /// Reads ahead until the beginning is long enough for `enough`, the body ends, or the time is
+    /// over, and returns the beginning. What was read is passed on all the same.
+    pub async fn read_ahead(&mut self, enough: impl Fn(&[u8]) -> bool, timeout: Duration) -> Bytes {
+        let mut beginning = Bytes::new();
+        let reading = async {
+            while let Some(piece) = poll_fn(|task| self.poll_data(task)).await {
+                match &piece {
+                    // As many of these as a client likes would be kept.
+                    Ok(data) if data.is_empty() => continue,
+                    Ok(data) => beginning = joined(std::mem::take(&mut beginning), data),
+                    Err(_) => {}
+                }
+                let failed = piece.is_err();
+                self.ahead.push_back(piece);
+                if failed || enough(&beginning) {
+                    break;
+                }
+            }
+        };
+        // What did not come in time is passed on when it comes.
+        let _ = tokio::time::timeout(timeout, reading).await;
+        beginning
+    }
+
+    /// The next piece of the client.
+    fn poll_data(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        loop {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(task)) {
+                None => return Poll::Ready(None),
+                Some(Err(_)) => {
+                    let lost = Status::cancelled("the rest of the request was lost");
+                    return Poll::Ready(Some(Err(lost)));
+                }
+                Some(Ok(frame)) => frame,
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if let Some(left) = &mut self.left {
+                let Some(rest) = left.checked_sub(data.len()) else {
+                    self.too_large.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(refusal(Reason::TooLarge))));
+                };
+                *left = rest;
+            }
+            return Poll::Ready(Some(Ok(data)));
+        }
+    }
+}
+
+/// Copies only what comes in several pieces.
+fn joined(beginning: Bytes, piece: &Bytes) -> Bytes {
+    if beginning.is_empty() {
+        return piece.clone();
+    }
+    let mut whole = BytesMut::from(beginning);
+    whole.extend_from_slice(piece);
+    whole.freeze()
 }
 
 impl Cut {
@@ -140,34 +203,22 @@ impl http_body::Body for Passed {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        loop {
-            let frame = match std::task::ready!(Pin::new(&mut this.body).poll_frame(task)) {
-                None => return Poll::Ready(None),
-                Some(Err(_)) => {
-                    let lost = Status::cancelled("the rest of the request was lost");
-                    return Poll::Ready(Some(Err(lost)));
-                }
-                Some(Ok(frame)) => frame,
-            };
-            let Some(data) = frame.data_ref() else {
-                continue;
-            };
-            if let Some(left) = &mut this.left {
-                let Some(rest) = left.checked_sub(data.len()) else {
-                    this.too_large.store(true, Ordering::Relaxed);
-                    return Poll::Ready(Some(Err(refusal(Reason::TooLarge))));
-                };
-                *left = rest;
-            }
-            return Poll::Ready(Some(Ok(frame)));
-        }
+        let piece = match this.ahead.pop_front() {
+            Some(piece) => Some(piece),
+            None => ready!(this.poll_data(task)),
+        };
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ahead.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.ahead.is_empty() {
+            return self.body.size_hint();
+        }
+        // What was read ahead comes beside it; nobody needs to know how much.
+        SizeHint::default()
     }
 }

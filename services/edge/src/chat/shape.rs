@@ -27,6 +27,12 @@ impl Shape {
         Self::ALL.into_iter().find(|shape| shape.path() == path)
     }
 
+    /// The shape that a method answers.
+    #[must_use]
+    pub fn of(method: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|shape| shape.method() == method)
+    }
+
     /// Where clients ask for it.
     #[must_use]
     pub const fn path(self) -> &'static str {

@@ -2,13 +2,23 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use edge::{App, Config, DEFAULTS};
-use reqwest::{Client, StatusCode};
+use futures::{StreamExt, stream};
+use prost::Message;
+use reqwest::{Body, Client, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
 use wanwu_grpc::{Peers, testing::TestAuthority};
 use wanwu_ids::Ids;
+use wanwu_proto::inference::v1::{
+    CreateChatCompletionRequest, chat_service_client::ChatServiceClient,
+};
 use wanwu_testkit::{test_clock, wait_for};
 
 use crate::{
@@ -92,11 +102,43 @@ impl Replicas {
         request.json(&body).send().await.unwrap().status()
     }
 
+    async fn grpc(&self) -> ChatServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.edge)).unwrap();
+        ChatServiceClient::new(endpoint.connect().await.unwrap())
+    }
+
+    /// Asks by gRPC and reads the answer to its end.
+    async fn ask_by_grpc(&self, mut client: ChatServiceClient<Channel>, body: &Value) {
+        let mut request = Request::new(message(body));
+        let key = format!("Bearer {}", self.key).parse().unwrap();
+        request.metadata_mut().insert("authorization", key);
+        let answer = client.create_chat_completion(request).await.unwrap();
+        let frames: Vec<_> = answer.into_inner().collect().await;
+        assert!(!frames.is_empty() && frames.iter().all(Result::is_ok));
+    }
+
+    /// What was asked since the last look, of whichever replica.
+    fn last(&self) -> CreateChatCompletionRequest {
+        let mut asked: Vec<_> = self
+            .replicas
+            .iter()
+            .flat_map(|replica| replica.requests.lock().drain(..).collect::<Vec<_>>())
+            .collect();
+        asked.pop().expect("somebody was asked").1
+    }
+
     /// How many calls each replica got.
     fn counts(&self) -> [usize; 2] {
         self.replicas
             .each_ref()
             .map(|replica| replica.requests.lock().len())
+    }
+}
+
+fn message(body: &Value) -> CreateChatCompletionRequest {
+    CreateChatCompletionRequest {
+        body: body.to_string().into(),
+        ..CreateChatCompletionRequest::default()
     }
 }
 
@@ -129,4 +171,70 @@ async fn different_conversations_reach_both_replicas() {
     let [one, other] = replicas.counts();
     assert_eq!(one + other, 40);
     assert!(one > 0 && other > 0, "{one} and {other}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_by_grpc_reaches_the_replica_that_it_reaches_by_http() {
+    const TURNS: usize = 8;
+    let replicas = Replicas::start().await;
+    let grpc = replicas.grpc().await;
+    for number in 0..4 {
+        let mut messages = vec![user(&format!("Where does river {number} begin?"))];
+        for turn in 0..TURNS {
+            if turn % 2 == 0 {
+                let body = json!({"messages": messages, "model": "m"});
+                replicas.ask_by_grpc(grpc.clone(), &body).await;
+            } else {
+                assert_eq!(replicas.ask(&messages).await, 200);
+            }
+            messages.push(json!({"role": "assistant", "content": format!("Far, {turn}.")}));
+            messages.push(user(&format!("And what comes after {turn}?")));
+        }
+        let counts = replicas.counts();
+        let whole = counts.iter().all(|count| count.is_multiple_of(TURNS));
+        assert!(whole, "{number}: {counts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_grpc_passes_whole_whatever_was_read_of_it() {
+    let replicas = Replicas::start().await;
+    let client = replicas.grpc().await;
+    let long: String = (0..200_000).map(|number| format!("{number} ")).collect();
+    for text in ["short", &long] {
+        let body = json!({"messages": [user(text)], "model": "m"});
+        replicas.ask_by_grpc(client.clone(), &body).await;
+        let asked = replicas.last();
+        assert!(asked.body == body.to_string(), "{} bytes", asked.body.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_grpc_passes_whole_in_whatever_pieces_it_comes() {
+    let replicas = Replicas::start().await;
+    let client = Client::builder().no_proxy().http2_prior_knowledge();
+    let client = client.build().unwrap();
+    let url = format!(
+        "http://{}/wanwu.inference.v1.ChatService/CreateChatCompletion",
+        replicas.edge
+    );
+    let message = message(&json!({"messages": [user("In pieces.")], "model": "m"}));
+    let encoded = message.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(encoded.len()).unwrap().to_be_bytes());
+    framed.extend(encoded);
+    for size in [1, 4, 5, 9, 50] {
+        let pieces: Vec<_> = framed.chunks(size).map(Bytes::copy_from_slice).collect();
+        let pieces = stream::iter(pieces).then(|piece| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, std::io::Error>(piece)
+        });
+        let request = client.post(&url).bearer_auth(&replicas.key);
+        let request = request.header("content-type", "application/grpc");
+        let answer = request.header("te", "trailers");
+        let answer = answer.body(Body::wrap_stream(pieces)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{size}");
+        assert!(!answer.bytes().await.unwrap().is_empty(), "{size}");
+        assert_eq!(replicas.last(), message, "{size}");
+    }
 }
