@@ -2,6 +2,8 @@
 
 mod bills;
 mod certificates;
+mod orders;
+mod refunds;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,6 +35,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wanwu_clock::{Clock, TestClock};
+
+pub use orders::transaction;
 
 pub const MCHID: &str = "1900000001";
 pub const APPID: &str = "wx0123456789abcdef";
@@ -154,19 +158,22 @@ impl WechatPay {
             files,
         }));
         let routes = Router::new()
-            .route("/v3/pay/transactions/native", post(prepay))
-            .route("/v3/pay/transactions/h5", post(prepay))
-            .route("/v3/pay/transactions/jsapi", post(prepay))
+            .route("/v3/pay/transactions/native", post(orders::prepay))
+            .route("/v3/pay/transactions/h5", post(orders::prepay))
+            .route("/v3/pay/transactions/jsapi", post(orders::prepay))
             .route("/v3/bill/tradebill", get(bills::place))
             .route("/v3/billdownload/file", get(bills::download))
             .route("/v3/certificates", get(certificates::list))
-            .route("/v3/pay/transactions/out-trade-no/{number}", get(query))
+            .route(
+                "/v3/pay/transactions/out-trade-no/{number}",
+                get(orders::query),
+            )
             .route(
                 "/v3/pay/transactions/out-trade-no/{number}/close",
-                post(close),
+                post(orders::close),
             )
-            .route("/v3/refund/domestic/refunds", post(refund))
-            .route("/v3/refund/domestic/refunds/{number}", get(query_refund))
+            .route("/v3/refund/domestic/refunds", post(refunds::refund))
+            .route("/v3/refund/domestic/refunds/{number}", get(refunds::query))
             .with_state(provider.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         provider
@@ -200,21 +207,6 @@ impl WechatPay {
         order.transaction_id = format!("42{}", &number[..26]);
         transaction(number, order)
     }
-}
-
-/// What it says about an order.
-pub fn transaction(number: &str, order: &Known) -> Value {
-    json!({
-        "mchid": MCHID,
-        "appid": APPID,
-        "out_trade_no": number,
-        "transaction_id": order.transaction_id,
-        "trade_type": "NATIVE",
-        "trade_state": order.trade_state,
-        "success_time": "2026-11-23T12:00:03+08:00",
-        "payer": {"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
-        "amount": {"total": order.total, "payer_total": order.total, "currency": "CNY"},
-    })
 }
 
 impl Provider {
@@ -298,146 +290,4 @@ impl Provider {
         self.unsigned.fetch_add(1, Ordering::SeqCst);
         Err(Self::refuse(StatusCode::UNAUTHORIZED, "SIGN_ERROR"))
     }
-}
-
-async fn prepay(
-    State(pay): State<WechatPay>,
-    method: Method,
-    uri: OriginalUri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Response> {
-    pay.enter(&method, &uri, &headers, &body)?;
-    pay.prepays.fetch_add(1, Ordering::SeqCst);
-    let asked: Value = serde_json::from_slice(&body).unwrap();
-    pay.bodies
-        .lock()
-        .push((uri.path().to_owned(), asked.clone()));
-    assert_eq!(
-        (asked["mchid"].as_str(), asked["appid"].as_str()),
-        (Some(MCHID), Some(APPID))
-    );
-    assert_eq!(asked["amount"]["currency"], "CNY");
-    let number = asked["out_trade_no"].as_str().unwrap().to_owned();
-    let known = Known {
-        total: asked["amount"]["total"].as_i64().unwrap(),
-        trade_state: "NOTPAY",
-        transaction_id: String::new(),
-        time_expire: asked["time_expire"].as_str().unwrap().to_owned(),
-    };
-    let mut orders = pay.orders.lock();
-    let before = orders.entry(number.clone()).or_insert(known.clone());
-    if before.total != known.total || before.time_expire != known.time_expire {
-        return Err(Provider::refuse(StatusCode::FORBIDDEN, "OUT_TRADE_NO_USED"));
-    }
-    let given = match uri.path().rsplit('/').next().unwrap() {
-        "h5" => {
-            let address = asked["scene_info"]["payer_client_ip"].as_str().unwrap();
-            address.parse::<std::net::IpAddr>().unwrap();
-            json!({"h5_url": format!("https://wx.tenpay.com/checkmweb?prepay_id=wx{number}")})
-        }
-        "jsapi" => {
-            assert!(asked["payer"]["openid"].is_string());
-            json!({"prepay_id": format!("wx{number}")})
-        }
-        _ => json!({"code_url": format!("weixin://wxpay/bizpayurl?pr={number}")}),
-    };
-    Ok(pay.answer(StatusCode::OK, Some(&given)))
-}
-
-async fn query(
-    State(pay): State<WechatPay>,
-    Path(number): Path<String>,
-    Query(parameters): Query<HashMap<String, String>>,
-    method: Method,
-    uri: OriginalUri,
-    headers: HeaderMap,
-) -> Result<Response, Response> {
-    pay.enter(&method, &uri, &headers, b"")?;
-    pay.queries.fetch_add(1, Ordering::SeqCst);
-    assert_eq!(parameters["mchid"], MCHID);
-    let number = pay.confuses.lock().clone().unwrap_or(number);
-    let known = pay.orders.lock().get(&number).cloned();
-    let Some(known) = known else {
-        let status = StatusCode::NOT_FOUND;
-        if pay.signs_refusals.load(Ordering::SeqCst) {
-            return Ok(pay.answer(status, Some(&json!({"code": "ORDER_NOT_EXIST"}))));
-        }
-        return Err(Provider::refuse(status, "ORDER_NOT_EXIST"));
-    };
-    // Slow enough that what must not happen meanwhile could.
-    tokio::time::sleep(Duration::from_millis(5)).await;
-    Ok(pay.answer(StatusCode::OK, Some(&transaction(&number, &known))))
-}
-
-async fn close(
-    State(pay): State<WechatPay>,
-    Path(number): Path<String>,
-    method: Method,
-    uri: OriginalUri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Response> {
-    pay.enter(&method, &uri, &headers, &body)?;
-    let mut orders = pay.orders.lock();
-    let order = orders.get_mut(&number);
-    let order = order.ok_or_else(|| Provider::refuse(StatusCode::NOT_FOUND, "ORDER_NOT_EXIST"))?;
-    if order.trade_state == "SUCCESS" {
-        return Err(Provider::refuse(StatusCode::BAD_REQUEST, "ORDERPAID"));
-    }
-    order.trade_state = "CLOSED";
-    Ok(pay.answer(StatusCode::NO_CONTENT, None))
-}
-
-async fn refund(
-    State(pay): State<WechatPay>,
-    method: Method,
-    uri: OriginalUri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Response> {
-    pay.enter(&method, &uri, &headers, &body)?;
-    let asked: Value = serde_json::from_slice(&body).unwrap();
-    pay.bodies
-        .lock()
-        .push((uri.path().to_owned(), asked.clone()));
-    let text = |name: &str| asked[name].as_str().unwrap().to_owned();
-    let amount = asked["amount"]["refund"].as_i64().unwrap();
-    let (number, transaction) = (text("out_refund_no"), text("transaction_id"));
-    let state = *pay.refund_state.lock();
-    let mut refunds = pay.refunds.lock();
-    let known = refunds
-        .entry(number.clone())
-        .or_insert((transaction, amount, state))
-        .clone();
-    drop(refunds);
-    Ok(pay.answer(StatusCode::OK, Some(&refund_status(&number, &known))))
-}
-
-async fn query_refund(
-    State(pay): State<WechatPay>,
-    Path(number): Path<String>,
-    method: Method,
-    uri: OriginalUri,
-    headers: HeaderMap,
-) -> Result<Response, Response> {
-    pay.enter(&method, &uri, &headers, b"")?;
-    let known = pay.refunds.lock().get(&number).cloned();
-    let refusal = || Provider::refuse(StatusCode::NOT_FOUND, "RESOURCE_NOT_EXISTS");
-    let known = known.ok_or_else(refusal)?;
-    Ok(pay.answer(StatusCode::OK, Some(&refund_status(&number, &known))))
-}
-
-/// What it answers about a refund.
-pub fn refund_status(
-    number: &str,
-    (transaction, amount, state): &(String, i64, &'static str),
-) -> Value {
-    json!({
-        "refund_id": "50300807092026112300000000001",
-        "out_refund_no": number,
-        "transaction_id": transaction,
-        "status": state,
-        "amount": {"refund": amount, "total": amount, "currency": "CNY"},
-    })
 }
