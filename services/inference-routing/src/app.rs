@@ -17,7 +17,12 @@ use crate::{
     credit::{Credit, lender::Lender},
     devices::Devices,
     domain::screen::Screen,
-    engine::{client::EngineClient, discovery::discover, probe::probe, reports::follow_reports},
+    engine::{
+        client::EngineClient,
+        discovery::{discover, look_up},
+        probe::probe,
+        reports::follow_reports,
+    },
     journal::{
         Journal,
         epoch::Epoch,
@@ -213,7 +218,12 @@ impl App {
             }),
             ("engine discovery", {
                 let every = self.config.engines.discover_every;
-                endless(discover(chat.catalogue.sources(), every, stop.clone()))
+                endless(discover(
+                    chat.catalogue.sources(),
+                    look_up,
+                    every,
+                    stop.clone(),
+                ))
             }),
             (
                 "idempotency keys",

@@ -6,9 +6,11 @@ mod client;
 pub mod gen_ai;
 pub mod limits;
 mod mirror;
+mod refused;
 pub mod routes;
 mod run_call;
 mod stream_answer;
+mod turn;
 mod waited;
 mod whole_answer;
 

@@ -63,6 +63,10 @@ pub enum EngineError {
     Nonsense(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// When the first of the engines wants to be asked again that told one call that they are busy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Soonest(Option<Duration>);
+
 /// What comes from an engine.
 #[derive(Debug)]
 pub enum Answer {
@@ -70,6 +74,19 @@ pub enum Answer {
     Stream(Bytes, client::Events),
     /// A whole answer.
     Whole(Bytes),
+}
+
+impl Soonest {
+    /// What the client is told in place of an engine's error: where it is that it is busy, the least time of
+    /// all that were.
+    pub fn told(&mut self, error: EngineError) -> EngineError {
+        let EngineError::Busy { retry_after } = error else {
+            return error;
+        };
+        let least = self.0.map_or(retry_after, |least| least.min(retry_after));
+        self.0 = Some(least);
+        EngineError::Busy { retry_after: least }
+    }
 }
 
 impl EngineError {

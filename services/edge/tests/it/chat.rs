@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -12,6 +15,8 @@ use wanwu_testkit::wait_for;
 use crate::world::{PATIENCE, World};
 
 const CHAT: &str = "/v1/chat/completions";
+/// Bytes of a frame that slow readers ask for.
+const FRAME: usize = 8 << 10;
 
 fn ask(world: &World, key: &str, body: &Value) -> RequestBuilder {
     world.post(CHAT).bearer_auth(key).json(body)
@@ -197,7 +202,7 @@ async fn slow_reader(world: &World, key: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut tcp = socket.connect(world.address).await.unwrap();
-    let text = "x".repeat(8 << 10);
+    let text = "x".repeat(FRAME);
     let body = json!({"stream": true, "n": 10_000, "text": text}).to_string();
     let head = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: {}\r\n\r\n",
@@ -220,16 +225,40 @@ async fn a_client_that_takes_nothing_loses_its_connection_and_its_call_ends() {
     .await;
 }
 
+/// Waits until nothing more is sent for a second, and never more than `most` frames.
+async fn nothing_more_is_sent(world: &World, most: usize) {
+    let sent = || world.inference.sent.load(Ordering::Relaxed) as usize;
+    let begun = Instant::now();
+    loop {
+        let before = sent();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let after = sent();
+        assert!(after <= most, "{after} frames were sent to nobody");
+        if after == before {
+            return;
+        }
+        assert!(begun.elapsed() < 3 * PATIENCE, "{after} frames, and more");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_readers_hold_up_nobody_else() {
+    const READERS: usize = 24;
+    // HTTP/2's window of 64 KiB, what waits on both sides of it, and what the kernel keeps of the
+    // connection of each: some MiB of the eighty that it asked for.
+    const WAITS: usize = 8 << 20;
     let world = World::start().await;
     let (key, _) = world.identity.key(&["chat"]);
     let mut readers = Vec::new();
-    for _ in 0..24 {
+    for _ in 0..READERS {
         readers.push(slow_reader(&world, &key).await);
     }
+    wait_for("all of them to be answered", PATIENCE, || async {
+        world.inference.requests.lock().len() == READERS
+    })
+    .await;
     // Until every one of them has filled what there is to fill.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    nothing_more_is_sent(&world, READERS * WAITS / FRAME).await;
     let body = json!({"stream": true, "n": 2});
     let answer = async { ask(&world, &key, &body).send().await.unwrap().text().await };
     let text = tokio::time::timeout(Duration::from_secs(5), answer).await;

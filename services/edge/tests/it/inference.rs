@@ -1,6 +1,12 @@
 //! An inference-routing that does what the body of a chat request tells it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -22,10 +28,11 @@ use wanwu_proto::inference::v1::{
     response_service_server::{ResponseService, ResponseServiceServer},
 };
 
-/// What it was asked, and how often a client went away.
+/// What it was asked, how many frames of chat it gave away, and how often a client went away.
 #[derive(Clone, Default)]
 pub struct Inference {
     pub requests: Arc<Mutex<Vec<(Caller, CreateChatCompletionRequest)>>>,
+    pub sent: Arc<AtomicU64>,
     pub gone: Arc<Mutex<u32>>,
 }
 
@@ -68,7 +75,8 @@ impl ChatService for Inference {
             return Err(refusal(reason));
         }
         let guard = Guard(Arc::clone(&self.gone), false);
-        let mut response = Response::new(answer(script.clone(), guard).boxed());
+        let sent = Arc::clone(&self.sent);
+        let mut response = Response::new(answer(script.clone(), guard, sent).boxed());
         if script["first_delay_ms"].is_u64() {
             let call_id = "call-1".parse().unwrap();
             response.metadata_mut().insert("wanwu-call-id", call_id);
@@ -131,6 +139,7 @@ impl EmbeddingService for Inference {
 fn answer(
     script: Value,
     guard: Guard,
+    sent: Arc<AtomicU64>,
 ) -> impl futures::Stream<Item = Result<CreateChatCompletionResponse, Status>> + Send {
     let delay = Duration::from_millis(script["delay_ms"].as_u64().unwrap_or_default());
     let streamed = script["stream"] == true;
@@ -151,6 +160,7 @@ fn answer(
             };
             let broken = script["error_at"] == number;
             let json = Bytes::from(json);
+            sent.fetch_add(1, Ordering::Relaxed);
             yield Ok(CreateChatCompletionResponse {
                 frame: Some(if broken { Frame::Error(json) } else { Frame::Data(json) }),
                 call_id: if first { "call-1".to_owned() } else { String::new() },

@@ -13,6 +13,7 @@ mod identity;
 mod inference;
 mod json;
 mod limits;
+mod metrics;
 mod models_and_callbacks;
 mod network;
 mod open_services;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 use wanwu_clock::SharedClock;
@@ -11,8 +11,10 @@ use wanwu_ids::{AccountId, AppId, CallId, Ids, KeyId};
 
 use super::{
     client::Reply,
-    gen_ai,
+    gen_ai::{self, Times},
+    refused::counted,
     run_call::{Call, Got},
+    turn,
     waited::waited,
 };
 use crate::{
@@ -94,33 +96,67 @@ pub struct CreateCall {
     pub idempotency_key: String,
 }
 
+/// A request that was read.
+struct Asked {
+    call_id: CallId,
+    caller: Caller,
+    device_token: String,
+    idempotency_key: Option<String>,
+    body: RequestBody,
+    way: Way,
+}
+
 impl Chat {
     /// Begins a call; answers when its first frame may be sent, or, as a stream, when that is long in
     /// coming.
     pub async fn create(self: &Arc<Self>, request: CreateCall) -> Result<Reply, Error> {
-        let caller = request.caller;
-        let key = idempotency_key(request.idempotency_key)?;
+        // From here on the client waits, whatever for.
+        let times = Times::begin();
+        let asked = self.read(request).map_err(|error| counted(error, None))?;
+        let model = asked.way.priced.clone();
+        let admitted = self.admit(asked, times).await;
+        let reply = admitted.map_err(|error| counted(error, Some(&model.config.name)))?;
+        reply.begun(self.config.begin_after).await
+    }
+
+    /// What is asked, and which way it goes.
+    fn read(&self, request: CreateCall) -> Result<Asked, Error> {
+        let idempotency_key = idempotency_key(request.idempotency_key)?;
         let body = RequestBody::parse(request.shape, request.body)?;
         gen_ai::asked(&body);
         let call_id: CallId = self.ids.id();
-        let account = caller.account_id;
         let way = self.routes.way(
             &self.catalogue,
             body.model(),
-            account,
+            request.caller.account_id,
             call_id,
             self.clock.now(),
         )?;
-        let way = way.for_shape(request.shape)?;
+        Ok(Asked {
+            call_id,
+            caller: request.caller,
+            device_token: request.device_token,
+            idempotency_key,
+            body,
+            way,
+        })
+    }
+
+    /// Lets a call run once it may, has a place and is paid for.
+    async fn admit(self: &Arc<Self>, asked: Asked, times: Times) -> Result<Reply, Error> {
+        let Asked {
+            call_id,
+            caller,
+            body,
+            ..
+        } = asked;
+        let shape = body.shape();
+        let way = asked.way.for_shape(shape)?;
         let model = way.first.clone();
         self.devices
-            .admit(
-                caller.app_id,
-                &request.device_token,
-                request.shape.capability(),
-            )
+            .admit(caller.app_id, &asked.device_token, shape.capability())
             .await?;
-        tracing::Span::current().record("call.id", tracing::field::display(call_id));
+        Span::current().record("call.id", tracing::field::display(call_id));
         self.screen_input(&body, call_id, caller.account_id).await?;
         if !self.is_ready() {
             return Err(Error::JournalUnavailable);
@@ -130,30 +166,27 @@ impl Chat {
         let use_at_most = highest_use(&body, &ask, images);
         let admitted = self.limiter.admit(caller.ids(), use_at_most);
         let permit = waited(admitted, || info_span!("inference.limits")).await?;
-        let arrived = Instant::now();
         let turn = Turn {
             account: caller.account_id,
             app: caller.app_id,
             account_priority: permit.account_priority,
             key_priority: permit.key_priority,
         };
-        let entered = model.admission.enter(turn);
-        let place = waited(entered, || info_span!("inference.queue")).await?;
-        metrics::histogram!("inference_routing_queue_seconds", "model" => model.config.name.clone())
-            .record(arrived.elapsed());
+        let place = turn::place(&model, turn).await?;
         let held = self.credit.hold(caller.account_id, &ask);
         let hold = waited(held, || info_span!("inference.hold")).await?;
+        let key = asked.idempotency_key;
         let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
         let label = model.labeller.label(call_id);
-        let (client, reply) = Reply::channel(call_id, label.clone(), body.stream(), way.notice);
+        let (client, reply) = Reply::channel(call_id, label, body.stream(), way.notice);
         let got = Got {
             permit,
             place,
             hold,
         };
-        let call = Call::new(self.clone(), way, body, row, got, client, label);
+        let call = Call::new(self.clone(), way, body, row, got, client, times);
         self.calls.spawn(call.run().instrument(Span::current()));
-        reply.begun(self.config.begin_after).await
+        Ok(reply)
     }
 
     /// Calls may be dispatched.

@@ -38,6 +38,8 @@ pub enum Item {
 /// The sending end.
 #[derive(Debug)]
 pub struct Client {
+    /// The label of the answer.
+    pub label: String,
     items: mpsc::Sender<Result<Item, Error>>,
     taken: Arc<Mutex<Taken>>,
 }
@@ -111,6 +113,7 @@ impl Reply {
         let (sender, items) = mpsc::channel(FRAMES);
         let taken = Arc::<Mutex<Taken>>::default();
         let client = Client {
+            label: label.clone(),
             items: sender,
             taken: taken.clone(),
         };

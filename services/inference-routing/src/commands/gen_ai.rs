@@ -79,7 +79,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// The call begins now.
+    /// The call begins now: its request came, and what it waits for before an engine is asked (limits, turn,
+    /// credit) is part of its times as of its client's.
     #[must_use]
     pub fn begin() -> Self {
         Self {

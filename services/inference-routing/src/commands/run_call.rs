@@ -17,6 +17,7 @@ use super::{
     chat::Chat,
     client::{Client, Item},
     gen_ai::{Of, Times},
+    refused::counted,
 };
 use crate::{
     admission::Place,
@@ -30,7 +31,7 @@ use crate::{
         told::Told,
         usage::{Outcome, Source, Tokens, estimated_input},
     },
-    engine::{Answer, EngineError, at_work::AtWork, attempts, client::Question},
+    engine::{Answer, EngineError, Soonest, at_work::AtWork, attempts, client::Question},
     error::Error,
     journal::{Dispatch, Final, NotDispatched, NotDurable},
     limiter::Permit,
@@ -46,7 +47,6 @@ pub struct Call {
     pub(super) body: RequestBody,
     pub(super) row: Arc<Dispatch>,
     pub(super) client: Client,
-    pub(super) label: String,
     got: Option<Got>,
     attempts: AtomicI16,
     times: Times,
@@ -71,7 +71,7 @@ enum NotBegun {
 }
 
 impl Call {
-    /// A call that is ready to run.
+    /// A call that is ready to run, which began when its request came.
     pub fn new(
         chat: Arc<Chat>,
         way: Way,
@@ -79,7 +79,7 @@ impl Call {
         row: Arc<Dispatch>,
         got: Got,
         client: Client,
-        label: String,
+        times: Times,
     ) -> Self {
         Self {
             chat,
@@ -88,10 +88,9 @@ impl Call {
             body,
             row,
             client,
-            label,
             got: Some(got),
             attempts: AtomicI16::new(0),
-            times: Times::begin(),
+            times,
         }
     }
 
@@ -113,7 +112,8 @@ impl Call {
                 drop(self.finish(Outcome::ClientGone, Spent::default(), None));
             }
             Err(NotBegun::Journal(NotDispatched::Duplicate)) => {
-                self.client.refuse(Error::DuplicateCall).await;
+                let refused = counted(Error::DuplicateCall, Some(&self.row.model));
+                self.client.refuse(refused).await;
             }
             Err(NotBegun::Journal(error)) => {
                 // The row may have become durable yet: it gets its end.
@@ -173,6 +173,7 @@ impl Call {
         let count = || {
             self.attempts.fetch_add(1, Ordering::Relaxed);
         };
+        let mut soonest = Soonest::default();
         let mut at = 0;
         loop {
             let model = self.model();
@@ -186,7 +187,7 @@ impl Call {
                 let question = self.question(model);
                 attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await
             };
-            let error = match asked {
+            let error = match asked.map_err(|error| soonest.told(error)) {
                 Err(error) if error.is_retryable() && !is_last => error,
                 answer => return answer,
             };
@@ -223,6 +224,12 @@ impl Call {
     pub(super) fn question(&self, model: &Model) -> Question {
         let limit = Some(self.row.bound.output / self.body.answers_made());
         let config = &model.config;
+        let (stream, bound) = (self.body.stream(), self.row.bound.output);
+        let pieces = if stream {
+            0
+        } else {
+            bound.max(self.body.prompts())
+        };
         Question {
             shape: self.body.shape(),
             call_id: self.row.call_id,
@@ -230,7 +237,8 @@ impl Call {
             body: self
                 .body
                 .engine_body(config.engine_model(), limit, config.continuous_usage),
-            stream: self.body.stream(),
+            stream,
+            pieces,
         }
     }
 
@@ -244,7 +252,7 @@ impl Call {
             usage: self.body.include_usage(),
             continuous_usage: self.body.continuous_usage(),
             model: renamed.then(|| serde_json::Value::from(config.name.as_str()).to_string()),
-            label: self.label.clone(),
+            label: self.client.label.clone(),
         }
     }
 

@@ -29,7 +29,7 @@ impl Call {
         let wishes = self.wishes();
         let (outcome, spent, data, class) = match violation(&self.chat.screen, &chunk) {
             None => {
-                let label = shape.is_generated().then_some(self.label.as_str());
+                let label = shape.is_generated().then_some(self.client.label.as_str());
                 let edits = Edits {
                     without_usage: false,
                     model: wishes.model.as_deref(),
@@ -39,7 +39,7 @@ impl Call {
             }
             Some(class) => {
                 metrics::counter!("inference_routing_violations", "side" => "output").increment(1);
-                let withheld = labelled(&withheld(shape, answer), &self.label);
+                let withheld = labelled(&withheld(shape, answer), &self.client.label);
                 (
                     Outcome::ContentStopped,
                     Spent::default(),

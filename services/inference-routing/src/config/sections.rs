@@ -164,10 +164,14 @@ pub struct EngineConfig {
     /// How long an engine may take to say that it is well.
     #[serde(with = "humantime_serde")]
     pub probe_timeout: Duration,
-    /// How long nothing may come from an engine, whatever its health, while `eject_after` streams wait for
-    /// their first token.
+    /// How long nothing may come from an engine, whatever its health, while `eject_after` calls wait: streams
+    /// for their first token, and answers in one piece that are late by `answer_pace`.
     #[serde(with = "humantime_serde")]
     pub stall_timeout: Duration,
+    /// How long an answer in one piece is given for each token that it may have, or for each text that is
+    /// embedded, before its call counts as one that waits: slower than any engine is that is well.
+    #[serde(with = "humantime_serde")]
+    pub answer_pace: Duration,
     /// How often the metrics of engines that report are read.
     #[serde(with = "humantime_serde")]
     pub report_every: Duration,

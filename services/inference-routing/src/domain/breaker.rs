@@ -53,10 +53,21 @@ enum State {
     Open {
         until: Instant,
     },
-    /// A call is on trial; its end decides, or another trial is due then.
+    /// A call is on trial; its end decides, or another trial is due then. So many before it have no end yet.
     Trial {
         another: Instant,
+        unended: u32,
     },
+}
+
+/// What speaks against the last one standing, which is not left out for it.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    /// Calls that can go elsewhere pass it by until then.
+    until: Instant,
+    /// It was not reached, or said itself that it is not well: its own word that it is well ends the doubt.
+    /// What calls showed of it, only a call can disprove.
+    ends_by_word: bool,
 }
 
 /// The breaker of one replica.
@@ -71,8 +82,8 @@ pub struct Breaker {
     ejections: u32,
     /// It said itself that it is well, or nobody asked.
     well: bool,
-    /// It would be left out until then, were it not the last one standing.
-    doubted_until: Option<Instant>,
+    /// It would be left out, were it not the last one standing.
+    doubt: Option<Doubt>,
 }
 
 impl Default for Breaker {
@@ -85,7 +96,7 @@ impl Default for Breaker {
             known: 0,
             ejections: 0,
             well: true,
-            doubted_until: None,
+            doubt: None,
         }
     }
 }
@@ -96,7 +107,7 @@ impl Breaker {
     pub fn trust(&self, now: Instant) -> Trust {
         match self.state {
             State::Closed => Trust::Closed,
-            State::Open { until } | State::Trial { another: until }
+            State::Open { until } | State::Trial { another: until, .. }
                 if until <= now && self.well =>
             {
                 Trust::HalfOpen
@@ -111,31 +122,44 @@ impl Breaker {
         !matches!(self.state, State::Closed)
     }
 
-    /// A call is sent there on trial.
+    /// It gets calls only because a replica that may be ill is better than none.
+    #[must_use]
+    pub const fn is_doubted(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// A call is sent there on trial. While it has no end, the next waits twice as long as it did: that an
+    /// answer in one piece never comes is known late.
     pub fn try_again(&mut self, limits: &BreakerLimits, now: Instant) {
-        let another = now + self.backoff(limits);
-        self.state = State::Trial { another };
+        let unended = match self.state {
+            State::Trial { unended, .. } => unended + 1,
+            State::Closed | State::Open { .. } => 0,
+        };
+        let wait = self.backoff(limits) * 2_u32.pow(unended.min(16));
+        let another = now + wait.min(limits.longest_backoff);
+        self.state = State::Trial { another, unended };
     }
 
     /// A call that can go elsewhere passes it by: it is left in only because it is the last one standing.
     /// One call a backoff does not, and shows how it is.
     #[must_use]
     pub fn pass_by(&mut self, limits: &BreakerLimits, now: Instant) -> bool {
-        let Some(until) = self.doubted_until else {
+        let again = now + self.backoff(limits);
+        let Some(doubt) = &mut self.doubt else {
             return false;
         };
-        let doubted = until > now;
-        if !doubted {
-            self.doubted_until = Some(now + self.backoff(limits));
+        let passed_by = doubt.until > now;
+        if !passed_by {
+            doubt.until = again;
         }
-        doubted
+        passed_by
     }
 
     /// A call ended as it should. Answers whether this ended an ejection.
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
         self.transport_failures = 0;
-        self.doubted_until = None;
+        self.doubt = None;
         self.remember(false);
         let over = matches!(self.state, State::Trial { .. });
         if over {
@@ -172,7 +196,8 @@ impl Breaker {
                     || often
             }
         };
-        eject && self.eject(alone, limits, now)
+        let ends_by_word = matches!(failure, Failure::Refused | Failure::Transport);
+        eject && self.eject(alone, ends_by_word, limits, now)
     }
 
     /// It was asked how it is. `ill_for` is how many times in a row it was not well. Answers
@@ -185,19 +210,31 @@ impl Breaker {
         now: Instant,
     ) -> bool {
         self.well = ill_for == 0;
+        if self.well {
+            self.doubt = self.doubt.filter(|doubt| !doubt.ends_by_word);
+        }
         let closed = matches!(self.state, State::Closed);
-        closed && ill_for >= limits.failures && self.eject(alone, limits, now)
+        closed && ill_for >= limits.failures && self.eject(alone, true, limits, now)
     }
 
     /// Nothing comes from it though calls wait, the one on trial perhaps. Answers whether this ejected it.
     pub fn stalled(&mut self, alone: bool, limits: &BreakerLimits, now: Instant) -> bool {
-        !matches!(self.state, State::Open { .. }) && self.eject(alone, limits, now)
+        !matches!(self.state, State::Open { .. }) && self.eject(alone, false, limits, now)
     }
 
-    fn eject(&mut self, alone: bool, limits: &BreakerLimits, now: Instant) -> bool {
+    fn eject(
+        &mut self,
+        alone: bool,
+        ends_by_word: bool,
+        limits: &BreakerLimits,
+        now: Instant,
+    ) -> bool {
         let until = now + self.backoff(limits);
         if alone {
-            self.doubted_until = Some(until);
+            self.doubt = Some(Doubt {
+                until,
+                ends_by_word,
+            });
             return false;
         }
         self.state = State::Open { until };
@@ -222,136 +259,4 @@ impl Breaker {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::{Rng as _, SeedableRng as _};
-
-    use super::*;
-
-    const LIMITS: BreakerLimits = BreakerLimits {
-        failures: 3,
-        transport_failures: 5,
-        first_backoff: Duration::from_secs(1),
-        longest_backoff: Duration::from_secs(30),
-    };
-
-    fn fail(breaker: &mut Breaker, failure: Failure, now: Instant) -> bool {
-        breaker.failed(failure, false, &LIMITS, now)
-    }
-
-    #[test]
-    fn failures_of_the_way_there_count_apart_from_those_of_the_replica() {
-        let now = Instant::now();
-        let mut breaker = Breaker::default();
-        for _ in 0..2 {
-            assert!(!fail(&mut breaker, Failure::Transport, now));
-            assert!(!fail(&mut breaker, Failure::Status, now));
-        }
-        assert!(!fail(&mut breaker, Failure::Transport, now));
-        assert!(!fail(&mut breaker, Failure::Transport, now));
-        assert!(fail(&mut breaker, Failure::Transport, now));
-        let mut breaker = Breaker::default();
-        assert!(fail(&mut breaker, Failure::Refused, now));
-    }
-
-    #[test]
-    fn a_replica_is_not_left_out_for_connections_that_are_lost_now_and_then() {
-        let now = Instant::now();
-        let mut breaker = Breaker::default();
-        for n in 0..1000 {
-            // As when a proxy between closes what was idle: three in a row, then none for long.
-            if n % 10 < 3 {
-                assert!(!fail(&mut breaker, Failure::Transport, now), "{n}");
-            } else {
-                breaker.succeeded();
-            }
-        }
-    }
-
-    #[test]
-    fn half_of_the_calls_are_enough_even_if_never_three_in_a_row() {
-        let now = Instant::now();
-        let mut breaker = Breaker::default();
-        let ejected_at = (0..20).find(|n| {
-            if n % 2 == 0 {
-                breaker.succeeded();
-                false
-            } else {
-                fail(&mut breaker, Failure::Broken, now)
-            }
-        });
-        assert_eq!(ejected_at, Some(9));
-        let mut breaker = Breaker::default();
-        for n in 0..200 {
-            if n % 4 == 0 {
-                assert!(!fail(&mut breaker, Failure::Status, now));
-            } else {
-                breaker.succeeded();
-            }
-        }
-    }
-
-    #[test]
-    fn trust_comes_back_by_one_call_on_trial_and_waits_longer_each_time() {
-        let mut now = Instant::now();
-        let mut breaker = Breaker::default();
-        assert!(fail(&mut breaker, Failure::Refused, now));
-        for seconds in [2, 4, 8, 16, 30, 30] {
-            assert_eq!(breaker.trust(now), Trust::Open);
-            now += Duration::from_secs(30);
-            assert_eq!(breaker.trust(now), Trust::HalfOpen);
-            breaker.try_again(&LIMITS, now);
-            assert_eq!(breaker.trust(now), Trust::Open, "one at a time");
-            assert!(fail(&mut breaker, Failure::Silent, now));
-            let almost = now + Duration::from_secs(seconds) - Duration::from_millis(1);
-            assert_eq!(breaker.trust(almost), Trust::Open);
-        }
-        now += Duration::from_secs(30);
-        assert!(breaker.asked(1, false, &LIMITS, now) || breaker.trust(now) == Trust::Open);
-        breaker.asked(0, false, &LIMITS, now);
-        breaker.try_again(&LIMITS, now);
-        assert!(breaker.succeeded());
-        assert_eq!(breaker.trust(now), Trust::Closed);
-    }
-
-    #[test]
-    fn one_that_stands_still_is_left_out_and_again_while_its_trial_hangs() {
-        let mut now = Instant::now();
-        let mut breaker = Breaker::default();
-        assert!(
-            !breaker.stalled(true, &LIMITS, now),
-            "the last one standing"
-        );
-        assert!(breaker.stalled(false, &LIMITS, now));
-        assert!(
-            !breaker.stalled(false, &LIMITS, now),
-            "it is left out already"
-        );
-        now += LIMITS.first_backoff * 2;
-        assert_eq!(breaker.trust(now), Trust::HalfOpen, "its health is well");
-        breaker.try_again(&LIMITS, now);
-        assert!(breaker.stalled(false, &LIMITS, now));
-        assert_eq!(breaker.trust(now + LIMITS.first_backoff), Trust::Open);
-    }
-
-    #[test]
-    fn the_last_one_standing_is_never_ejected_whatever_happens() {
-        for seed in 0..100 {
-            let mut chance = rand_chacha::ChaCha20Rng::seed_from_u64(seed);
-            let (mut breaker, mut now) = (Breaker::default(), Instant::now());
-            for _ in 0..200 {
-                now += Duration::from_millis(chance.random_range(0..500));
-                let kinds = [
-                    Failure::Refused,
-                    Failure::Transport,
-                    Failure::Status,
-                    Failure::Silent,
-                    Failure::Broken,
-                ];
-                let kind = kinds[chance.random_range(0..kinds.len())];
-                assert!(!breaker.failed(kind, true, &LIMITS, now));
-                breaker.asked(chance.random_range(0..9), true, &LIMITS, now);
-                assert_eq!(breaker.trust(now), Trust::Closed);
-            }
-        }
-    }
-}
+mod tests;

@@ -47,7 +47,7 @@ pub enum Policy {
 pub struct PlacementLimits {
     /// When a replica is left out.
     pub breaker: BreakerLimits,
-    /// How long nothing may come from a replica while streams wait for their first token.
+    /// How long nothing may come from a replica while calls wait for it.
     pub stall: Duration,
     /// How long a replica that is new, or trusted again, gets less than its share.
     pub slow_start: Duration,
@@ -326,7 +326,7 @@ impl Placement {
     /// No other replica could be chosen: all are ejected or leave.
     fn is_alone(&self, id: SlotId) -> bool {
         let mut others = self.slots.iter().filter(|slot| slot.id != id);
-        !others.any(|slot| slot.state() == SlotState::Active)
+        !others.any(|slot| matches!(slot.state(), SlotState::Active | SlotState::Doubted))
     }
 
     fn slot(&mut self, id: SlotId) -> Option<&mut Slot> {

@@ -1,15 +1,23 @@
-//! Whether an engine stands still: streams wait for their first token and nothing comes from it, though
-//! it may say that it is well.
+//! Whether an engine stands still: calls wait, the first token of a stream or an answer in one piece is
+//! due, and nothing comes from it, though it may say that it is well.
 
 use std::time::{Duration, Instant};
 
 /// What came from an engine, as far as is seen from here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Streams that wait for their first token.
+    /// Streams that wait for their first token, and answers in one piece that wait beyond their [`grace`].
     pub waiting: u32,
-    /// First tokens that came, and pieces of streams after theirs, ever; it may wrap.
+    /// First tokens that came, pieces of streams after theirs and answers in one piece, ever; it may wrap.
     pub came: u64,
+}
+
+/// How long a call is given before it counts as one that waits: `pace` for each of its `pieces`. A stream
+/// has none, as its first token is waited for. Of an answer in one piece nothing is seen before the last of
+/// its pieces, tokens or embedded texts, so that a long one is no sign that an engine stands still.
+#[must_use]
+pub fn grace(pieces: u64, pace: Duration) -> Duration {
+    pace.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX))
 }
 
 /// Looks at an engine's progress, again and again.
@@ -20,9 +28,9 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// Looks again. True: in all looks since one `bound` ago at least so many streams waited, and nothing
+    /// Looks again. True: in all looks since one `bound` ago at least so many calls waited, and nothing
     /// came. It is said once a bound. One alone may have a very long prompt, and would do the same to each
-    /// engine that it comes to. As whole answers come in one piece, who waits for one says nothing.
+    /// engine that it comes to.
     pub fn look_again(
         &mut self,
         progress: Progress,
@@ -68,6 +76,15 @@ mod tests {
         };
         // The first look sees seven pieces that it did not know of.
         assert_eq!(seen(hung, 70), [21, 41, 61]);
+    }
+
+    #[test]
+    fn an_answer_in_one_piece_is_waited_for_when_all_of_it_could_be_there() {
+        let pace = Duration::from_millis(100);
+        assert_eq!(grace(0, pace), Duration::ZERO, "a stream");
+        assert_eq!(grace(1, pace), pace, "one text that is embedded");
+        assert_eq!(grace(1024, pace), Duration::from_millis(102_400));
+        assert_eq!(grace(u64::MAX, Duration::MAX), Duration::MAX);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 use super::{
-    Answer, EngineError,
+    Answer, EngineError, Soonest,
     at_work::AtWork,
     client::{EngineClient, Question},
     pool::Pool,
@@ -14,7 +14,8 @@ use crate::domain::placement::{NobodyLeft, Prompt, SlotId};
 
 /// Asks engines of a pool for an answer, at most `most`; further ones than the first only as far
 /// as the pool's budget allows. `count` is told each attempt before it is made. Who waits for an engine
-/// that is left out meanwhile, because nothing comes from it, need not wait to the end.
+/// that is left out meanwhile, because nothing comes from it, need not wait to the end. Where the last one
+/// is busy, the error has the least time of all that are.
 pub async fn ask(
     client: &EngineClient,
     pool: &Arc<Pool>,
@@ -24,6 +25,7 @@ pub async fn ask(
     count: impl Fn(),
 ) -> Result<(Answer, AtWork), EngineError> {
     let mut tried = Vec::new();
+    let mut soonest = Soonest::default();
     let pick = |tried: &[SlotId]| pool.pick(prompt, tried, Instant::now());
     let mut at_work = pick(&tried).map_err(nobody_left)?;
     loop {
@@ -61,12 +63,17 @@ pub async fn ask(
             "an engine did not begin to answer"
         );
         at_work.end(error.ending());
+        let error = soonest.told(error);
         if !error.is_retryable() || tried.len() == most {
             return Err(error);
         }
-        match pick(&tried) {
-            Ok(other) => at_work = other,
-            Err(_) => return Err(error),
+        match (pick(&tried), error) {
+            (Ok(other), _) => at_work = other,
+            // Those that are left alone already were not asked.
+            (Err(nobody), EngineError::Busy { .. }) if nobody.retry_after.is_some() => {
+                return Err(soonest.told(nobody_left(nobody)));
+            }
+            (Err(_), error) => return Err(error),
         }
     }
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::EngineConfig,
-    domain::{chunk::Chunk, shape::Shape},
+    domain::{chunk::Chunk, shape::Shape, stall::grace},
 };
 
 /// The longest message of an engine that is read, in bytes.
@@ -57,6 +57,9 @@ pub struct Question {
     pub body: Bytes,
     /// The answer is a stream.
     pub stream: bool,
+    /// The most pieces that come at once, in one answer: its tokens, or the texts that are embedded. A stream
+    /// has none.
+    pub pieces: u64,
 }
 
 /// The events of a stream.
@@ -95,8 +98,9 @@ impl EngineClient {
         } else {
             self.config.answer_timeout
         };
-        let _waiting = question.stream.then(|| engine.counted.wait());
-        match timeout(limit, self.first(engine, question)).await {
+        let grace = grace(question.pieces, self.config.answer_pace);
+        let answer = engine.counted.waited(grace, self.first(engine, question));
+        match timeout(limit, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(EngineError::Silent),
         }
@@ -166,6 +170,7 @@ impl EngineClient {
             let whole = body.collect().await.map_err(|_| EngineError::Cut)?;
             let whole = whole.to_bytes();
             check(question.shape, &whole)?;
+            engine.counted.piece();
             return Ok(Answer::Whole(whole));
         }
         let mut events = Events {

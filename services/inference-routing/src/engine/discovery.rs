@@ -78,15 +78,17 @@ impl Source {
         }
     }
 
-    /// What it names now.
-    pub async fn read(&self) -> io::Result<Vec<Named>> {
+    /// What it names now; names are looked up as in [`look_up`].
+    pub async fn read<L, F>(&self, look_up: &L) -> io::Result<Vec<Named>>
+    where
+        L: Fn(String, u16) -> F,
+        F: Future<Output = io::Result<Vec<SocketAddr>>>,
+    {
         let named = |url: String, draining| Named { url, draining };
         match self {
             Self::Address(url) => Ok(vec![named(url.clone(), false)]),
             Self::Dns { host, port } => {
-                let mut places: Vec<_> = tokio::net::lookup_host((host.as_str(), *port))
-                    .await?
-                    .collect();
+                let mut places = look_up(host.clone(), *port).await?;
                 places.sort();
                 places.dedup();
                 let url = |place: SocketAddr| named(format!("http://{place}"), false);
@@ -100,8 +102,12 @@ impl Source {
 impl Watched {
     /// Reads once. What cannot be read, or is empty, changes nothing: an ill name service is no
     /// reason to leave engines that are well.
-    pub async fn refresh(&self) {
-        let read = timeout(LIMIT, self.source.read()).await;
+    pub async fn refresh<L, F>(&self, look_up: &L)
+    where
+        L: Fn(String, u16) -> F,
+        F: Future<Output = io::Result<Vec<SocketAddr>>>,
+    {
+        let read = timeout(LIMIT, self.source.read(look_up)).await;
         let read = read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         match read {
             Ok(mut named) => {
@@ -113,8 +119,11 @@ impl Watched {
                 }
             }
             Err(error) => {
-                metrics::counter!("inference_routing_discovery_failures").increment(1);
+                let model = self.pool.model().to_owned();
+                metrics::counter!("inference_routing_discovery_failures", "model" => model)
+                    .increment(1);
                 tracing::warn!(
+                    model = self.pool.model(),
                     source = ?self.source,
                     error = &error as &dyn std::error::Error,
                     "the engines of a source could not be read"
@@ -124,8 +133,22 @@ impl Watched {
     }
 }
 
-/// Reads every source each `every` until `stop`.
-pub async fn discover(sources: Vec<Watched>, every: Duration, stop: CancellationToken) {
+/// Every address of a host with this port, as this machine looks names up.
+pub async fn look_up(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let places = tokio::net::lookup_host((host.as_str(), port)).await?;
+    Ok(places.collect())
+}
+
+/// Reads every source each `every` until `stop`; names are looked up as in [`look_up`].
+pub async fn discover<L, F>(
+    sources: Vec<Watched>,
+    look_up: L,
+    every: Duration,
+    stop: CancellationToken,
+) where
+    L: Fn(String, u16) -> F,
+    F: Future<Output = io::Result<Vec<SocketAddr>>>,
+{
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -133,7 +156,7 @@ pub async fn discover(sources: Vec<Watched>, every: Duration, stop: Cancellation
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        join_all(sources.iter().map(Watched::refresh)).await;
+        join_all(sources.iter().map(|source| source.refresh(&look_up))).await;
     }
 }
 

@@ -2,7 +2,13 @@
 
 use crate::domain::{engine_report::EngineReport, placement::SlotState};
 
-/// Shows how an engine stands.
+/// Shows how many engines of a model are known: where there is none, no engine has a series of its own.
+pub(super) fn show_count(model: &str, engines: usize) {
+    metrics::gauge!("inference_routing_engines", "model" => model.to_owned()).set(engines as f64);
+}
+
+/// Shows how an engine stands. The last one standing, which gets calls whatever becomes of them, is well
+/// only while they are answered.
 pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
     let gauges = [
         ("inference_routing_engine_well", state == SlotState::Active),

@@ -87,6 +87,12 @@ impl Pool {
         }
     }
 
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// A source names its engines: new ones join, those that it does not name any more get no more
     /// calls and leave when theirs have ended.
     pub fn name(

@@ -9,7 +9,11 @@ use futures::future::join_all;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{client::EngineClient, gauges::show_gauges, pool::Pool};
+use super::{
+    client::EngineClient,
+    gauges::{show_count, show_gauges},
+    pool::Pool,
+};
 
 /// A pool whose engines are asked.
 #[derive(Clone, Debug)]
@@ -43,6 +47,7 @@ pub async fn probe(
 impl Probed {
     async fn once(&self, client: &EngineClient) {
         let engines = self.pool.engines();
+        show_count(&self.model, engines.len());
         let asked = engines.iter().map(|(id, engine, state, running)| async {
             show_gauges(&self.model, &engine.url, *state, *running);
             let well = client.is_well(engine, &self.path).await;

@@ -1,6 +1,7 @@
 //! One of three engines goes wrong under load; clients see nothing of it before their first token.
 
 mod engine;
+mod whole_answers;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -8,11 +9,15 @@ use std::{
 };
 
 use futures::future::join_all;
-use serde_json::json;
+use inference_routing::{config::Sections, domain::shape::Shape};
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::world::{World, chat, config};
+use crate::{
+    metrics::Metrics,
+    world::{World, chat, config},
+};
 use engine::{BadEngine, Fault};
 
 const WORKERS: usize = 12;
@@ -28,14 +33,20 @@ struct Seen {
 struct Trial {
     world: World,
     engines: Vec<BadEngine>,
+    /// What clients ask for.
+    asked: (Shape, Value),
 }
 
 impl Trial {
     async fn start(pool: PgPool) -> Self {
-        Self::start_with(pool, Duration::from_millis(800)).await
+        Self::start_with(pool, |sections| {
+            sections.engines.first_token_timeout = Duration::from_millis(800);
+        })
+        .await
     }
 
-    async fn start_with(pool: PgPool, first_token_timeout: Duration) -> Self {
+    /// With some more settings changed.
+    async fn start_with(pool: PgPool, change: impl FnOnce(&mut Sections)) -> Self {
         let mut engines = Vec::new();
         for _ in 0..3 {
             engines.push(BadEngine::start().await);
@@ -47,21 +58,34 @@ impl Trial {
             sections.engines.probe_every = Duration::from_millis(200);
             sections.engines.probe_timeout = Duration::from_millis(200);
             sections.engines.stall_timeout = Duration::from_millis(400);
-            sections.engines.first_token_timeout = first_token_timeout;
             sections.engines.first_backoff = Duration::from_millis(300);
             sections.engines.slow_start = Duration::from_secs(1);
+            change(sections);
         })
         .await;
-        Self { world, engines }
+        Self {
+            world,
+            engines,
+            asked: (Shape::Chat, chat(true, json!({}))),
+        }
+    }
+
+    /// With time enough for a first token that nobody should wait for.
+    async fn start_patient(pool: PgPool) -> Self {
+        Self::start_with(pool, |sections| {
+            sections.engines.first_token_timeout = Duration::from_secs(60);
+        })
+        .await
     }
 
     /// Calls for so long, from as many clients as there are workers.
     async fn load(&self, long: Duration) -> Seen {
         let (seen, end) = (Seen::default(), Instant::now() + long);
+        let (shape, body) = &self.asked;
         let workers = (0..WORKERS).map(|_| async {
             while Instant::now() < end {
                 seen.calls.fetch_add(1, Ordering::Relaxed);
-                match self.world.call(&chat(true, json!({}))).await {
+                match self.world.call_as(*shape, body).await {
                     Err(error) => {
                         eprintln!("{error:?}");
                         seen.refused.fetch_add(1, Ordering::Relaxed);
@@ -134,7 +158,7 @@ async fn a_blackholed_engine_costs_no_client_its_answer(pool: PgPool) {
 
 #[sqlx::test]
 async fn who_waits_for_a_blackholed_engine_is_answered_by_another(pool: PgPool) {
-    let trial = Trial::start_with(pool, Duration::from_secs(60)).await;
+    let trial = Trial::start_patient(pool).await;
     trial.load(Duration::from_millis(300)).await;
     trial.engines[0].set(Fault::Blackholed).await;
     let begin = Instant::now();
@@ -147,7 +171,7 @@ async fn who_waits_for_a_blackholed_engine_is_answered_by_another(pool: PgPool) 
 
 #[sqlx::test]
 async fn an_engine_that_hangs_and_says_that_it_is_well_costs_only_a_wait(pool: PgPool) {
-    let trial = Trial::start_with(pool, Duration::from_secs(60)).await;
+    let trial = Trial::start_patient(pool).await;
     let begin = Instant::now();
     let (seen, later) = trial.run(Fault::Hangs).await;
     let took = begin.elapsed();
@@ -231,6 +255,51 @@ async fn in_a_storm_attempts_are_at_most_a_fifth_more_than_calls(pool: PgPool) {
     }
 }
 
+/// Every engine goes wrong: as long as that lasts each is shown as not well, the last one standing too, or no
+/// alert would tell of it. Then all are well again.
+async fn shown_as_they_are(pool: PgPool, fault: Fault) {
+    let metrics = Metrics::collected();
+    let trial = Trial::start(pool).await;
+    let model = ("model", "test");
+    let well = || metrics.sum("inference_routing_engine_well", &[model]);
+    let all = trial.engines.len() as f64;
+    let until = async |what: &str, are_well: f64| {
+        let begin = Instant::now();
+        while well() != are_well {
+            let waited = begin.elapsed();
+            assert!(waited < Duration::from_secs(60), "{fault:?}: {what}");
+            trial.load(Duration::from_millis(100)).await;
+        }
+    };
+    until("they are well", all).await;
+    for engine in &trial.engines {
+        engine.set(fault).await;
+    }
+    until("none is well", 0.0).await;
+    trial.load(Duration::from_millis(500)).await;
+    assert_eq!(well(), 0.0, "with calls");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(well(), 0.0, "without");
+    for engine in &trial.engines {
+        engine.set(Fault::Nothing).await;
+    }
+    until("they are well again", all).await;
+    for to in ["ejected", "trusted"] {
+        let changes = metrics.sum("inference_routing_engine_changes", &[model, ("to", to)]);
+        assert!(changes >= 2.0, "{to}: {changes}");
+    }
+}
+
+#[sqlx::test]
+async fn engines_that_all_refuse_connections_are_shown_as_ill_and_then_as_well(pool: PgPool) {
+    shown_as_they_are(pool, Fault::Refuses).await;
+}
+
+#[sqlx::test]
+async fn engines_that_all_hang_are_shown_as_ill_and_then_as_well(pool: PgPool) {
+    shown_as_they_are(pool, Fault::Hangs).await;
+}
+
 /// Calls that no engine answered, and their attempts.
 async fn refused(pool: &PgPool) -> (i64, i64) {
     sqlx::query_as(
@@ -247,6 +316,7 @@ async fn engines_join_and_leave_while_calls_run(pool: PgPool) {
     let file = std::env::temp_dir().join(format!("engines-{}", crate::world::id::<()>()));
     std::fs::write(&file, &old.url).unwrap();
     let source = format!("file:{}", file.display());
+    let metrics = Metrics::collected();
     let world = World::with(pool, |sections| {
         sections.models[0].engines.truncate(1);
         sections.models[0].engines[0].url = source;
@@ -283,4 +353,13 @@ async fn engines_join_and_leave_while_calls_run(pool: PgPool) {
         matches!(call().await, Ok(None)),
         "a lost file changes nothing"
     );
+    crate::world::wait_for("the lost file to be told", async || {
+        metrics.sum("inference_routing_discovery_failures", &[]) >= 1.0
+    })
+    .await;
+    let known = [("model", "test")];
+    crate::world::wait_for("the engines to be counted", async || {
+        metrics.sum("inference_routing_engines", &known) == 1.0
+    })
+    .await;
 }

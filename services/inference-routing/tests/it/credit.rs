@@ -6,7 +6,10 @@ use inference_routing::{Error, config::Sections};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, billing::events, chat, id, read, rows, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{World, billing::events, chat, id, read, rows, wait_for},
+};
 
 #[sqlx::test]
 async fn a_call_without_enough_credit_is_refused_before_it_reaches_an_engine(pool: PgPool) {
@@ -44,6 +47,7 @@ async fn many_calls_ask_billing_once(pool: PgPool) {
 
 #[sqlx::test]
 async fn the_next_lease_is_there_before_a_call_needs_it(pool: PgPool) {
+    let metrics = Metrics::collected();
     let small = |config: &mut Sections| {
         config.leases.want_factor = 4;
         config.leases.want_nanos = 1;
@@ -58,6 +62,11 @@ async fn the_next_lease_is_there_before_a_call_needs_it(pool: PgPool) {
         assert_eq!(call.unwrap().error, None);
     }
     wait_for("the next lease", async || world.billing.leases().len() > 2).await;
+    let granted = [("outcome", "granted")];
+    wait_for("it to be told", async || {
+        metrics.sum("inference_routing_credit_ahead", &granted) >= 1.0
+    })
+    .await;
     // Both are spent without another answer of billing's.
     world.billing.go_down(true);
     let calls = (0..6).map(|_| world.call(&body));

@@ -7,10 +7,13 @@ use inference_routing::Error;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{
-    World, chat, config,
-    engine::{FakeEngine, PROMPT_TOKENS},
-    read, rows, wait_for,
+use crate::{
+    metrics::Metrics,
+    world::{
+        World, chat, config,
+        engine::{FakeEngine, PROMPT_TOKENS},
+        read, rows, wait_for,
+    },
 };
 
 #[sqlx::test]
@@ -55,6 +58,7 @@ async fn a_client_that_goes_away_pays_by_the_running_usage_where_there_is_one(po
 
 #[sqlx::test]
 async fn a_client_that_takes_nothing_is_given_up_and_pays_what_it_took(pool: PgPool) {
+    let metrics = Metrics::collected();
     let world = World::with(pool.clone(), |config| {
         config.chat.stall_timeout = std::time::Duration::from_millis(300);
     })
@@ -75,6 +79,7 @@ async fn a_client_that_takes_nothing_is_given_up_and_pays_what_it_took(pool: PgP
     let rest = crate::world::read(reply).await;
     assert!(rest.frames.is_empty());
     assert_eq!(rest.error.unwrap()["error"]["code"], "client_stalled");
+    assert_eq!(metrics.sum("inference_routing_stalled_streams", &[]), 1.0);
 }
 
 #[sqlx::test]

@@ -1,146 +1,24 @@
 //! The services behind the real server: certificates, access, metadata.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+use std::time::Duration;
 
 use futures::StreamExt;
-use inference_routing::grpc::routes;
-use prost::Message;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, metadata::MetadataValue};
+use tokio::time::{Instant, sleep};
+use tonic::Code;
 use tonic_types::StatusExt;
-use wanwu_access::{AccessLayer, StandingSource, StandingUnknown};
-use wanwu_grpc::{Channel, GrpcConfig, Peers, Server, testing::TestAuthority};
-use wanwu_ids::AccountId;
-use wanwu_proto::{
-    access::v1::{AccountSubject, AppKeySubject, Principal, principal::Subject},
-    identity::v1::{AgeBand, Standing},
-    inference::v1::{
-        CreateChatCompletionRequest, GetCallRequest, ListModelsRequest,
-        call_service_client::CallServiceClient, chat_service_client::ChatServiceClient,
-        create_chat_completion_response::Frame, model_service_client::ModelServiceClient,
-    },
+use wanwu_proto::inference::v1::{
+    CreateChatCompletionRequest, GetCallRequest, ListModelsRequest,
+    call_service_client::CallServiceClient, chat_service_client::ChatServiceClient,
+    create_chat_completion_response::Frame, model_service_client::ModelServiceClient,
 };
 
-use crate::world::{World, chat, id, rows};
-
-/// The standing of the accounts that the test names.
-struct Standings(HashMap<AccountId, Standing>);
-
-impl StandingSource for Standings {
-    fn fresh(&self, account_id: AccountId) -> Option<Arc<Standing>> {
-        self.0.get(&account_id).cloned().map(Arc::new)
-    }
-
-    fn ask(
-        &self,
-        _: AccountId,
-    ) -> Pin<Box<dyn Future<Output = Result<Option<Arc<Standing>>, StandingUnknown>> + Send + '_>>
-    {
-        Box::pin(std::future::ready(Err(StandingUnknown)))
-    }
-}
-
-/// A router behind its server.
-struct Served {
-    world: World,
-    authority: TestAuthority,
-    address: String,
-    _stop: tokio_util::sync::DropGuard,
-}
-
-impl Served {
-    async fn start(pool: PgPool, standing: impl FnOnce(&mut Standing)) -> Self {
-        let world = World::start(pool).await;
-        let authority = TestAuthority::start().unwrap();
-        let tls = authority.tls("inference-routing").unwrap();
-        let account = world.caller.account_id;
-        let mut good = Standing {
-            account_id: account.to_string(),
-            version: 1,
-            agreements_current: true,
-            core_consent: true,
-            real_name_verified: true,
-            age_band: AgeBand::Adult.into(),
-            ..Standing::default()
-        };
-        standing(&mut good);
-        let standings = Standings(HashMap::from([(account, good)]));
-        let server = Server::bind(&GrpcConfig::default(), &tls).await.unwrap();
-        let address = format!("https://{}", server.local_addr());
-        let stop = CancellationToken::new();
-        let access = AccessLayer::of_contracts(Some(Arc::new(standings)));
-        tokio::spawn(server.run(routes(&world.app), access, stop.clone(), stop.clone()));
-        Self {
-            world,
-            authority,
-            address,
-            _stop: stop.drop_guard(),
-        }
-    }
-
-    fn channel(&self, from: &str) -> Channel {
-        let peers = Peers::new([("inference-routing".to_owned(), self.address.clone())]);
-        peers
-            .channel("inference-routing", &self.authority.tls(from).unwrap())
-            .unwrap()
-    }
-
-    /// A request of the account's app.
-    fn of_app<T>(&self, message: T) -> Request<T> {
-        let caller = self.world.caller;
-        request(
-            message,
-            Subject::AppKey(AppKeySubject {
-                account_id: caller.account_id.to_string(),
-                app_id: caller.app_id.to_string(),
-                key_id: caller.key_id.to_string(),
-                scopes: vec!["chat".to_owned()],
-            }),
-        )
-    }
-
-    /// A request of a person.
-    fn of_account<T>(&self, message: T, account: AccountId) -> Request<T> {
-        let session_id = id::<()>().to_string();
-        let account_id = account.to_string();
-        request(
-            message,
-            Subject::Account(AccountSubject {
-                account_id,
-                session_id,
-            }),
-        )
-    }
-
-    fn chat(&self, script: Value) -> Request<CreateChatCompletionRequest> {
-        let body = chat(true, script).to_string().into_bytes();
-        self.of_app(CreateChatCompletionRequest {
-            body: body.into(),
-            ..Default::default()
-        })
-    }
-}
-
-fn request<T>(message: T, subject: Subject) -> Request<T> {
-    let principal = Principal {
-        subject: Some(subject),
-        request_id: id::<()>().to_string(),
-        mainland: true,
-        address_key: String::new(),
-    };
-    let mut request = Request::new(message);
-    let value = MetadataValue::from_bytes(&principal.encode_to_vec());
-    request
-        .metadata_mut()
-        .insert_bin("wanwu-principal-bin", value);
-    request
-}
+use crate::world::{World, chat, id, rows, served::Served, wait_for};
 
 #[sqlx::test]
 async fn an_answer_carries_its_label_in_its_metadata_at_both_ends(pool: PgPool) {
-    let served = Served::start(pool.clone(), |_| {}).await;
+    let served = Served::around(World::start(pool.clone()).await, |_| {}).await;
     let mut client = ChatServiceClient::new(served.channel("edge"));
     let response = client
         .create_chat_completion(served.chat(json!({"tokens": 3})))
@@ -181,7 +59,8 @@ async fn an_answer_carries_its_label_in_its_metadata_at_both_ends(pool: PgPool) 
 
 #[sqlx::test]
 async fn only_the_edge_speaks_for_an_app_and_only_for_one_in_good_standing(pool: PgPool) {
-    let served = Served::start(pool, |standing| standing.suspended = true).await;
+    let world = World::start(pool).await;
+    let served = Served::around(world, |standing| standing.suspended = true).await;
     let mut edge = ChatServiceClient::new(served.channel("edge"));
     let refused = edge
         .create_chat_completion(served.chat(json!({"tokens": 1})))
@@ -205,7 +84,7 @@ async fn only_the_edge_speaks_for_an_app_and_only_for_one_in_good_standing(pool:
 
 #[sqlx::test]
 async fn refusals_have_their_reason_and_the_field(pool: PgPool) {
-    let served = Served::start(pool, |_| {}).await;
+    let served = Served::around(World::start(pool).await, |_| {}).await;
     let mut client = ChatServiceClient::new(served.channel("edge"));
     let body = br#"{"model":"test","messages":[]}"#.to_vec();
     let request = CreateChatCompletionRequest {
@@ -227,7 +106,7 @@ async fn refusals_have_their_reason_and_the_field(pool: PgPool) {
 
 #[sqlx::test]
 async fn the_catalogue_and_the_call_log_are_shown(pool: PgPool) {
-    let served = Served::start(pool, |_| {}).await;
+    let served = Served::around(World::start(pool).await, |_| {}).await;
     let mut models = ModelServiceClient::new(served.channel("edge"));
     let listed = models
         .list_models(served.of_app(ListModelsRequest {}))
@@ -264,7 +143,7 @@ async fn the_catalogue_and_the_call_log_are_shown(pool: PgPool) {
 
 #[sqlx::test]
 async fn a_client_that_hangs_up_stops_the_engine(pool: PgPool) {
-    let served = Served::start(pool.clone(), |_| {}).await;
+    let served = Served::around(World::start(pool.clone()).await, |_| {}).await;
     let mut client = ChatServiceClient::new(served.channel("edge"));
     let script = json!({"tokens": 1000, "delay_ms": 20});
     let mut frames = client
@@ -276,7 +155,7 @@ async fn a_client_that_hangs_up_stops_the_engine(pool: PgPool) {
     frames.next().await.unwrap().unwrap();
     drop(frames);
     let engine = &served.world.engine;
-    crate::world::wait_for("the engine to notice", async || {
+    wait_for("the engine to notice", async || {
         engine.seen(&call).unwrap().cancelled
     })
     .await;
@@ -285,4 +164,42 @@ async fn a_client_that_hangs_up_stops_the_engine(pool: PgPool) {
         row.outcome == 2 && (2..8).contains(&row.output_tokens),
         "{row:?}"
     );
+}
+
+/// Waits until a number stands still for a second; answers it.
+async fn stands_still(number: impl Fn() -> u64) -> u64 {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let before = number();
+        sleep(Duration::from_secs(1)).await;
+        if number() == before {
+            return before;
+        }
+        assert!(Instant::now() < deadline, "{before} and more");
+    }
+}
+
+/// Of what nobody takes there are eight frames and one in hand, what is on its way to the client's window of
+/// 64 KiB, and what is read ahead of the engine's connection; the rest, some MiB, the kernel keeps. The
+/// answer is much longer than all of it.
+#[sqlx::test]
+async fn an_engine_waits_for_a_client_that_takes_nothing_and_goes_on_when_it_does(pool: PgPool) {
+    const TOKENS: u64 = 1024;
+    const TOKEN_BYTES: usize = 64 << 10;
+    let served = Served::around(World::start(pool).await, |_| {}).await;
+    let mut client = ChatServiceClient::new(served.channel("edge"));
+    let script = json!({"tokens": TOKENS, "padding": TOKEN_BYTES});
+    let answer = client.create_chat_completion(served.chat(script)).await;
+    let mut frames = answer.unwrap().into_inner();
+    let engine = &served.world.engine;
+    let sent = stands_still(|| engine.only().sent).await;
+    assert!(sent <= TOKENS / 2, "{sent} of {TOKENS} were sent to nobody");
+    let mut taken = 0;
+    while let Some(frame) = frames.next().await {
+        let Some(Frame::Data(data)) = frame.unwrap().frame else {
+            panic!("the answer broke off after {taken}")
+        };
+        taken += u64::from(data.len() > TOKEN_BYTES);
+    }
+    assert_eq!((taken, engine.only().sent), (TOKENS, TOKENS));
 }

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{World, chat, rows, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{World, chat, rows, wait_for},
+};
 
 fn labelled(frames: &[Value]) -> Vec<bool> {
     frames
@@ -36,6 +39,7 @@ async fn the_first_and_the_last_chunk_are_labelled(pool: PgPool) {
 
 #[sqlx::test]
 async fn an_answer_with_a_term_is_stopped_and_what_was_sent_is_billed(pool: PgPool) {
+    let metrics = Metrics::collected();
     let world = World::start(pool.clone()).await;
     let tail = format!("违规词，{}", "再见".repeat(200));
     let script = json!({"text": ["好的，万物演示", tail], "delay_ms": 2});
@@ -51,6 +55,8 @@ async fn an_answer_with_a_term_is_stopped_and_what_was_sent_is_billed(pool: PgPo
     })
     .await;
     assert_eq!(violations(&pool).await, ["output"]);
+    let output = [("side", "output")];
+    assert_eq!(metrics.sum("inference_routing_violations", &output), 1.0);
 }
 
 #[sqlx::test]

@@ -1,13 +1,20 @@
 //! Limits of keys, apps and accounts, over one replica and over four.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use inference_routing::{
     Error,
-    commands::limits::{list_limits, set_account_limits, set_limits},
+    commands::{
+        chat::Caller,
+        limits::{list_limits, set_account_limits, set_limits},
+    },
     domain::limits::{Level, Limits, Priority, Quantity, Rule, Subject},
 };
+use parking_lot::Mutex;
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -42,8 +49,46 @@ async fn four(pool: &PgPool, of_key: Limits) -> (World, Vec<Second>) {
         others.push(world.second(|_| {}).await);
     }
     // The first one read the rules before this one was set.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    limits_are_read().await;
     (world, others)
+}
+
+/// Sets the limits of the caller's account, app or key.
+async fn limit(world: &World, level: Level, to: Limits) {
+    let caller = world.caller;
+    let (pool, account, rule) = (&world.pool, caller.account_id, rule(to));
+    let set = match level {
+        Level::Account => {
+            let platform = world.app.chat.limiter.platform();
+            set_account_limits(pool, id(), account, rule, platform).await
+        }
+        Level::App => set_limits(pool, account, Subject::app(caller.app_id), rule).await,
+        Level::Key => set_limits(pool, account, Subject::key(caller.key_id), rule).await,
+    };
+    set.unwrap();
+}
+
+/// Routers read limits twice a second.
+async fn limits_are_read() {
+    tokio::time::sleep(Duration::from_millis(700)).await;
+}
+
+/// A caller, another key of the same app, and another app of the same account: in turn, whose calls come
+/// to the end of what the key, the app and the account may.
+fn callers(first: Caller) -> [(Caller, Level); 3] {
+    let key = Caller {
+        key_id: id(),
+        ..first
+    };
+    let app = Caller {
+        app_id: id(),
+        ..key
+    };
+    [
+        (first, Level::Key),
+        (key, Level::App),
+        (app, Level::Account),
+    ]
 }
 
 /// So many calls at once, spread over so many replicas: how many were let through, and a refusal.
@@ -130,23 +175,89 @@ async fn tokens_are_taken_before_a_call_and_what_it_did_not_use_comes_back(pool:
     assert_eq!(again, 30);
 }
 
-#[sqlx::test]
-async fn limits_of_an_app_hold_over_four_replicas(pool: PgPool) {
-    let (world, others) = four(&pool, limits(0, 0, 0)).await;
-    let (account, app) = (world.caller.account_id, Subject::app(world.caller.app_id));
-    for (limits, quantity, passes) in [
+/// Each limit of an app or an account, over four replicas.
+async fn each_limit_holds(pool: &PgPool, level: Level) {
+    let (mut world, others) = four(pool, limits(0, 0, 0)).await;
+    for (of_level, quantity, passes) in [
         (limits(20, 0, 0), Quantity::Requests, 17..=23),
         (limits(0, 0, 20), Quantity::Calls, 17..=20),
         (limits(0, 2000, 0), Quantity::Tokens, 14..=24),
     ] {
-        set_limits(&pool, account, app, rule(limits)).await.unwrap();
-        // Routers read limits twice a second.
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        // Who has not called yet: a wider limit of the same quantity, as the platform has for every
+        // account, has been taken from by nobody.
+        world.caller = Caller {
+            account_id: id(),
+            app_id: id(),
+            key_id: id(),
+        };
+        let account = world.caller.account_id;
+        world.billing.give(account, 1_000_000_000_000);
+        limit(&world, level, of_level).await;
+        limits_are_read().await;
         let (passed, refusal) = at_once(&world, &others, 4, 80, 90).await;
-        assert!(passes.contains(&passed), "{quantity:?}: {passed}");
-        let (level, which, _) = reached(refusal);
-        assert_eq!((level, which), (Level::App, quantity));
+        assert!(passes.contains(&passed), "{level:?} {quantity:?}: {passed}");
+        let (whose, which, _) = reached(refusal);
+        assert_eq!((whose, which), (level, quantity));
     }
+}
+
+#[sqlx::test]
+async fn limits_of_an_app_hold_over_four_replicas(pool: PgPool) {
+    each_limit_holds(&pool, Level::App).await;
+}
+
+#[sqlx::test]
+async fn limits_of_an_account_hold_over_four_replicas(pool: PgPool) {
+    each_limit_holds(&pool, Level::Account).await;
+}
+
+#[sqlx::test]
+async fn requests_that_one_level_refuses_are_taken_from_no_other(pool: PgPool) {
+    let (mut world, others) = four(&pool, limits(8, 0, 0)).await;
+    limit(&world, Level::App, limits(16, 0, 0)).await;
+    limit(&world, Level::Account, limits(24, 0, 0)).await;
+    limits_are_read().await;
+    let begun = Instant::now();
+    let mut passed = 0;
+    for ((caller, level), most) in callers(world.caller).into_iter().zip([8, 16, 24]) {
+        world.caller = caller;
+        let (more, refusal) = at_once(&world, &others, 4, 80, 8).await;
+        passed += more;
+        // One at each replica may be on its way back, and some fill in while it runs.
+        let filled = begun.elapsed().as_millis() as usize * most / 60_000 + 1;
+        assert!(
+            (most - 4..=most + filled).contains(&passed),
+            "{level:?}: {passed}"
+        );
+        let (whose, which, _) = reached(refusal);
+        assert_eq!((whose, which), (level, Quantity::Requests));
+    }
+}
+
+#[sqlx::test]
+async fn places_that_one_level_refuses_are_free_for_the_others(pool: PgPool) {
+    let mut world = World::start(pool).await;
+    limit(&world, Level::Key, limits(0, 0, 2)).await;
+    limit(&world, Level::App, limits(0, 0, 4)).await;
+    limit(&world, Level::Account, limits(0, 0, 6)).await;
+    limits_are_read().await;
+    let slow = chat(true, json!({"tokens": 300, "delay_ms": 200}));
+    let held = Mutex::new(Vec::new());
+    for (caller, level) in callers(world.caller) {
+        world.caller = caller;
+        for _ in 0..2 {
+            wait_for("a place", async || {
+                let begun = world.begin(&slow).await;
+                begun.map(|reply| held.lock().push(reply)).is_ok()
+            })
+            .await;
+        }
+        for _ in 0..8 {
+            let (whose, which, _) = reached(world.begin(&slow).await.err());
+            assert_eq!((whose, which), (level, Quantity::Calls));
+        }
+    }
+    assert_eq!(held.lock().len(), 6);
 }
 
 #[sqlx::test]
@@ -158,7 +269,7 @@ async fn a_limit_that_is_lowered_holds_at_once_for_what_was_taken_of_the_wider_o
     set_limits(&pool, account, key, rule(limits(0, 0, 20)))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    limits_are_read().await;
     let (passed, refusal) = at_once(&world, &others, 4, 80, 8).await;
     assert!(passed <= 20, "{passed}");
     assert_eq!(reached(refusal).1, Quantity::Calls);
@@ -229,7 +340,7 @@ async fn limits_of_another_account_do_not_hold(pool: PgPool) {
     set_limits(&pool, id(), key, rule(limits(1, 0, 0)))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    limits_are_read().await;
     let body = chat(true, json!({"tokens": 1}));
     for _ in 0..3 {
         world.call(&body).await.unwrap();
@@ -252,7 +363,7 @@ async fn a_limit_that_is_lifted_is_gone(pool: PgPool) {
         .unwrap();
     let listed = list_limits(&pool, account, platform).await.unwrap();
     assert_eq!(listed.len(), 1);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    limits_are_read().await;
     let body = chat(true, json!({"tokens": 1}));
     for _ in 0..3 {
         world.call(&body).await.unwrap();

@@ -4,6 +4,7 @@
 
 mod answers;
 mod bad_engines;
+mod busy;
 mod credit;
 mod ends;
 mod engines;
@@ -13,9 +14,12 @@ mod journal;
 mod labels;
 mod limits;
 mod metrics;
+mod names;
+mod policies;
 mod recovery;
 mod refusals;
 mod reports;
+mod route_service;
 mod routes;
 mod shapes;
 mod tokenizers;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use inference_routing::Error;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, chat, engine::PROMPT_TOKENS, read, rows};
+use crate::world::{World, chat, engine::PROMPT_TOKENS, read, rows, wait_for};
 
 /// Metrics of this test's process.
 pub struct Metrics(PrometheusHandle);
@@ -26,7 +27,8 @@ impl Metrics {
         let said = self.0.render();
         let series = said.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
-            let of_name = series.strip_prefix(name)?.starts_with('{');
+            let rest = series.strip_prefix(name)?;
+            let of_name = rest.is_empty() || rest.starts_with('{');
             let has_all = labels.iter().all(|label| series.contains(label));
             (of_name && has_all).then(|| value.parse::<f64>().unwrap())
         });
@@ -74,4 +76,42 @@ async fn times_and_tokens_of_calls_are_told_by_model(pool: PgPool) {
     assert_eq!(queue("count"), 2.0);
     let waited = Duration::from_secs_f64(queue("sum"));
     assert!(waited > Duration::from_millis(40), "{waited:?}");
+    // The turn is part of what the client waited.
+    let seconds = |name: &str| metrics.sum(&format!("gen_ai_server_{name}_seconds_sum"), &of_model);
+    let (to_first, whole) = (seconds("time_to_first_token"), seconds("request_duration"));
+    assert!(
+        queue("sum") < to_first && to_first < whole,
+        "{waited:?}, {to_first} s, {whole} s"
+    );
+    // Each has a row at its dispatch and one at its end.
+    assert!(metrics.sum("inference_routing_journal_commit_seconds_count", &[]) >= 1.0);
+    let written = metrics.sum("inference_routing_journal_batch_rows_sum", &[]);
+    assert!(written >= 4.0, "{written}");
+}
+
+#[sqlx::test]
+async fn a_wait_for_a_turn_is_told_whatever_comes_of_it(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let world = World::with(pool, |config| {
+        config.chat.max_running = 1;
+        config.chat.queue_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let long = chat(true, json!({"tokens": 1000, "delay_ms": 20}));
+    let _running = world.begin(&long).await.unwrap();
+    let model = world.app.chat.catalogue.find("test").unwrap();
+    tokio::select! {
+        _ = world.begin(&long) => panic!("there is no turn for it"),
+        () = wait_for("the call to wait", async || model.admission.load().1 == 1) => {}
+    }
+    let refused = world.begin(&long).await;
+    assert!(matches!(refused, Err(Error::Busy { .. })));
+    let told = |outcome: &str, what: &str| {
+        let name = format!("inference_routing_queue_seconds_{what}");
+        metrics.sum(&name, &[("model", "test"), ("outcome", outcome)])
+    };
+    for outcome in ["placed", "left", "refused"] {
+        assert_eq!(told(outcome, "count"), 1.0, "{outcome}");
+    }
+    assert!(told("refused", "sum") > 1.9, "it waited as long as it may");
 }

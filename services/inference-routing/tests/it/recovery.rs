@@ -7,7 +7,10 @@ use inference_routing::{Error, config::Sections};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, billing::events, chat, rows, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{World, billing::events, chat, rows, wait_for},
+};
 
 /// Lets epochs lapse in half a second.
 fn hasty(config: &mut Sections) {
@@ -21,6 +24,7 @@ fn hasty(config: &mut Sections) {
 async fn a_killed_routers_calls_are_billed_at_their_last_progress_and_its_leases_go_back(
     pool: PgPool,
 ) {
+    let metrics = Metrics::collected();
     let mut world = World::with(pool.clone(), hasty).await;
     let mut long = world
         .begin(&chat(true, json!({"tokens": 90, "hang_after": 30})))
@@ -72,6 +76,11 @@ async fn a_killed_routers_calls_are_billed_at_their_last_progress_and_its_leases
     // Again and again changes nothing.
     second.app.recovery().step().await.unwrap();
     rows::ended(&pool, &long_id).await;
+    assert_eq!(metrics.sum("inference_routing_epochs_fenced", &[]), 1.0);
+    assert_eq!(metrics.sum("inference_routing_calls_recovered", &[]), 2.0);
+    // A window of each call at most: 64 tokens.
+    let given_away = "inference_routing_recovery_given_away_tokens_at_most";
+    assert_eq!(metrics.sum(given_away, &[]), 2.0 * 64.0);
 }
 
 #[sqlx::test]

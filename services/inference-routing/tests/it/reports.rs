@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::{World, chat, config, engine::FakeEngine, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{World, chat, config, engine::FakeEngine, wait_for},
+};
 use inference_routing::domain::engine_report::Reports;
 
 /// A router with two engines that are read often.
@@ -66,6 +69,7 @@ async fn what_other_routers_run_on_an_engine_counts_as_its_load(pool: PgPool) {
 
 #[sqlx::test]
 async fn an_engine_that_began_anew_is_not_taken_for_one_that_knows_a_prompt(pool: PgPool) {
+    let metrics = Metrics::collected();
     let (world, other) = two(pool).await;
     let engines = [&world.engine, &other];
     for engine in engines {
@@ -77,10 +81,21 @@ async fn an_engine_that_began_anew_is_not_taken_for_one_that_knows_a_prompt(pool
     let first = of_the_first(&world, 3, |_| body.clone()).await;
     assert!(first == 0 || first == 3, "one prompt goes to one engine");
     let knows = usize::from(first == 0);
-    *engines[knows].metrics.lock() = said(0, 60);
+    *engines[knows].metrics.lock() = said(7, 60);
     read().await;
     let again = of_the_first(&world, 1, |_| body.clone()).await;
     assert_eq!(again, knows, "it was asked for what it has forgotten");
+    let of = ("engine", engines[knows].url.as_str());
+    assert_eq!(metrics.sum("inference_routing_engine_restarts", &[of]), 1.0);
+    let running = [of, ("what", "running")];
+    assert_eq!(
+        metrics.sum("inference_routing_engine_reported", &running),
+        7.0
+    );
+    // Of four calls with one prompt two found it, each as many blocks as the others had to do anew.
+    let blocks = |kind| metrics.sum("inference_routing_placement_blocks", &[("kind", kind)]);
+    assert!(blocks("known") > 0.0);
+    assert_eq!(blocks("known"), blocks("new"));
 }
 
 #[sqlx::test]

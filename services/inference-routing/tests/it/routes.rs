@@ -1,4 +1,6 @@
-//! Routes: aliases, canaries, fallbacks, copies, allow lists and ends, changed while calls run.
+//! Routes: aliases, canaries, copies, allow lists and ends, changed while calls run.
+
+mod fallbacks;
 
 use std::time::Duration;
 
@@ -20,9 +22,9 @@ use crate::{
 
 /// A router with the models `test` and `new`, each on an engine of its own, and `down` and `gone`,
 /// whose engines are not there.
-struct Roads {
-    world: World,
-    new: FakeEngine,
+pub struct Roads {
+    pub world: World,
+    pub new: FakeEngine,
 }
 
 fn model(name: &str, url: &str) -> ModelConfig {
@@ -32,7 +34,7 @@ fn model(name: &str, url: &str) -> ModelConfig {
     model
 }
 
-async fn roads(pool: &PgPool) -> Roads {
+pub async fn roads(pool: &PgPool) -> Roads {
     let new = FakeEngine::start().await;
     let dead = async || FakeEngine::start().await.url.clone();
     let (down, gone) = (dead().await, dead().await);
@@ -63,7 +65,8 @@ fn route(targets: &[(&str, u32)]) -> Route {
     }
 }
 
-fn asked_for(name: &str, stream: bool) -> Value {
+/// A short answer that is asked of a name.
+pub fn asked_for(name: &str, stream: bool) -> Value {
     let mut body = chat(stream, json!({"tokens": 2}));
     body["model"] = json!(name);
     body
@@ -117,124 +120,6 @@ async fn a_canary_gets_its_share_at_the_price_of_the_first(pool: PgPool) {
 }
 
 #[sqlx::test]
-async fn a_fallback_answers_where_no_engine_of_the_model_does(pool: PgPool) {
-    let roads = roads(&pool).await;
-    let mut route = route(&[("test", 1)]);
-    route.targets[0].model = "down".to_owned();
-    route.targets.push(Target {
-        model: "test".to_owned(),
-        weight: 1,
-    });
-    // The price is of `test`, which the tests' list has.
-    route.targets.reverse();
-    route.fallbacks = vec!["down".to_owned(), "new".to_owned()];
-    roads.put(route, 0).await;
-    for _ in 0..20 {
-        let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
-        let answered_by = got.frames[0]["model"].as_str().unwrap().to_owned();
-        assert!(["test", "new"].contains(&&*answered_by), "{answered_by}");
-    }
-    assert!(
-        roads.new.calls() > 0,
-        "half of the calls go to the dead one"
-    );
-    assert_eq!(roads.new.calls() + roads.world.engine.calls(), 20);
-}
-
-/// Nearly all calls are for `down`.
-fn nearly_all_for_the_dead_one(fallbacks: &[&str]) -> Route {
-    // The first names the price, and the tests' list has one of `test`.
-    let mut route = route(&[("test", 1), ("down", 10_000)]);
-    route.fallbacks = fallbacks.iter().map(|name| (*name).to_owned()).collect();
-    route
-}
-
-/// All calls and their attempts.
-async fn calls_and_attempts(pool: &PgPool) -> (i64, i64) {
-    sqlx::query_as(
-        "select count(*), coalesce(sum(attempts), 0)::bigint from calls where outcome <> 0",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
-}
-
-#[sqlx::test]
-async fn a_dead_model_is_passed_by_and_shows_when_it_is_well_again(pool: PgPool) {
-    let roads = roads(&pool).await;
-    roads.put(nearly_all_for_the_dead_one(&["new"]), 0).await;
-    for _ in 0..300 {
-        roads.world.call(&asked_for("fast", true)).await.unwrap();
-    }
-    let (calls, attempts) = calls_and_attempts(&pool).await;
-    // One a second shows how it is.
-    assert!(calls == 300 && attempts <= 330, "{attempts} of {calls}");
-    assert!(roads.new.calls() >= 295, "{}", roads.new.calls());
-}
-
-#[sqlx::test]
-async fn a_chain_of_fallbacks_is_followed_to_the_one_that_answers(pool: PgPool) {
-    let roads = roads(&pool).await;
-    let chain = nearly_all_for_the_dead_one(&["gone", "new"]);
-    roads.put(chain, 0).await;
-    let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
-    assert_eq!(got.frames[0]["model"], "new");
-    assert_eq!(rows::ended(&pool, &got.call_id).await.attempts, 3);
-}
-
-#[sqlx::test]
-async fn metrics_name_who_answered_beside_who_is_charged(pool: PgPool) {
-    let metrics = Metrics::collected();
-    let roads = roads(&pool).await;
-    roads.put(nearly_all_for_the_dead_one(&["new"]), 0).await;
-    for _ in 0..5 {
-        let got = roads.world.call(&asked_for("fast", true)).await.unwrap();
-        rows::ended(&pool, &got.call_id).await;
-    }
-    let of = [
-        ("gen_ai_request_model", "test"),
-        ("gen_ai_response_model", "new"),
-    ];
-    let first = "gen_ai_server_time_to_first_token_seconds_count";
-    assert!(metrics.sum(first, &of) >= 4.0);
-}
-
-#[sqlx::test]
-async fn in_a_storm_fallbacks_are_within_the_budget_of_attempts(pool: PgPool) {
-    let roads = roads(&pool).await;
-    roads.put(nearly_all_for_the_dead_one(&["new"]), 0).await;
-    let Roads { world, new } = roads;
-    drop(new);
-    let mut failed = 0;
-    for _ in 0..300 {
-        failed += u32::from(world.call(&asked_for("fast", true)).await.is_err());
-    }
-    assert!(failed >= 295, "{failed}");
-    wait_for("the final rows", async || {
-        calls_and_attempts(&pool).await.0 == 300
-    })
-    .await;
-    let (calls, attempts) = calls_and_attempts(&pool).await;
-    assert!(attempts * 5 <= calls * 6, "{attempts} of {calls}");
-}
-
-#[sqlx::test]
-async fn what_an_engine_refuses_is_not_asked_of_another_model(pool: PgPool) {
-    let roads = roads(&pool).await;
-    let mut route = route(&[("test", 1)]);
-    route.fallbacks = vec!["new".to_owned()];
-    roads.put(route, 0).await;
-    let mut body = asked_for("fast", true);
-    body["wanwu_script"] = json!({"status": 422});
-    let refused = roads.world.call(&body).await.unwrap_err();
-    assert!(
-        matches!(refused, Error::EngineRefused { .. }),
-        "{refused:?}"
-    );
-    assert_eq!(roads.new.calls(), 0);
-}
-
-#[sqlx::test]
 async fn a_copy_is_sent_and_nobody_sees_or_pays_it(pool: PgPool) {
     let roads = roads(&pool).await;
     let mut route = route(&[("test", 1)]);
@@ -254,6 +139,7 @@ async fn a_copy_is_sent_and_nobody_sees_or_pays_it(pool: PgPool) {
 
 #[sqlx::test]
 async fn copies_that_nobody_answers_cost_calls_nothing(pool: PgPool) {
+    let metrics = Metrics::collected();
     // It takes connections and never reads.
     let hole = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", hole.local_addr().unwrap());
@@ -277,6 +163,10 @@ async fn copies_that_nobody_answers_cost_calls_nothing(pool: PgPool) {
     }
     let free = roads.world.app.chat.copies.available_permits();
     assert_eq!(free, 0, "all of them wait");
+    for (outcome, copies) in [("sent", 32.0), ("left_out", 18.0)] {
+        let of = [("model", "hole"), ("outcome", outcome)];
+        assert_eq!(metrics.sum("inference_routing_copies", &of), copies);
+    }
 }
 
 #[sqlx::test]

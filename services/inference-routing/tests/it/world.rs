@@ -4,6 +4,7 @@ pub mod billing;
 pub mod devices;
 pub mod engine;
 pub mod rows;
+pub mod served;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

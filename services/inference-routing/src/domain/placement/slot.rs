@@ -25,6 +25,8 @@ pub struct SlotId(pub(super) u32);
 pub enum SlotState {
     /// It gets calls.
     Active,
+    /// It failed, and gets calls only because it is the last one standing.
+    Doubted,
     /// It gets no more calls; those that it runs may end.
     Draining,
     /// It failed: it gets none but those on trial.
@@ -78,6 +80,8 @@ impl Slot {
             SlotState::Draining
         } else if self.breaker.is_ejected() {
             SlotState::Ejected
+        } else if self.breaker.is_doubted() {
+            SlotState::Doubted
         } else {
             SlotState::Active
         }

@@ -1,3 +1,5 @@
+mod trials;
+
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 
@@ -192,13 +194,12 @@ fn all_but_the_last_are_left_out_and_one_call_on_trial_brings_each_back() {
             world.end(id, Ending::Failed(Failure::Status));
             world.now += Duration::from_millis(5);
         }
-        let active = |placement: &Placement| {
+        let are = |placement: &Placement, wanted: SlotState| {
             let states = placement.states();
-            states
-                .filter(|(_, state, _)| *state == SlotState::Active)
-                .count()
+            states.filter(|(_, state, _)| *state == wanted).count()
         };
-        assert_eq!(active(&world.placement), 1);
+        assert_eq!(are(&world.placement, SlotState::Doubted), 1);
+        assert_eq!(are(&world.placement, SlotState::Ejected), 2);
         world.now += LIMITS.breaker.longest_backoff;
         let trials: Vec<_> = (0..3)
             .map(|_| world.placement.choose(&prompt, &[], world.now).unwrap())
@@ -208,7 +209,7 @@ fn all_but_the_last_are_left_out_and_one_call_on_trial_brings_each_back() {
             let change = world.end(trial.id, Ending::Well);
             assert_eq!(change == Change::Trusted, trial.on_trial);
         }
-        assert_eq!(active(&world.placement), 3);
+        assert_eq!(are(&world.placement, SlotState::Active), 3);
     }
 }
 

@@ -13,11 +13,12 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 
 /// What goes wrong.
@@ -96,6 +97,7 @@ fn serve(listener: TcpListener, state: Arc<EngineState>) -> JoinHandle<()> {
     let router = Router::new()
         .route("/health", get(health))
         .route("/v1/chat/completions", post(complete))
+        .route("/v1/embeddings", post(complete))
         .with_state(state);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })
 }
@@ -107,7 +109,7 @@ async fn health(State(engine): State<Arc<EngineState>>) {
     }
 }
 
-async fn complete(State(engine): State<Arc<EngineState>>, _: Bytes) -> Response {
+async fn complete(State(engine): State<Arc<EngineState>>, uri: Uri, body: Bytes) -> Response {
     let call = engine.calls.fetch_add(1, Ordering::Relaxed);
     let fault = *engine.fault.lock();
     match fault {
@@ -129,6 +131,10 @@ async fn complete(State(engine): State<Arc<EngineState>>, _: Bytes) -> Response 
         }
         _ => {}
     }
+    let asked: Value = serde_json::from_slice(&body).unwrap();
+    if asked["stream"] != true {
+        return whole(uri.path()).to_string().into_response();
+    }
     let chunk = |delta: &str, finish: &str| {
         format!(
             "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\
@@ -148,4 +154,17 @@ async fn complete(State(engine): State<Arc<EngineState>>, _: Bytes) -> Response 
         }
     };
     Body::from(body).into_response()
+}
+
+/// An answer in one piece.
+fn whole(path: &str) -> Value {
+    let usage = json!({"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11});
+    if path == "/v1/embeddings" {
+        let vector = json!({"object": "embedding", "index": 0, "embedding": [0.5]});
+        return json!({"object": "list", "model": "m", "data": [vector],
+            "usage": {"prompt_tokens": 9, "total_tokens": 9}});
+    }
+    json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "好好"},
+            "finish_reason": "stop"}]})
 }

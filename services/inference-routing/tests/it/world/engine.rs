@@ -51,6 +51,8 @@ pub struct Seen {
 #[serde(default)]
 struct Script {
     tokens: u64,
+    /// Bytes that each token of a stream is longer.
+    padding: usize,
     delay_ms: u64,
     first_delay_ms: u64,
     cut_after: Option<u64>,
@@ -250,6 +252,7 @@ fn stream(
         Some(parts) => parts.concat().chars().map(String::from).collect(),
         None => (0..script.tokens).map(|n| format!("词{n} ")).collect(),
     };
+    let padding = "x".repeat(script.padding);
     async_stream::stream! {
         sleep(Duration::from_millis(script.first_delay_ms)).await;
         for (at, piece) in pieces.iter().enumerate() {
@@ -267,7 +270,8 @@ fn stream(
             if at > 0 {
                 sleep(Duration::from_millis(script.delay_ms)).await;
             }
-            let mut chunk = chunk(json!([{"index": 0, "delta": {"content": piece},
+            let content = format!("{piece}{padding}");
+            let mut chunk = chunk(json!([{"index": 0, "delta": {"content": content},
                 "finish_reason": null}]));
             if continuous && include {
                 chunk["usage"] = usage(&script, at + 1);
