@@ -10,6 +10,7 @@ mod clients;
 mod codes;
 mod devices;
 mod gates;
+mod leaving;
 mod ledger;
 mod money;
 mod operators;

@@ -8,7 +8,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::world::{customer, reason, request_id, scripted, stack};
+use crate::world::{customer, reason, request_id, scripted, stack, truth, until};
 
 /// A replica finds a change in this time.
 const FOUND: Duration = Duration::from_secs(2);
@@ -125,6 +125,28 @@ async fn an_operator_sends_a_name_to_a_model_and_customers_are_told_of_its_end()
     assert!(listed(&support, &name).await.is_none());
     let again = delete(&support, &name, 2).await;
     assert_eq!(reason(again), (404, "NOT_FOUND".to_owned()));
+}
+
+#[tokio::test]
+async fn a_route_keeps_its_weights_its_fallbacks_and_its_copies_which_reach_the_engine() {
+    let (support, journey) = (operator("support").await, customer().await);
+    let name = format!("name-{}", request_id());
+    let mut asked = route(&name);
+    asked["targets"][0]["weight"] = json!(3);
+    asked["fallbacks"] = json!(["scripted"]);
+    asked["mirror"] = json!({"model": "scripted", "perMille": 1000});
+    let kept = put(&support, &asked, 0).await.unwrap();
+    for part in ["targets", "fallbacks", "mirror"] {
+        assert_eq!(kept[part], asked[part]);
+    }
+    assert_eq!(listed(&support, &name).await.unwrap(), kept);
+    let (answer, _) = ask_until(&journey, &name, 200).await;
+    let call = answer.headers()["wanwu-call-id"].to_str().unwrap();
+    until("the call and its copy", async || {
+        (truth(call).await["times"] == 2).then_some(())
+    })
+    .await;
+    delete(&support, &name, 1).await.unwrap();
 }
 
 #[tokio::test]

@@ -5,6 +5,13 @@ use integration_tests::{
     stack::Stack,
 };
 use serde_json::{Value, json};
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
+
+/// How long what must come is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The stack of the tests.
 pub fn stack() -> Stack {
@@ -54,4 +61,36 @@ pub fn reason<T: std::fmt::Debug>(outcome: Result<T, ApiError>) -> (u16, String)
 /// A new request id.
 pub fn request_id() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+/// Asks until there is an answer.
+pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What the engine recorded of a call; null: it does not know it.
+pub async fn truth(call: &str) -> Value {
+    let url = format!("{}/_truth?call={call}", stack().simulator("engine"));
+    reqwest::get(url).await.unwrap().json().await.unwrap()
+}
+
+/// A connection to the edge's gRPC.
+pub async fn grpc() -> Channel {
+    let edge = Endpoint::from_shared(stack().description().edge.clone()).unwrap();
+    edge.connect().await.unwrap()
+}
+
+/// A gRPC request with a credential.
+pub fn bearing<T>(message: T, credential: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {credential}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    request
 }
