@@ -3,13 +3,15 @@
 Every document is valid for Kubernetes (schemas inside the package kubernetes-validate); the
 resources of operators, which have no schema there, are counted by kind. Then: pods are restricted,
 pods stay in the region, every workload has probes, a budget and a policy, and the network edges are
-the call graph that the access rules of the contract allow. Each alert asks metrics that the code has
-and has its heading in the runbook; all go to rules.yaml, for promtool.
+the call graph that the access rules of the contract allow. Files that a configuration names are mounted,
+and engines that it finds by a name may be reached. Each alert asks metrics that the code has and has its
+heading in the runbook; all go to rules.yaml, for promtool.
 """
 
 import pathlib
 import re
 import sys
+import tomllib
 
 import kubernetes_validate
 import yaml
@@ -58,6 +60,44 @@ def check_pod(where, spec):
         check(security.get("readOnlyRootFilesystem") is True, where, "may write its root")
         check(security.get("capabilities", {}).get("drop") == ["ALL"], where, "keeps capabilities")
         check("memory" in container["resources"].get("limits", {}), where, "no memory limit")
+
+
+def files_named(value, key=""):
+    """Paths in a configuration: under keys that end with `file`, and behind `file:`."""
+    if isinstance(value, dict):
+        for inner, item in value.items():
+            yield from files_named(item, inner)
+    elif isinstance(value, list):
+        for item in value:
+            yield from files_named(item, key)
+    elif isinstance(value, str) and value.startswith("file:"):
+        yield value.removeprefix("file:")
+    elif value and (key == "file" or key.endswith("_file")):
+        yield value
+
+
+def check_mounts(where, config, pod):
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    for container in pod["containers"]:
+        mounts = container["volumeMounts"]
+        check({mount["name"] for mount in mounts} <= volumes, where, "mounts what is no volume of it")
+        for file in files_named(config):
+            mounted = any(file.startswith(f"{mount['mountPath']}/") for mount in mounts)
+            check(mounted, where, f"does not mount {file}, which its configuration names")
+
+
+def check_engines(where, config, policy):
+    """A name of the cluster is SERVICE.NAMESPACE.svc; the policy names the namespace and the pods' port."""
+    reached = set()
+    for rule in policy["egress"]:
+        for peer in rule["to"]:
+            labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+            reached |= {(labels.get("kubernetes.io/metadata.name"), port["port"]) for port in rule["ports"]}
+    urls = [engine["url"] for model in config.get("models", []) for engine in model["engines"]]
+    for name in (url.removeprefix("dns:") for url in urls if url.startswith("dns:")):
+        place = re.fullmatch(r"[^.:]+\.([^.:]+)[^:]*:(\d+)", name)
+        may = place and (place[1], int(place[2])) in reached
+        check(may, where, f"does not let it reach the engines at {name}")
 
 
 def policy_edges(service, policy):
@@ -133,6 +173,12 @@ for variant in ("default", "production"):
                 into, out = policy_edges(service, document["spec"])
                 inward |= into
                 outward |= out
+        config = tomllib.loads(kinds["ConfigMap"]["data"]["config.toml"])
+        for kind in kinds.keys() & {"Deployment", "Job"}:
+            check_mounts(f"{file.name} {kind}", config, kinds[kind]["spec"]["template"]["spec"])
+        check_engines(f"{file.name} NetworkPolicy", config, kinds["NetworkPolicy"]["spec"])
+        if service == "inference-routing" and variant == "production":
+            check(config.get("models"), file.name, "serves no model")
         wanted = {"Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"}
         wanted |= set() if service == "edge" else {"Job"}
         wanted |= OPERATOR_KINDS if variant == "production" else set()

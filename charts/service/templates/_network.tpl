@@ -111,6 +111,15 @@ spec:
       ports:
         - {protocol: TCP, port: 4317}
     {{- end }}
+    {{- range .Values.network.engines }}
+    - to:
+        - namespaceSelector:
+            matchLabels: {{- toYaml .namespaceLabels | nindent 14 }}
+          podSelector:
+            matchLabels: {{- toYaml .podLabels | nindent 14 }}
+      ports:
+        - {protocol: TCP, port: {{ .port }}}
+    {{- end }}
     {{- range .Values.network.providers }}
     - to:
         - ipBlock:

@@ -40,6 +40,11 @@ nodeAffinity:
 - name: secrets
   mountPath: /secrets
   readOnly: true
+{{- range $name, $_ := .Values.files }}
+- name: files-{{ $name }}
+  mountPath: /files/{{ $name }}
+  readOnly: true
+{{- end }}
 {{- end }}
 
 {{- define "wanwu.volumes" -}}
@@ -49,4 +54,8 @@ nodeAffinity:
 - name: secrets
   secret:
     secretName: {{ .Values.secretName | default .Chart.Name }}
+{{- range $name, $source := .Values.files }}
+- name: files-{{ $name }}
+  {{- toYaml $source | nindent 2 }}
+{{- end }}
 {{- end }}
