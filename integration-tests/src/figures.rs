@@ -40,9 +40,11 @@ mod rig;
 mod routing_hit;
 mod routing_model;
 mod routing_replicas;
+mod routing_trace;
 mod skew;
 mod storm;
 mod streaming;
+mod trace_replay;
 
 use std::{future::Future, pin::Pin};
 

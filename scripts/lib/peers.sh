@@ -1,15 +1,16 @@
-# Installs what figure `overhead --full` measures beside the model path. Sourced by scripts/figure.
+# Installs what some figures measure beside the model path. Sourced by scripts/figure.
 #
 # Each has a folder of its own under $peers: two of them bring Python modules of one name. Versions are in
-# scripts/ci/peers.txt; nothing is installed for the system but nginx. What cannot be installed is left
-# out of the figure.
+# scripts/ci/peers.txt; nothing is installed for the system but nginx. A figure does not go on without
+# one of them, unless WANWU_WITHOUT_PEERS names it (nginx, sglang-router, vllm-router, smg, portkey,
+# litellm; several with commas between).
 
 ensure_peers() {
   peers=$place/peers
   mkdir -p "$peers"
   command -v nginx >/dev/null || /usr/sbin/nginx -v 2>/dev/null ||
     { is_root && apt-get install -y --no-install-recommends nginx-light >/dev/null; } ||
-    say "nginx cannot be installed: it is left out"
+    say "nginx cannot be installed"
   local name registry version digest
   while read -r name registry version digest; do
     case $name in '' | '#'*) continue ;; esac
@@ -18,7 +19,7 @@ ensure_peers() {
     rm -rf "${peers:?}/${name##*/}"
     "install_from_$registry" "$name" "$version" "$digest" "$peers/${name##*/}" &&
       printf '%s\n' "$version" >"$peers/${name##*/}/version" ||
-      say "$name cannot be installed: it is left out"
+      say "$name cannot be installed"
   done <"$root/scripts/ci/peers.txt"
 }
 

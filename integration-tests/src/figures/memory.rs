@@ -1,4 +1,6 @@
-//! Prompts that nobody had before, by keys that nobody used before: what edge and router keep of them.
+//! Prompts that nobody had before, by keys of many accounts: what edge and router keep of them.
+//!
+//! A prefix is a prompt up to the end of one of its blocks, which is what a router remembers.
 
 use std::{
     sync::{
@@ -18,17 +20,17 @@ use toml::Table;
 
 use super::{
     Figure, Kind, Reading, Tier,
-    customers::scripted,
+    customers::{customers, scripted},
     model_path::{Load, ModelPath, Wanted},
 };
 use crate::{
-    journey::Journey,
     load::{Target, resident_kib},
     stack::Stack,
 };
 
 const CLIENTS: usize = 16;
-const KEYS_OF_AN_APP: usize = 100;
+/// As many as an app may have; each account has one app here.
+const KEYS_OF_AN_ACCOUNT: usize = 100;
 /// Blocks of a prompt: each is the end of a prefix that nobody had before.
 const BLOCKS: usize = 32;
 const TOP_UP_FEN: i64 = 1_000_000;
@@ -39,7 +41,7 @@ const GOAL: f64 = 8.0;
 pub(super) fn figure() -> Figure {
     Figure {
         name: "memory",
-        claim: "RSS of edge and router after 1,000,000 distinct prefixes by 10,000 keys, and its slope",
+        claim: "RSS of edge and router after 1,000,000 distinct prefixes by 10,000 keys of 100 accounts, and its slope",
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }
@@ -57,7 +59,7 @@ impl Extent {
     const fn of(tier: Tier) -> Self {
         match tier {
             Tier::Quick => Self {
-                prefixes: 60_000,
+                prefixes: 56_000,
                 keys: 200,
                 remembered: Some(4096),
             },
@@ -72,8 +74,7 @@ impl Extent {
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let extent = Extent::of(tier);
-    let journey = Journey::ready_to_call(&stack, TOP_UP_FEN).await?;
-    let keys = keys(&journey, extent.keys).await?;
+    let keys = keys(&stack, extent.keys).await?;
     let mut limits = Table::new();
     if let Some(blocks) = extent.remembered {
         limits.insert("prefix_blocks".to_owned(), blocks.into());
@@ -143,35 +144,29 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     Ok(Reading {
         figure: format!("{:.0} / {:.0}", last[0], last[1]),
         unit: format!(
-            "MiB of edge / router after {} prefixes by {} keys; the second half's slope makes {:+.1} / {:+.1} MiB of it",
-            extent.prefixes, extent.keys, grown[0], grown[1]
+            "MiB of edge / router after {} prefixes by {} keys of {} accounts; the second half's slope makes {:+.1} / {:+.1} MiB of it",
+            extent.prefixes,
+            extent.keys,
+            extent.keys.div_ceil(KEYS_OF_AN_ACCOUNT),
+            grown[0],
+            grown[1]
         ),
         goal: format!("second half <= {GOAL} MiB each, no call fails"),
         holds: grown.iter().all(|grown| *grown <= GOAL) && counts.refused + counts.cut == 0,
     })
 }
 
-/// Makes so many keys in as many apps as they need.
-async fn keys(journey: &Journey, count: usize) -> anyhow::Result<Vec<String>> {
-    let apps = stream::iter(0..count.div_ceil(KEYS_OF_AN_APP)).then(|n| {
-        let mut journey = journey.clone();
-        async move {
-            // An account may have a hundred, and has one.
-            if n > 0 {
-                journey.app("memory").await?;
-            }
-            anyhow::Ok(journey)
-        }
-    });
-    let apps: Vec<Journey> = apps.try_collect().await?;
+/// Makes so many keys, of as many accounts as they need.
+async fn keys(stack: &Stack, count: usize) -> anyhow::Result<Vec<String>> {
+    let accounts = customers(stack, count.div_ceil(KEYS_OF_AN_ACCOUNT), TOP_UP_FEN).await?;
     let keys = (0..count).map(|n| {
-        let mut journey = apps[n / KEYS_OF_AN_APP].clone();
+        let mut account = accounts[n / KEYS_OF_AN_ACCOUNT].clone();
         async move {
-            // One more than the one it has would be too many for the first app.
-            match n {
-                0 => Ok(journey.secret().to_owned()),
-                _ => Ok(journey.key().await?.secret.clone()),
+            // It has one already.
+            if n % KEYS_OF_AN_ACCOUNT > 0 {
+                account.key().await?;
             }
+            anyhow::Ok(account.secret().to_owned())
         }
     });
     stream::iter(keys)

@@ -3,6 +3,7 @@
 
 mod clients;
 mod engine;
+mod metrics;
 mod open_loop;
 
 use std::{
@@ -214,44 +215,6 @@ impl Drop for ModelPath {
     }
 }
 
-impl Replica {
-    /// What its metric of this name says, by the label `by`; of equal ones the sum.
-    pub(super) async fn metric(
-        &self,
-        name: &str,
-        with: &str,
-        by: &str,
-    ) -> anyhow::Result<BTreeMap<String, f64>> {
-        let text = http().get(format!("{}/metrics", self.admin)).send().await?;
-        let text = text.text().await?;
-        Ok(read_metric(&text, name, with, by))
-    }
-}
-
-/// A line is `name{label="value",...} number`.
-fn read_metric(text: &str, name: &str, with: &str, by: &str) -> BTreeMap<String, f64> {
-    let mut values = BTreeMap::new();
-    for line in text.lines() {
-        let Some((labels, value)) = line
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('{'))
-            .and_then(|rest| rest.split_once("} "))
-        else {
-            continue;
-        };
-        let marker = format!("{by}=\"");
-        let label = labels
-            .split_once(&marker)
-            .and_then(|(_, rest)| rest.split_once('"'));
-        if labels.contains(with)
-            && let (Some((label, _)), Ok(value)) = (label, value.trim().parse::<f64>())
-        {
-            *values.entry(label.to_owned()).or_default() += value;
-        }
-    }
-    values
-}
-
 /// A client of the figure's own, for what is no load.
 fn http() -> reqwest::Client {
     // reqwest is built without a provider; whoever comes first installs ours.
@@ -347,23 +310,5 @@ fn replica(
 fn end_left_over(process: &Process) {
     if process.is_alive() {
         process.kill9();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_is_read_by_a_label() {
-        let text = "# TYPE changes counter\n\
-                    changes{model=\"m\",engine=\"a\",to=\"ejected\"} 2\n\
-                    changes{model=\"m\",engine=\"b\",to=\"ejected\"} 1\n\
-                    changes{model=\"n\",engine=\"a\",to=\"ejected\"} 3\n\
-                    changes{model=\"m\",engine=\"a\",to=\"trusted\"} 7\n\
-                    changes_other{engine=\"a\"} 9\n";
-        let read = read_metric(text, "changes", "to=\"ejected\"", "engine");
-        let expected = [("a".to_owned(), 5.0), ("b".to_owned(), 1.0)];
-        assert_eq!(read, BTreeMap::from(expected));
     }
 }

@@ -23,6 +23,12 @@ use super::{
 };
 use crate::{journey::Journey, stack::Stack};
 
+/// Orders of one part of the loop. Sessions last ten minutes: each part has customers of its own.
+const ORDERS: usize = 2500;
+/// Kills in one part: of services, of the broker, of the database.
+const SERVICE_KILLS: usize = 50;
+const BROKER_KILLS: usize = 3;
+const DATABASE_KILLS: usize = 3;
 /// Customers and calls at a time.
 const CUSTOMERS: usize = 6;
 const CALLERS: usize = 4;
@@ -54,15 +60,6 @@ pub(super) fn figure() -> Figure {
     }
 }
 
-/// One part of the loop. Sessions last ten minutes: each part has customers of its own.
-#[derive(Clone, Copy)]
-struct Part {
-    orders: usize,
-    services: usize,
-    brokers: usize,
-    databases: usize,
-}
-
 /// What happened.
 #[derive(Clone, Copy, Default)]
 struct Done {
@@ -73,30 +70,14 @@ struct Done {
 }
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
-    let (parts, part) = match tier {
-        Tier::Quick => (
-            1,
-            Part {
-                orders: 5000,
-                services: 100,
-                brokers: 5,
-                databases: 5,
-            },
-        ),
-        Tier::Full => (
-            20,
-            Part {
-                orders: 2500,
-                services: 50,
-                brokers: 3,
-                databases: 3,
-            },
-        ),
+    let parts = match tier {
+        Tier::Quick => 1,
+        Tier::Full => 20,
     };
     let (mut all, mut wrong, mut slowest) = (Done::default(), Wrong::default(), Duration::ZERO);
     for number in 0..parts {
         let begin = Instant::now();
-        let (done, found, settled) = one_part(&stack, part, number).await?;
+        let (done, found, settled) = one_part(&stack, number).await?;
         all.orders += done.orders;
         all.kills += done.kills;
         all.calls += done.calls;
@@ -125,16 +106,12 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     })
 }
 
-async fn one_part(
-    stack: &Stack,
-    part: Part,
-    number: u64,
-) -> anyhow::Result<(Done, Wrong, Duration)> {
+async fn one_part(stack: &Stack, number: u64) -> anyhow::Result<(Done, Wrong, Duration)> {
     let customers = customers(stack, CUSTOMERS, TOP_UP_FEN).await?;
     let books = Books::of(stack, &customers)?;
     let payments = Payments::new(stack).await?;
     let (killing, next) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let goes_on = || killing.load(Ordering::Relaxed) || next.load(Ordering::Relaxed) < part.orders;
+    let goes_on = || killing.load(Ordering::Relaxed) || next.load(Ordering::Relaxed) < ORDERS;
     let payers = join_all((0..PAYERS).map(|_| async {
         while goes_on() {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +130,7 @@ async fn one_part(
     };
     let callers = join_all((0..CALLERS).map(|n| call(&customers[n % customers.len()], &goes_on)));
     let killer = async {
-        let killed = kill(stack, part, number).await;
+        let killed = kill(stack, number).await;
         killing.store(false, Ordering::Relaxed);
         killed
     };
@@ -170,7 +147,7 @@ async fn one_part(
     let whole = calls.iter().filter(|call| call.end == End::Whole).count();
     let done = Done {
         orders: payments.count(),
-        kills: part.services + part.brokers + part.databases,
+        kills: SERVICE_KILLS + BROKER_KILLS + DATABASE_KILLS,
         calls: calls.iter().filter(|call| call.call_id.is_some()).count(),
         whole,
     };
@@ -196,11 +173,11 @@ async fn call(customer: &Journey, goes_on: &impl Fn() -> bool) -> anyhow::Result
 }
 
 /// Kills services, some together, the broker and the database, each when all are back.
-async fn kill(stack: &Stack, part: Part, seed: u64) -> anyhow::Result<()> {
+async fn kill(stack: &Stack, seed: u64) -> anyhow::Result<()> {
     let mut chance = StdRng::seed_from_u64(seed);
-    let mut left = part.services;
-    let mut victims = vec![vec!["rabbitmq"]; part.brokers];
-    victims.extend(vec![vec!["postgres"]; part.databases]);
+    let mut left = SERVICE_KILLS;
+    let mut victims = vec![vec!["rabbitmq"]; BROKER_KILLS];
+    victims.extend(vec![vec!["postgres"]; DATABASE_KILLS]);
     while left > 0 {
         let together = chance.random_range(1..=TOGETHER).min(left);
         let mut services: Vec<&str> = SERVICES

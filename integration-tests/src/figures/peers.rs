@@ -1,5 +1,7 @@
 //! What else stands between clients and engines: gateways of others, as they come, each with one worker.
 
+mod left_out;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -7,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
@@ -14,6 +17,7 @@ use crate::{
     load::{Target, lean, on_processor},
     stack::{Ports, Process, ProcessSpec, Ready, StopSignal, create_private_folder, write_private},
 };
+use left_out::{LeftOut, WITHOUT};
 
 /// A slow one imports a thousand modules first.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -65,7 +69,7 @@ impl Drop for Peer {
 }
 
 impl Peers<'_> {
-    /// Starts all that are installed and answers those that answer.
+    /// Starts all; one that does not start is an error, unless the environment says that it is left out.
     pub(super) async fn start(&self) -> anyhow::Result<Vec<Peer>> {
         let mut ports = Ports::keeping(BTreeMap::new());
         create_private_folder(self.folder)?;
@@ -92,12 +96,20 @@ impl Peers<'_> {
     }
 
     async fn started(&self, all: &[How], ports: &Ports) -> anyhow::Result<Vec<Peer>> {
+        let left_out = LeftOut::from_environment()?;
         let mut started = Vec::new();
         for how in all {
-            match self.one(how, ports).await {
-                Ok(peer) => started.push(peer),
-                Err(error) => println!("  {}: left out: {error:#}", how.name),
+            if left_out.names(how.name) {
+                println!("  {}: left out, as {WITHOUT} says", how.name);
+                continue;
             }
+            let peer = self.one(how, ports).await;
+            started.push(peer.with_context(|| {
+                format!(
+                    "{} does not start; to measure without it, name it in {WITHOUT}",
+                    how.name
+                )
+            })?);
         }
         Ok(started)
     }

@@ -4,9 +4,6 @@
 //! many 512-token blocks, the least recently used forgotten first, takes one prompt after the other at
 //! 8,000 new tokens a second, and needs 6 ms and 0.35 ms for each running call for a token. Nothing of
 //! the services runs; the way to engines adds nothing here.
-//!
-//! `WANWU_TRACE` names the trace: the Mooncake conversation (kvcache-ai/Mooncake, Apache-2.0), a
-//! line of JSON a request. Without one, load is made from a seed, which shares more than real load does.
 
 use std::{
     cmp::Reverse,
@@ -14,17 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use inference_routing::domain::{
     breaker::BreakerLimits,
     placement::{Choice, Ending, Placement, PlacementLimits, Policy, PrefixCache, Prompt, SlotId},
 };
-use rand::{Rng, SeedableRng, rngs::StdRng};
-use serde::Deserialize;
 use wanwu_grpc::{Affinity, Candidate, Recent, stable_hash};
 
+use super::routing_trace::{BEGINNING, BLOCK_TOKENS, Request};
+
 const ENGINES: usize = 8;
-const BLOCK_TOKENS: u64 = 512;
 const PREFILL_TOKENS_A_SECOND: f64 = 8_000.0;
 const STEP: Duration = Duration::from_millis(6);
 const STEP_OF_EACH: Duration = Duration::from_micros(350);
@@ -41,8 +36,6 @@ const LIMITS: PlacementLimits = PlacementLimits {
     blocks: 65_536,
 };
 
-/// Blocks that say where a prompt goes: its first 1,024 tokens.
-const BEGINNING: usize = 2;
 /// All routers were there long before.
 const JOINED: Duration = Duration::from_secs(3600);
 
@@ -53,19 +46,6 @@ pub(super) enum Way {
     InTurn,
     /// What begins alike goes to the same router, by the rule of the edge's channel.
     ByBeginning,
-}
-
-/// One request of a trace.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Request {
-    /// Milliseconds from the beginning.
-    pub timestamp: u64,
-    /// Tokens of the prompt.
-    pub input_length: u64,
-    /// Tokens of the answer.
-    pub output_length: u64,
-    /// The blocks of the prompt: equal ones are equal text after equal text.
-    pub hash_ids: Vec<u64>,
 }
 
 /// What one replay showed.
@@ -80,51 +60,6 @@ pub(super) struct Replay {
     pub busiest: f64,
     /// What one choice took.
     pub choice: Duration,
-}
-
-/// The load, and whether it is the trace.
-pub(super) fn requests() -> anyhow::Result<(Vec<Request>, bool)> {
-    let Some(path) = std::env::var_os("WANWU_TRACE") else {
-        println!(
-            "  WANWU_TRACE names no trace: load from a seed, which shares more than real load"
-        );
-        return Ok((conversations(), false));
-    };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let requests: Result<_, _> = text.lines().map(serde_json::from_str).collect();
-    Ok((requests.context("the trace is not Mooncake's")?, true))
-}
-
-/// Conversations of some turns that all share their first block, as in the trace.
-fn conversations() -> Vec<Request> {
-    let mut chance = StdRng::seed_from_u64(20_240_601);
-    let mut open: Vec<Vec<u64>> = Vec::new();
-    let mut next = 1;
-    let mut requests = Vec::new();
-    for at in 0..12_000_u64 {
-        let again = !open.is_empty() && chance.random_bool(0.6);
-        let mut ids = match again {
-            true => open.swap_remove(chance.random_range(0..open.len())),
-            false => vec![0],
-        };
-        let most = if again { 8 } else { 40 };
-        for _ in 0..chance.random_range(2..most) {
-            ids.push(next);
-            next += 1;
-        }
-        requests.push(Request {
-            timestamp: at * 295,
-            input_length: ids.len() as u64 * BLOCK_TOKENS,
-            output_length: chance.random_range(20..700),
-            hash_ids: ids.clone(),
-        });
-        open.push(ids);
-        if open.len() > 400 {
-            open.swap_remove(0);
-        }
-    }
-    requests
 }
 
 /// An engine's model.

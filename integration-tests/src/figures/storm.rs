@@ -12,7 +12,7 @@ use toml::Table;
 use super::{
     Figure, Kind, Reading, Tier,
     customers::scripted,
-    model_path::{Load, ModelPath, Wanted},
+    model_path::{Load, ModelPath, ScriptedEngine, Wanted},
 };
 use crate::{journey::Journey, load::Target, simulators::engine::Illness, stack::Stack};
 
@@ -65,6 +65,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     load.take();
     sleep(long).await;
     let storm = load.take();
+    let well_in_storm = well(&path).await?;
     let attempts = attempts(&path).await? - before;
     let ratio = attempts as f64 / storm.calls.max(1) as f64;
     println!(
@@ -79,12 +80,17 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         println!("    {count} x {word}");
     }
     let back = back_to_normal(&path, &load).await?;
+    let shown_after = shown_as_well(&path).await?;
     let after = load.end().await;
     println!(
         "  all engines answer again after {back:.2?}; then {} calls, {} failed",
         after.calls, after.refused
     );
+    println!(
+        "  {well_in_storm} engines shown as well in the storm; all of them {shown_after:.2?} after they were used again"
+    );
     ensure!(calm.refused == 0, "calls failed before the storm");
+    ensure!(well_in_storm == 0, "the alert NoEngineWell would be silent");
     Ok(Reading {
         figure: format!("{ratio:.3}"),
         unit: format!("attempts for each of {} calls in a storm", storm.calls),
@@ -104,6 +110,27 @@ async fn attempts(path: &ModelPath) -> anyhow::Result<u64> {
         all += counted.calls + counted.refused_connections;
     }
     Ok(all)
+}
+
+/// How many of the engines the router's metrics show as well, which is what the alert NoEngineWell asks.
+async fn well(path: &ModelPath) -> anyhow::Result<usize> {
+    let name = "inference_routing_engine_well";
+    let shown = path.routers[0].metric(name, "", "engine").await?;
+    let is_well = |engine: &&ScriptedEngine| shown.get(&engine.url).is_some_and(|well| *well > 0.0);
+    Ok(path.engines.iter().filter(is_well).count())
+}
+
+/// Waits until every engine is shown as well; answers how long that takes.
+async fn shown_as_well(path: &ModelPath) -> anyhow::Result<Duration> {
+    let begin = Instant::now();
+    while well(path).await? < path.engines.len() {
+        ensure!(
+            begin.elapsed() < BACK,
+            "the alert NoEngineWell would not end"
+        );
+        sleep(LOOK).await;
+    }
+    Ok(begin.elapsed())
 }
 
 /// Heals the engines; answers how long it takes until each has answered 20 calls. Then the load

@@ -1,37 +1,49 @@
-//! Two routers and three engines as processes, under load of conversations. An engine is killed, a
-//! router is restarted, the engine comes back; clients go on.
+//! Two routers and three engines as processes, under load of conversations. A router is killed, an engine
+//! is killed, the other router is restarted, the engine comes back; clients go on.
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::ensure;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use toml::Table;
 
-use super::super::{
-    Tier,
-    customers::scripted,
-    model_path::{Counts, Load, ModelPath, Wanted},
+use super::{
+    super::{
+        Tier,
+        customers::scripted,
+        model_path::{Load, ModelPath, Wanted},
+    },
+    held_streams::HeldStreams,
+    phases::{CLIENTS, Excused, Phases},
 };
 use crate::{journey::Journey, load::Target, stack::Stack};
 
-const CLIENTS: usize = 12;
 /// Calls of one conversation, each longer than the one before.
 const TURNS: u64 = 6;
 /// What a conversation begins with, in characters: some blocks.
 const BEGINNING: usize = 1600;
+/// Both routers are at work by then.
+const AT_WORK: Duration = Duration::from_millis(300);
+/// Whoever had a connection to what was killed knows it by then.
+const NOTICED: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was seen.
 pub(super) struct Shown {
-    /// Calls that failed before their first token.
-    pub failed: u64,
+    /// Calls that failed or broke, and nothing excuses it.
+    pub wrong: u64,
+    /// Those that died with the router or the engine that ran them.
+    pub excused: u64,
+    /// After its death, until both routers had left the engine out.
+    pub left_out: Duration,
 }
 
 pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> {
     let long = match tier {
-        Tier::Quick => Duration::from_secs(2),
+        Tier::Quick => Duration::from_secs(1),
         Tier::Full => Duration::from_secs(30),
     };
     let journey = Journey::ready_to_call(stack, 1_000_000).await?;
@@ -45,67 +57,98 @@ pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> 
     let path = ModelPath::start(stack, wanted).await?;
     let address = format!("{}/v1/chat/completions", path.base());
     let target = Target::new(&address, Some(journey.secret()), Bytes::new())?;
-    let load = Load::start(
-        Arc::new(move |n| Target {
-            body: turn_of(n),
-            ..target.clone()
-        }),
-        CLIENTS,
-    );
     println!("  2 routers, 3 engines, {CLIENTS} clients in conversations of {TURNS} calls");
-    let mut failed = 0;
-    let mut tell = |what: &str, counts: Counts, found: f64, note: String| {
-        failed += counts.refused;
-        println!(
-            "  {what:<32} {:>6} calls, {} failed before a token, {} cut, longest wait {:.2?}, {found:.1} % of blocks found{note}",
-            counts.calls, counts.refused, counts.cut, counts.longest
-        );
-        for (word, count) in &counts.words {
-            println!("    {count} x {word}");
-        }
-    };
+    let mut phases = Phases::default();
 
+    let load = conversations(&target, "calm");
     let calm = found(&path, long).await?;
-    tell("before", load.take(), calm, String::new());
-    // Gone without a word.
-    path.engines[0].process.kill9();
+    phases.end("before", Excused::Nothing, &load.end().await, calm, "");
+
+    let held = HeldStreams::open(&path, &journey).await?;
+    let load = conversations(&target, "busy");
+    sleep(AT_WORK).await;
+    path.routers[0].process.kill9();
+    let one = found(&path, long.max(NOTICED)).await?;
+    phases.end("a router is killed", Excused::Calls, &load.take(), one, "");
+    let begin = Instant::now();
+    path.routers[0].process.start()?;
+    let note = back(&path, 0, begin).await?;
+    let warm = found(&path, long).await?;
+    let (broken, streams) = held.end(0).await?;
+    phases.wrong += broken;
+    let note = format!("{note}; {streams}");
+    phases.end(
+        "it starts again",
+        Excused::Nothing,
+        &load.take(),
+        warm,
+        &note,
+    );
+
+    let left_out = kill_engine(&path).await?;
     let dead = found(&path, long).await?;
-    tell("an engine is killed", load.take(), dead, String::new());
+    let note = format!("; left out by both routers after {left_out:.2?}");
+    phases.end(
+        "an engine is killed",
+        Excused::Streams,
+        &load.take(),
+        dead,
+        &note,
+    );
 
     let router = path.routers[1].process.clone();
     let begin = Instant::now();
     tokio::task::spawn_blocking(move || router.restart()).await??;
-    path.routers[1].process.wait_ready(PATIENCE).await?;
-    let ready = begin.elapsed();
-    while calls(&path, 1).await? < 1.0 {
-        anyhow::ensure!(begin.elapsed() < PATIENCE, "the router gets no calls again");
-        sleep(LOOK).await;
-    }
-    let used = begin.elapsed();
+    let note = back(&path, 1, begin).await?;
     let warm = found(&path, long).await?;
-    let note = format!("; ready again after {ready:.2?}, used after {used:.2?}");
-    tell("a router restarts", load.take(), warm, note);
+    phases.end(
+        "a router restarts",
+        Excused::Nothing,
+        &load.take(),
+        warm,
+        &note,
+    );
 
     let begin = Instant::now();
     path.engines[0].process.start()?;
     path.engines[0].process.wait_ready(PATIENCE).await?;
     while path.engines[0].counted().await?.calls == 0 {
-        anyhow::ensure!(begin.elapsed() < PATIENCE, "the engine gets no calls again");
+        ensure!(begin.elapsed() < PATIENCE, "the engine gets no calls again");
         sleep(LOOK).await;
     }
-    let back = begin.elapsed();
+    let note = format!("; used after {:.2?}", begin.elapsed());
     let after = found(&path, long).await?;
-    let note = format!("; used after {back:.2?}");
-    tell("the engine is back", load.take(), after, note);
-    failed += load.end().await.refused;
-    Ok(Shown { failed })
+    phases.end(
+        "the engine is back",
+        Excused::Nothing,
+        &load.end().await,
+        after,
+        &note,
+    );
+    Ok(Shown {
+        wrong: phases.wrong,
+        excused: phases.excused,
+        left_out,
+    })
+}
+
+/// Clients in conversations that have this word in their names.
+fn conversations(target: &Target, word: &'static str) -> Load {
+    let target = target.clone();
+    Load::start(
+        Arc::new(move |n| Target {
+            body: turn_of(word, n),
+            ..target.clone()
+        }),
+        CLIENTS,
+    )
 }
 
 /// One turn of a conversation that is the client's own.
-fn turn_of(n: u64) -> Bytes {
+fn turn_of(word: &str, n: u64) -> Bytes {
     let (client, call) = (n % CLIENTS as u64, n / CLIENTS as u64);
     let (conversation, turn) = (call / TURNS, call % TURNS);
-    let name = format!("{client}.{conversation} ");
+    let name = format!("{word} {client}.{conversation} ");
     let beginning = name.repeat(BEGINNING / name.len());
     let mut messages = vec![json!({"role": "user", "content": beginning})];
     for turn in 0..turn {
@@ -117,6 +160,38 @@ fn turn_of(n: u64) -> Bytes {
     body["messages"] = Value::Array(messages);
     body["stream"] = json!(true);
     Bytes::from(body.to_string())
+}
+
+/// Kills the first engine without a word; answers how long it takes until both routers leave it out.
+async fn kill_engine(path: &ModelPath) -> anyhow::Result<Duration> {
+    let engine = &path.engines[0];
+    let mut before = Vec::new();
+    for router in &path.routers {
+        before.push(router.changes(engine).await?.left_out);
+    }
+    let begin = Instant::now();
+    engine.process.kill9();
+    for (router, before) in path.routers.iter().zip(before) {
+        while router.changes(engine).await?.left_out <= before {
+            ensure!(begin.elapsed() < PATIENCE, "a dead engine is not left out");
+            sleep(LOOK).await;
+        }
+    }
+    Ok(begin.elapsed())
+}
+
+/// Waits until a router that was away gets calls again; answers when it was ready and when it got them.
+async fn back(path: &ModelPath, router: usize, begin: Instant) -> anyhow::Result<String> {
+    path.routers[router].process.wait_ready(PATIENCE).await?;
+    let ready = begin.elapsed();
+    while calls(path, router).await? < 1.0 {
+        ensure!(begin.elapsed() < PATIENCE, "the router gets no calls again");
+        sleep(LOOK).await;
+    }
+    let used = begin.elapsed();
+    Ok(format!(
+        "; ready again after {ready:.2?}, used after {used:.2?}"
+    ))
 }
 
 /// What the engines that live found of their blocks in so long.

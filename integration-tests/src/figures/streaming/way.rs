@@ -1,5 +1,6 @@
 //! The ways of a stream: from the engine itself, through the platform, through gateways of others.
 
+use anyhow::Context;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -93,6 +94,21 @@ impl Way {
             (name, target)
         };
         self.peers.iter().map(with_body).collect()
+    }
+
+    /// The most calls that ran on the engine at one instant since this was asked last, by its own count.
+    pub async fn most_at_once(&self, customer: &Journey) -> anyhow::Result<u64> {
+        let address = format!("{}/_truth?brief=true", self.engine);
+        let truth: Value = customer
+            .api()
+            .http()
+            .get(address)
+            .send()
+            .await?
+            .json()
+            .await?;
+        let most = truth["engine"]["most_at_once"].as_u64();
+        most.context("the engine does not count")
     }
 
     /// What edge and inference-routing take, in MiB.
