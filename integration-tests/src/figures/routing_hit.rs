@@ -55,7 +55,7 @@ async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Reading> {
                 Policy::LeastOfTwo => {}
                 Policy::PrefixAware => {
                     holds &= replay.hit >= if real { goal } else { 1.5 * in_turn };
-                    found.push(format!("{:.1}", replay.hit));
+                    found.push(format!("{:.2}", replay.hit));
                 }
             }
         }

@@ -20,7 +20,9 @@ async fn three(pool: PgPool, policy: Policy) -> (World, [FakeEngine; 2]) {
     })
     .await;
     // Calls that run at the same time are all paid for beforehand.
-    world.billing.give(world.caller.account_id, 1_000_000_000_000);
+    world
+        .billing
+        .give(world.caller.account_id, 1_000_000_000_000);
     (world, others)
 }
 

@@ -9,7 +9,7 @@ use crate::domain::{breaker::Breaker, engine_report::EngineReport, stall::Stall}
 /// replicas, whatever time they take.
 const RECENT: f64 = 100.0;
 /// What running calls, and waiting work, weigh beside the calls that a replica got.
-const RUNNING_WEIGHT: f64 = 0.35;
+const RUNNING_WEIGHT: f64 = 0.23;
 const WAITING_WEIGHT: f64 = 0.1;
 /// What a replica said of itself counts for so long.
 const SAID_HOLDS: Duration = Duration::from_secs(5);
@@ -152,7 +152,7 @@ impl Mean {
         }
     }
 
-    /// How busy one is in comparison, were it to do so much anew; some 1.45 is as busy as all.
+    /// How busy one is in comparison, were it to do so much anew; some 1.33 is as busy as all.
     pub fn load(&self, slot: &Slot, anew: f64, now: Instant) -> f64 {
         (slot.recent + 1.0) / (self.recent + 1.0)
             + RUNNING_WEIGHT * (f64::from(slot.busy_with(now)) + 1.0) / (self.running + 1.0)

@@ -180,7 +180,7 @@ fn a_replica_that_hangs_gets_few_calls_though_it_never_fails() {
             }
             world.now += Duration::from_millis(20);
         }
-        assert!(given < 60, "{policy:?}: {given} of 600");
+        assert!(given < 80, "{policy:?}: {given} of 600");
     }
 }
 
@@ -283,8 +283,9 @@ fn what_a_replica_runs_for_others_counts_until_it_is_old() {
             given
         };
         // By prefixes, what was sent lately weighs more than what runs.
-        let most = if policy == Policy::PrefixAware { 19 } else { 3 };
-        assert!(given(&mut world) <= most, "{policy:?}");
+        let most = if policy == Policy::PrefixAware { 22 } else { 3 };
+        let got = given(&mut world);
+        assert!(got <= most, "{policy:?}: {got} of 50");
         world.now += Duration::from_secs(600);
         // It makes up for what it did not get.
         assert!((20..=40).contains(&given(&mut world)), "{policy:?}");
