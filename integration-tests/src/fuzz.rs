@@ -1,7 +1,8 @@
-//! Fuzzing of what reads bytes from strangers: engines' streams and chunks, clients' requests and
-//! keys. A target says what must hold of any bytes; inputs are mutations of examples and of inputs that
+//! Fuzzing of what reads bytes from strangers: engines' streams and chunks, clients' requests, how their
+//! prompts begin, and keys. A target says what must hold of any bytes; inputs are mutations of examples and of inputs that
 //! made a target do something new, from a seed, so that a run can be made again.
 
+mod beginning;
 mod chunk;
 mod key;
 mod mutator;
@@ -55,8 +56,15 @@ pub struct Broken {
 
 /// Every target.
 #[must_use]
-pub const fn targets() -> [Target; 4] {
-    [stream::TARGET, request::TARGET, chunk::TARGET, key::TARGET]
+pub const fn targets() -> [Target; 6] {
+    [
+        stream::TARGET,
+        request::CHAT,
+        request::OTHERS,
+        chunk::TARGET,
+        key::TARGET,
+        beginning::TARGET,
+    ]
 }
 
 impl Target {
@@ -131,7 +139,13 @@ mod tests {
 
     #[test]
     fn the_reader_of_requests_changes_no_byte_that_it_need_not() {
-        holds(&request::TARGET);
+        holds(&request::CHAT);
+        holds(&request::OTHERS);
+    }
+
+    #[test]
+    fn a_prompt_begins_the_same_however_it_comes() {
+        holds(&beginning::TARGET);
     }
 
     #[test]

@@ -12,7 +12,7 @@ const SEED: u64 = 20_261_125;
 pub(super) fn figure() -> Figure {
     Figure {
         name: "fuzz",
-        claim: "inputs that break the readers of streams, requests, chunks and keys, of 10 million each",
+        claim: "inputs that break the readers of streams, requests, prompts' beginnings, chunks and keys, of 10 million each",
         kind: Kind::Correctness,
         measure: |_, tier| Box::pin(measure(tier)),
     }
@@ -28,12 +28,13 @@ async fn measure(tier: Tier) -> anyhow::Result<Reading> {
         let run = spawn_blocking(move || (target.run(runs, SEED), begin.elapsed()));
         (target.name, run)
     });
-    let mut broken = 0;
+    let (mut broken, mut readers) = (0, 0);
     for (name, run) in running {
+        readers += 1;
         let (outcome, elapsed) = run.await.context("a run was lost")?;
         match outcome {
             Ok(done) => println!(
-                "  {name:<8} {} inputs in {elapsed:.1?}, {} ways",
+                "  {name:<9} {} inputs in {elapsed:.1?}, {} ways",
                 done.runs, done.ways
             ),
             Err(error) => {
@@ -44,7 +45,7 @@ async fn measure(tier: Tier) -> anyhow::Result<Reading> {
     }
     Ok(Reading {
         figure: broken.to_string(),
-        unit: format!("of 4 readers broken by {runs} inputs each"),
+        unit: format!("of {readers} readers broken by {runs} inputs each"),
         goal: "0".to_owned(),
         holds: broken == 0,
     })

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Target, about, way};
 
-pub(super) const TARGET: Target = Target {
+pub(super) const CHAT: Target = Target {
     name: "request",
     examples: &[
         br#"{"model":"a","messages":[{"role":"user","content":"hi"}]}"#,
@@ -27,18 +27,50 @@ pub(super) const TARGET: Target = Target {
         b"\\u0000", b"\\ud800", b"1e999", b"-0", b"18446744073709551616", b",", b"\"mod\\u0065l\":\"x\",",
         b"{\"a\":1,\"a\":2}", b"\xef\xbb\xbf",
     ],
-    check,
+    check: |input| check(Shape::Chat, input),
 };
 
-/// What the router sets or rewrites.
-const OURS: [&str; 3] = ["model", "stream_options", "max_tokens"];
+/// The other shapes: the first byte says which.
+pub(super) const OTHERS: Target = Target {
+    name: "shapes",
+    examples: &[
+        br#"0{"model":"a","prompt":"hi"}"#,
+        br#"0{"prompt":["a","\u4f60"],"model":"m","max_tokens":3,"stream":true,"n":2,"best_of":2,"echo":false}"#,
+        br#"0{"stream":true,"stream_options":{"odd":1},"prompt":[[1,2],[3]],"model":"m","max_tokens":null}"#,
+        br#"1{"model":"a","input":"hi"}"#,
+        br#"1{"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}],"instructions":"b","store":false,"model":"m"}"#,
+        br#"1{"store":null,"stream":true,"input":[{"type":"function_call_output","output":"x"}],"max_output_tokens":null,"model":"m"}"#,
+        br#"2{"model":"a","input":"hi"}"#,
+        br#"2{"input":["a","b"],"dimensions":8,"encoding_format":"base64","model":"m"}"#,
+    ],
+    words: &[
+        b"\"model\":", b"\"prompt\":", b"\"input\":", b"\"instructions\":", b"\"store\":", b"\"stream\":true,",
+        b"\"stream_options\":", b"\"max_tokens\":", b"\"max_output_tokens\":", b"\"n\":", b"\"best_of\":",
+        b"\"content\":", b"\"type\":\"input_text\"", b"\"text\":", b"\"previous_response_id\":", b"\"background\":",
+        b"null", b"true", b"false", b"{}", b"[]", b"\"\"", b",", b"\\u0000", b"1e999", b"18446744073709551616",
+    ],
+    check: |input| match input.split_first() {
+        None => Ok(way("nothing")),
+        Some((first, body)) => check(SHAPES[usize::from(*first) % SHAPES.len()], body),
+    },
+};
+
+/// By `0`, `1` and `2`.
+const SHAPES: [Shape; 3] = [Shape::Completions, Shape::Responses, Shape::Embeddings];
+/// What the router sets or rewrites, beside the limit of an answer.
+const OURS: [&str; 2] = ["model", "stream_options"];
 const ENGINE: &str = "engine \"name\"";
 
 type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
-fn check(input: &[u8]) -> Result<u64, String> {
+fn check(shape: Shape, input: &[u8]) -> Result<u64, String> {
     let raw = Bytes::copy_from_slice(input);
-    let body = match RequestBody::parse(Shape::Chat, raw.clone()) {
+    let is_ours = |name: &str| {
+        OURS.contains(&name)
+            || name == shape.limit_field()
+            || (shape == Shape::Responses && name == "store")
+    };
+    let body = match RequestBody::parse(shape, raw.clone()) {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Ok(way("large")),
         Err(BodyError::UnboundedCost { .. }) => return Ok(way("unbounded")),
@@ -51,7 +83,8 @@ fn check(input: &[u8]) -> Result<u64, String> {
                 .filter(|c| !c.is_ascii_digit())
                 .take(24)
                 .collect();
-            return Ok(way((field.chars().take(12).collect::<String>(), kind)));
+            let field: String = field.chars().take(12).collect();
+            return Ok(way((shape.name(), field, kind)));
         }
     };
     let mut texts = 0_usize;
@@ -68,27 +101,29 @@ fn check(input: &[u8]) -> Result<u64, String> {
         let ours = fields(&sent).ok_or_else(|| format!("not JSON: {}", sent.escape_ascii()))?;
         for (name, value) in &theirs {
             let kept = ours.get(name).is_some_and(|sent| sent.get() == value.get());
-            if !kept && !OURS.contains(&name.as_str()) {
+            if !kept && !is_ours(name) {
                 return Err(format!("{name} is not as it was"));
             }
         }
         if let Some(name) = ours
             .keys()
-            .find(|name| !theirs.contains_key(*name) && !OURS.contains(&name.as_str()))
+            .find(|name| !theirs.contains_key(*name) && !is_ours(name))
         {
             return Err(format!("{name} was not there"));
         }
-        as_wanted(&body, &theirs, &ours)?;
-        RequestBody::parse(Shape::Chat, sent.clone())
+        as_wanted(shape, &body, &theirs, &ours)?;
+        RequestBody::parse(shape, sent.clone())
             .map_err(|error| format!("it cannot be read again: {error}"))?;
     }
     if !body.stream()
-        && body.max_tokens().is_some()
+        && shape != Shape::Responses
+        && (body.max_tokens().is_some() || !shape.is_generated())
         && body.engine_body(body.model(), None, true) != raw
     {
         return Err("nothing had to change, and something did".to_owned());
     }
     Ok(way((
+        shape.name(),
         body.stream(),
         body.include_usage(),
         body.continuous_usage(),
@@ -101,7 +136,12 @@ fn check(input: &[u8]) -> Result<u64, String> {
 }
 
 /// What the router sets is as it should be.
-fn as_wanted(body: &RequestBody, theirs: &Fields<'_>, ours: &Fields<'_>) -> Result<(), String> {
+fn as_wanted(
+    shape: Shape,
+    body: &RequestBody,
+    theirs: &Fields<'_>,
+    ours: &Fields<'_>,
+) -> Result<(), String> {
     let value = |name: &str| {
         let text = ours.get(name).map_or("null", |value| value.get());
         serde_json::from_str::<serde_json::Value>(text).unwrap_or_default()
@@ -109,8 +149,14 @@ fn as_wanted(body: &RequestBody, theirs: &Fields<'_>, ours: &Fields<'_>) -> Resu
     if value("model") != ENGINE {
         return Err("the engine is asked for another model".to_owned());
     }
-    if body.max_tokens().is_none() && value("max_tokens") != 9 {
+    if shape.is_generated() && body.max_tokens().is_none() && value(shape.limit_field()) != 9 {
         return Err("the engine gets no limit".to_owned());
+    }
+    if shape == Shape::Responses && value("store") != false {
+        return Err("the engine may store the answer".to_owned());
+    }
+    if shape.has_typed_events() {
+        return Ok(());
     }
     let options = value("stream_options");
     if body.stream() && options["include_usage"] != true {
