@@ -18,8 +18,9 @@ const EXPECTED: [(&str, &str); 4] = [
     ("billing", "consumer"),
 ];
 
-/// What a call is made of, whether it waits or not.
-const STEPS: [&str; 6] = [
+/// The call, and what it is made of, whether it waits or not.
+const STEPS: [&str; 7] = [
+    "chat scripted",
     "inference.screen",
     "inference.dispatch_commit",
     "inference.attempt",
@@ -61,7 +62,9 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
     let scores = told("placement.scores");
     println!("  an engine was chosen by: {scores}");
     let chosen = scores.contains("score=");
-    let told = conventions.iter().all(|(name, value)| told(name) == *value);
+    // A list, as text.
+    let ended = told("gen_ai.response.finish_reasons").contains("\"stop\"");
+    let told = ended && conventions.iter().all(|(name, value)| told(name) == *value);
     println!("  the conventions for generative AI are met: {told}");
     let step = |name: &str| spans.iter().any(|span| span.name == name);
     let steps = STEPS.iter().all(|name| step(name));

@@ -4,6 +4,7 @@
 //! metrics are kept in memory and rendered as Prometheus text. [`init`] starts all three and
 //! returns a [`Guard`]; nothing else is global.
 
+mod attribute;
 mod config;
 mod json_log;
 mod metrics;
@@ -12,6 +13,7 @@ mod start;
 mod traces;
 mod unrecorded;
 
+pub use attribute::set_words;
 pub use config::{LogFormat, TelemetryConfig};
 pub use metrics::Metrics;
 pub use start::{Guard, TelemetryError, init};

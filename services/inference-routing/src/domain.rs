@@ -8,6 +8,7 @@ pub mod chunk;
 pub mod engine_report;
 mod engine_usage;
 pub mod fair_queue;
+pub mod finish;
 mod json;
 pub mod label;
 pub mod lease_purse;

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
     },
+    common::v1::any_value::Value,
     trace::v1::Span,
 };
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use tracing::level_filters::LevelFilter;
-use wanwu_telemetry::{TelemetryConfig, TelemetryError, init};
+use wanwu_telemetry::{TelemetryConfig, TelemetryError, init, set_words};
 
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
@@ -47,6 +48,17 @@ async fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// A collector, and where it listens.
+async fn collect() -> (Collector, SocketAddr) {
+    let (listener, address) = listen().await;
+    let collector = Collector::default();
+    let server = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(collector.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    (collector, address)
+}
+
 fn config(collector: SocketAddr) -> TelemetryConfig {
     TelemetryConfig {
         otlp_endpoint: format!("http://{collector}"),
@@ -56,13 +68,7 @@ fn config(collector: SocketAddr) -> TelemetryConfig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_reach_the_collector_at_the_latest_with_the_end_and_errors_do_not() {
-    let (listener, address) = listen().await;
-    let collector = Collector::default();
-    let server = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(collector.clone()))
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(server);
-
+    let (collector, address) = collect().await;
     let guard = init(&config(address), "billing", "local").unwrap();
     {
         let span = tracing::info_span!("pay", order = 7);
@@ -88,6 +94,45 @@ async fn spans_reach_the_collector_at_the_latest_with_the_end_and_errors_do_not(
         "{rendered}"
     );
     assert!(rendered.contains("wanwu_test_seconds_bucket"), "{rendered}");
+}
+
+/// OpenTelemetry gives a span its name when it starts, which is when something below it begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_has_the_name_that_it_was_told_before_its_first_step_and_a_list_is_one() {
+    let (collector, address) = collect().await;
+    let guard = init(&config(address), "inference-routing", "local").unwrap();
+    let empty = tracing::field::Empty;
+    tracing::info_span!("call", otel.name = "chat", late = empty).in_scope(|| {
+        let span = tracing::Span::current();
+        span.record("otel.name", "chat qwen");
+        tracing::info_span!("step").in_scope(|| {});
+        span.record("otel.name", "too late");
+        span.record("late", 7_i64);
+        set_words(&span, "reasons", ["stop", "length"]);
+    });
+    set_words(&tracing::Span::none(), "reasons", ["stop"]);
+    guard.shutdown().await;
+
+    let spans = collector.0.lock();
+    let mut names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["chat qwen", "step"]);
+    let call = spans.iter().find(|span| span.name == "chat qwen").unwrap();
+    let value = |name: &str| {
+        let attribute = call.attributes.iter().find(|it| it.key == name).unwrap();
+        attribute.value.clone().unwrap().value.unwrap()
+    };
+    assert_eq!(value("late"), Value::IntValue(7));
+    let Value::ArrayValue(list) = value("reasons") else {
+        panic!("{:?}", value("reasons"))
+    };
+    let words: Vec<_> = list
+        .values
+        .into_iter()
+        .map(|it| it.value.unwrap())
+        .collect();
+    let word = |text: &str| Value::StringValue(text.to_owned());
+    assert_eq!(words, [word("stop"), word("length")]);
 }
 
 /// The niceness of a thread of this process, by the beginning of its name.

@@ -11,7 +11,7 @@ use wanwu_ids::{AccountId, AppId, CallId, Ids, KeyId};
 
 use super::{
     client::Reply,
-    gen_ai::{self, Times},
+    gen_ai::{CallSpan, Times},
     refused::counted,
     run_call::{Call, Got},
     turn,
@@ -123,7 +123,6 @@ impl Chat {
     fn read(&self, request: CreateCall) -> Result<Asked, Error> {
         let idempotency_key = idempotency_key(request.idempotency_key)?;
         let body = RequestBody::parse(request.shape, request.body)?;
-        gen_ai::asked(&body);
         let call_id: CallId = self.ids.id();
         let way = self.routes.way(
             &self.catalogue,
@@ -131,14 +130,15 @@ impl Chat {
             request.caller.account_id,
             call_id,
             self.clock.now(),
-        )?;
+        );
+        CallSpan::current().asked(&body, way.is_ok());
         Ok(Asked {
             call_id,
             caller: request.caller,
             device_token: request.device_token,
             idempotency_key,
             body,
-            way,
+            way: way?,
         })
     }
 

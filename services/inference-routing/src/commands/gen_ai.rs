@@ -1,52 +1,22 @@
 //! What OpenTelemetry's semantic conventions for generative AI say of a call: attributes of its span,
 //! and metrics by model. Neither holds content.
 
+mod call_span;
+
 use std::time::Duration;
 
 use metrics::Label;
 use tokio::time::Instant;
-use tracing::{Span, field::Empty, info_span};
-
 use wanwu_tariff::Unit;
 
 use crate::domain::{
-    request_body::RequestBody,
     shape::Shape,
     usage::{Outcome, Tokens},
 };
+pub use call_span::{CallSpan, End, span};
 
 /// Who answers, by `gen_ai.provider.name` of the conventions: engines are ours to callers.
 const PROVIDER: &str = "wanwu";
-
-/// The span of a call, whose attributes are recorded as they become known.
-#[must_use]
-pub fn span(shape: Shape) -> Span {
-    info_span!(
-        "inference.chat",
-        otel.name = format!("inference.{}", shape.name()),
-        call.id = Empty,
-        gen_ai.operation.name = shape.operation(),
-        gen_ai.provider.name = PROVIDER,
-        gen_ai.request.model = Empty,
-        gen_ai.request.max_tokens = Empty,
-        gen_ai.request.stream = Empty,
-        gen_ai.response.model = Empty,
-        gen_ai.usage.input_tokens = Empty,
-        gen_ai.usage.cache_read.input_tokens = Empty,
-        gen_ai.usage.output_tokens = Empty,
-        error.type = Empty,
-    )
-}
-
-/// What was asked for, on the span of the call, which is the current one.
-pub fn asked(body: &RequestBody) {
-    let span = Span::current();
-    span.record("gen_ai.request.model", body.model());
-    span.record("gen_ai.request.stream", body.stream());
-    if let Some(limit) = body.max_tokens() {
-        span.record("gen_ai.request.max_tokens", limit);
-    }
-}
 
 /// Whose times and tokens they are.
 #[derive(Clone, Copy, Debug)]
@@ -105,16 +75,7 @@ impl Times {
     }
 
     /// The call ends now, with what is billed for it.
-    pub fn ended(&self, of: &Of<'_>, engine_model: &str, outcome: Outcome, tokens: Tokens) {
-        let cached = tokens.parts.of(Unit::CachedInputToken);
-        let span = Span::current();
-        span.record("gen_ai.response.model", engine_model);
-        span.record("gen_ai.usage.input_tokens", tokens.input);
-        span.record("gen_ai.usage.cache_read.input_tokens", cached);
-        span.record("gen_ai.usage.output_tokens", tokens.output);
-        if outcome != Outcome::Completed {
-            span.record("error.type", outcome.as_str());
-        }
+    pub fn ended(&self, of: &Of<'_>, outcome: Outcome, tokens: Tokens) {
         let labels = of.labels();
         let with = |name, value: &'static str| {
             let more = [Label::from_static_parts(name, value)];
@@ -137,7 +98,7 @@ impl Times {
         }
         metrics::counter!("inference_routing_cached_input_tokens",
             "model" => of.answered.to_owned())
-        .increment(cached);
+        .increment(tokens.parts.of(Unit::CachedInputToken));
     }
 
     /// The mean time of a token after the first; none where there is no second.

@@ -16,7 +16,7 @@ use tracing::{Instrument, Span, info_span};
 use super::{
     chat::Chat,
     client::{Client, Item},
-    gen_ai::{Of, Times},
+    gen_ai::{CallSpan, End, Of, Times},
     refused::counted,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     catalogue::Model,
     credit::Hold,
     domain::{
-        answer::{Spent, Wishes},
+        answer::{Said, Spent, Wishes},
         placement::Ending,
         request_body::RequestBody,
         shape::Shape,
@@ -50,6 +50,9 @@ pub struct Call {
     got: Option<Got>,
     attempts: AtomicI16,
     times: Times,
+    /// What the engine said of its answers; none: it did not begin.
+    pub(super) said: Option<Said>,
+    pub(super) span: CallSpan,
 }
 
 /// What was got for a call: given back when it ends.
@@ -71,7 +74,7 @@ enum NotBegun {
 }
 
 impl Call {
-    /// A call that is ready to run, which began when its request came.
+    /// A call that is ready to run, which began when its request came. The current span is its own.
     pub fn new(
         chat: Arc<Chat>,
         way: Way,
@@ -91,6 +94,8 @@ impl Call {
             got: Some(got),
             attempts: AtomicI16::new(0),
             times,
+            said: None,
+            span: CallSpan::current(),
         }
     }
 
@@ -99,7 +104,11 @@ impl Call {
         if let Some(model) = self.way.copied_to.take() {
             self.copy_to(&model);
         }
-        match self.begin().await {
+        let begun = self.begin().await;
+        if let Ok((_, at_work)) = &begun {
+            self.span.answered_by(&at_work.engine().url);
+        }
+        match begun {
             Ok((Answer::Stream(first, events), at_work)) => {
                 self.times = self.times.first(&self.of());
                 self.stream(first, events, at_work).await;
@@ -268,8 +277,15 @@ impl Call {
             "shape" => self.body.shape().name())
         .increment(1);
         let (tokens, source) = self.bill(outcome, spent);
-        let engine_model = self.model().config.engine_model();
-        self.times.ended(&self.of(), engine_model, outcome, tokens);
+        self.times.ended(&self.of(), outcome, tokens);
+        let is_generated = self.body.shape().is_generated();
+        self.span.ended(End {
+            outcome,
+            tokens,
+            engine_model: self.model().config.engine_model(),
+            answers: if is_generated { self.body.answers() } else { 0 },
+            said: self.said.as_ref(),
+        });
         let hold = self.got.take().map(|got| got.used(tokens));
         let row = Final {
             call: self.row.clone(),

@@ -54,6 +54,9 @@ impl Call {
         if self.model().tokenizer.is_some() {
             answer = answer.keeping_text();
         }
+        if self.span.is_recorded() {
+            answer = answer.keeping_id();
+        }
         let mut meter = Meter {
             recorded: 0,
             due: self.next_progress(),
@@ -98,6 +101,7 @@ impl Call {
                 }
             }
         }
+        self.said = Some(answer.said());
         self.end_stream(end, &mut answer, &mut meter, sent).await;
     }
 

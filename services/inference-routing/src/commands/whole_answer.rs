@@ -6,7 +6,7 @@ use tracing::{field::Empty, info_span};
 use super::{client::Item, run_call::Call};
 use crate::{
     domain::{
-        answer::{Frame, Spent, withheld},
+        answer::{Frame, Said, Spent, withheld},
         chunk::{Chunk, Edits, Piece, labelled},
         screen::Screen,
         told::Told,
@@ -24,6 +24,7 @@ impl Call {
             Ok(_) => return self.refuse(EngineError::Cut).await,
             Err(error) => return self.refuse(EngineError::Nonsense(error.into())).await,
         };
+        self.said = Some(said(&chunk, self.span.is_recorded()));
         let (spent, told) = spent(&chunk);
         let spent = self.counted(spent, Some(told)).await;
         let wishes = self.wishes();
@@ -65,6 +66,18 @@ impl Call {
         let error = durable.map_or(crate::Error::JournalUnavailable, |()| error.into());
         self.client.refuse(error).await;
     }
+}
+
+/// What the engine says of its answers, its id of them where somebody `wants_id`.
+fn said(chunk: &Chunk<'_>, wants_id: bool) -> Said {
+    let mut said = Said::default();
+    for (index, reason) in chunk.endings() {
+        said.reasons.ended(index, reason);
+    }
+    if wants_id {
+        said.id = chunk.id();
+    }
+    said
 }
 
 /// What an answer used, and its text where the engine does not say.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::{
     chunk::{Chunk, Edits, NotAChunk, labelled},
+    finish::FinishReasons,
     screen::{Screen, Window},
     shape::Shape,
     told::Told,
@@ -39,6 +40,15 @@ pub struct Spent {
     pub source: Source,
     /// How much of the answer's text this is, for a tokenizer: see [`Answer::told`].
     pub text: usize,
+}
+
+/// What the engine said of its answers, none of it content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Why they ended.
+    pub reasons: FinishReasons,
+    /// Its id of them, where that is kept.
+    pub id: Option<String>,
 }
 
 /// What the client gets to see.
@@ -85,6 +95,8 @@ pub struct Answer<'s> {
     by_engine: Option<Tokens>,
     /// The text, where it may have to be counted.
     told: Option<Told>,
+    said: Said,
+    keeps_id: bool,
     finished: u64,
     /// The event that ends a stream of typed events came.
     over: bool,
@@ -119,6 +131,8 @@ impl<'s> Answer<'s> {
             spent: Spent::default(),
             by_engine: None,
             told: None,
+            said: Said::default(),
+            keeps_id: false,
             finished: 0,
             over: false,
             labelled_first: false,
@@ -131,6 +145,19 @@ impl<'s> Answer<'s> {
     pub fn keeping_text(mut self) -> Self {
         self.told = Some(Told::default());
         self
+    }
+
+    /// Keeps the engine's id of the answer.
+    #[must_use]
+    pub fn keeping_id(mut self) -> Self {
+        self.keeps_id = true;
+        self
+    }
+
+    /// What the engine said of its answers so far.
+    #[must_use]
+    pub fn said(&self) -> Said {
+        self.said.clone()
     }
 
     /// The text, where it is kept.
@@ -175,10 +202,16 @@ impl<'s> Answer<'s> {
         }
         self.know(&chunk);
         self.count(&chunk);
-        self.finished += chunk.finished();
+        let finished = chunk.finished();
+        if finished > 0 {
+            for (index, reason) in chunk.endings() {
+                self.said.reasons.ended(index, reason);
+            }
+        }
+        self.finished += finished;
         self.over |= chunk.is_last();
         let ends = self.read(&chunk)?;
-        let last_usage = chunk.is_usage_only() || chunk.finished() > 0;
+        let last_usage = chunk.is_usage_only() || finished > 0;
         let keep_usage = self.wishes.continuous_usage || (self.wishes.usage && last_usage);
         if chunk.is_usage_only() && chunk.usage().is_some() && !keep_usage {
             return Ok(self.release());
@@ -234,6 +267,9 @@ impl<'s> Answer<'s> {
     }
 
     fn know(&mut self, chunk: &Chunk<'_>) {
+        if self.keeps_id && self.said.id.is_none() {
+            self.said.id = chunk.id();
+        }
         let known = &mut self.known;
         if self.wishes.shape.has_typed_events() {
             if known.object.is_none() {

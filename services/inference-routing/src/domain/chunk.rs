@@ -9,8 +9,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{engine_usage, shape::Shape, usage::Tokens};
+use super::{engine_usage, finish::FinishReason, shape::Shape, usage::Tokens};
 use event::Event;
+
+/// The longest id of an answer that is taken for one, in bytes.
+const MAX_ID_BYTES: usize = 128;
 
 /// What is looked at in a chunk or an answer.
 #[derive(Debug)]
@@ -170,6 +173,25 @@ impl<'a> Chunk<'a> {
         let choices = self.choices.iter();
         let finished = choices.filter(|choice| choice.finish_reason.is_some());
         finished.count() as u64 + u64::from(self.is_last())
+    }
+
+    /// The answers that end with this chunk, by their index, and why.
+    pub fn endings(&self) -> impl Iterator<Item = (u32, FinishReason)> {
+        let choices = self.choices.iter().filter_map(|choice| {
+            let word = &choice.finish_reason.as_ref()?.0;
+            Some((choice.index, FinishReason::read(word)))
+        });
+        let event = self.event.as_ref().and_then(Event::finish_reason);
+        choices.chain(event.map(|reason| (0, reason)))
+    }
+
+    /// The engine's id of the answer, where it says one.
+    #[must_use]
+    pub fn id(&self) -> Option<String> {
+        let [head, ..] = self.head;
+        let id = head.or_else(|| self.event.as_ref()?.id())?;
+        let id: String = serde_json::from_str(id.get()).ok()?;
+        (id.len() <= MAX_ID_BYTES).then_some(id)
     }
 
     /// The stream ends with this event, whatever the engine sends after it.

@@ -9,6 +9,7 @@ mod items;
 mod messages;
 mod prompts;
 mod refused;
+mod settings;
 mod texts;
 
 use std::ops::Range;
@@ -23,6 +24,8 @@ use super::{
 };
 use images::Images;
 use prompts::TokenIds;
+use settings::Places;
+pub use settings::Settings;
 
 /// The largest body, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -48,6 +51,7 @@ pub struct RequestBody {
     store: (Option<Range<usize>>, bool),
     message_bytes: u64,
     images: Images,
+    settings: Places,
     /// What the model reads, in the order in which it does: instructions, tools, messages.
     prompt_at: [Range<usize>; 3],
 }
@@ -117,6 +121,7 @@ impl RequestBody {
             store: (None, false),
             message_bytes: 0,
             images: Images::default(),
+            settings: Places::default(),
             prompt_at: [0..0, 0..0, 0..0],
         };
         for (name, value) in &fields.0 {
@@ -185,6 +190,7 @@ impl RequestBody {
                 self.images.processor = Some(name.to_owned());
             }
             (shape, name) => {
+                self.settings.see(name, &at);
                 if name == "store" {
                     self.store = ((value.get() == "null").then_some(at), true);
                 }
@@ -234,6 +240,12 @@ impl RequestBody {
     #[must_use]
     pub const fn answers(&self) -> u64 {
         self.answers * self.prompts
+    }
+
+    /// How many answers the client gets to each prompt (`n`), at least 1.
+    #[must_use]
+    pub const fn answers_each(&self) -> u64 {
+        self.answers
     }
 
     /// How many answers are made: more than it gets where it wants the best of several.

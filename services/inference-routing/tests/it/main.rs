@@ -5,6 +5,7 @@
 mod answers;
 mod bad_engines;
 mod busy;
+mod call_span;
 mod credit;
 mod ends;
 mod engines;

@@ -292,3 +292,27 @@ fn a_completion_is_screened_and_ended_in_its_own_shape() {
     assert_eq!(json["choices"][0]["text"], "");
     assert_eq!(json["choices"][0]["finish_reason"], "content_filter");
 }
+
+#[test]
+fn reasons_are_kept_by_answer_and_an_id_where_it_is_wanted() {
+    let screen = screen();
+    let length = Bytes::from_static(
+        br#"{"id":"c","choices":[{"index":1,"delta":{},"finish_reason":"length"}]}"#,
+    );
+    for wanted in [true, false] {
+        let two = Wishes {
+            answers: 2,
+            ..wishes()
+        };
+        let mut answer = Answer::new(&screen, two);
+        if wanted {
+            answer = answer.keeping_id();
+        }
+        answer.push(&text("a")).unwrap();
+        answer.push(&length).unwrap();
+        let said = answer.said();
+        assert_eq!(said.id, wanted.then(|| "c".to_owned()));
+        let words: Vec<_> = said.reasons.words(2).collect();
+        assert_eq!(words, ["error", "length"]);
+    }
+}

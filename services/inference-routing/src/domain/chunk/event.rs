@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{NotAChunk, Piece, Text};
-use crate::domain::{engine_usage, usage::Tokens};
+use crate::domain::{engine_usage, finish::FinishReason, usage::Tokens};
 
 /// What is looked at in an event or an answer.
 #[derive(Debug)]
@@ -20,6 +20,9 @@ pub(super) struct Event<'a> {
     sequence_number: Option<u64>,
     /// The object in the event, or the answer itself.
     object: Option<&'a RawValue>,
+    /// The answer's.
+    id: Option<&'a RawValue>,
+    finish_reason: Option<FinishReason>,
     raw: &'a Bytes,
 }
 
@@ -50,6 +53,8 @@ struct Document<'a> {
 #[derive(Default, Deserialize)]
 struct Object<'a> {
     #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     model: Option<&'a RawValue>,
@@ -57,6 +62,15 @@ struct Object<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     status: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    incomplete_details: Option<&'a RawValue>,
+}
+
+/// Why an answer is incomplete.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    reason: String,
 }
 
 /// Members of an answer whose strings are its content.
@@ -88,16 +102,20 @@ pub(super) fn read(raw: &Bytes) -> Result<Read<'_>, NotAChunk> {
         start..start + value.get().len()
     };
     let kind = document.kind.as_ref().map(|kind| kind.0.as_ref());
-    let failed = object
-        .status
-        .as_ref()
-        .is_some_and(|status| matches!(status.0.as_ref(), "failed" | "cancelled"));
-    let is_error = failed
+    let status = object.status.as_ref().map(|status| status.0.as_ref());
+    let is_error = matches!(status, Some("failed" | "cancelled"))
         || matches!(
             kind,
             Some("error" | "response.failed" | "response.cancelled")
         )
         || object.error.is_some_and(|error| error.get() != "null");
+    let finish_reason = match (kind, status) {
+        (Some("response.completed"), _) | (None, Some("completed")) => Some(FinishReason::Stop),
+        (Some("response.incomplete"), _) | (None, Some("incomplete")) => {
+            Some(why_incomplete(object.incomplete_details))
+        }
+        _ => None,
+    };
     let is_delta = kind.is_some_and(|kind| kind.ends_with(".delta"));
     let delta = document.delta.filter(|_| is_delta);
     Ok(Read {
@@ -112,13 +130,24 @@ pub(super) fn read(raw: &Bytes) -> Result<Read<'_>, NotAChunk> {
             content_index: document.content_index,
             sequence_number: document.sequence_number,
             object: document.response,
+            id: object.id,
+            finish_reason,
             kind: document.kind,
             raw,
         },
     })
 }
 
-impl Event<'_> {
+fn why_incomplete(details: Option<&RawValue>) -> FinishReason {
+    let details = details.and_then(|json| serde_json::from_str(json.get()).ok());
+    let Details { reason } = details.unwrap_or_default();
+    match reason.as_str() {
+        "max_output_tokens" => FinishReason::Length,
+        word => FinishReason::read(word),
+    }
+}
+
+impl<'a> Event<'a> {
     /// Its type; none: it is a whole answer.
     pub(super) fn kind(&self) -> Option<&str> {
         self.kind.as_ref().map(|kind| kind.0.as_ref())
@@ -145,6 +174,16 @@ impl Event<'_> {
     /// Its number in the stream.
     pub(super) fn number(&self) -> Option<u64> {
         self.sequence_number
+    }
+
+    /// The id of the answer, where the answer is in it, as JSON.
+    pub(super) fn id(&self) -> Option<&'a RawValue> {
+        self.id
+    }
+
+    /// Why the answer ended, where it did.
+    pub(super) fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish_reason
     }
 
     /// The answer as far as it is, as JSON text.

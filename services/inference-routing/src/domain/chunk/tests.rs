@@ -146,3 +146,55 @@ fn an_event_that_tells_of_a_failure_is_an_error() {
         (false, vec!["a".to_owned()])
     );
 }
+
+#[test]
+fn a_chunk_tells_its_id_and_which_answers_end_with_it_and_why() {
+    use crate::domain::finish::FinishReason::{ContentFilter, Length, Other, Stop};
+    let long = format!(r#"{{"id":"{}","choices":[]}}"#, "c".repeat(129));
+    let cases = [
+        (
+            Shape::Chat,
+            r#"{"id":"c-1","choices":[{"index":0,"finish_reason":null},
+                {"index":2,"finish_reason":"length"},{"index":1,"finish_reason":"odd"}]}"#,
+            Some("c-1"),
+            vec![(2, Length), (1, Other)],
+        ),
+        (
+            Shape::Completions,
+            r#"{"id":7,"choices":[{"index":0,"text":"","finish_reason":"stop"}]}"#,
+            None,
+            vec![(0, Stop)],
+        ),
+        (Shape::Chat, long.as_str(), None, vec![]),
+        (
+            Shape::Responses,
+            r#"{"type":"response.created","response":{"id":"r-1","status":"in_progress"}}"#,
+            Some("r-1"),
+            vec![],
+        ),
+        (
+            Shape::Responses,
+            r#"{"type":"response.completed","response":{"id":"r-1","status":"completed"}}"#,
+            Some("r-1"),
+            vec![(0, Stop)],
+        ),
+        (
+            Shape::Responses,
+            r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"max_output_tokens"}}}"#,
+            None,
+            vec![(0, Length)],
+        ),
+        (
+            Shape::Responses,
+            r#"{"id":"r-1","status":"incomplete","incomplete_details":{"reason":"content_filter"}}"#,
+            Some("r-1"),
+            vec![(0, ContentFilter)],
+        ),
+    ];
+    for (shape, json, id, endings) in cases {
+        let raw = Bytes::copy_from_slice(json.as_bytes());
+        let chunk = Chunk::parse(shape, &raw).unwrap();
+        assert_eq!(chunk.id().as_deref(), id, "{json}");
+        assert_eq!(chunk.endings().collect::<Vec<_>>(), endings, "{json}");
+    }
+}

@@ -223,6 +223,58 @@ fn other_shapes_have_their_own_prompt_and_limit() {
 }
 
 #[test]
+fn settings_are_numbers_and_a_kind_of_output_and_what_is_neither_is_none() {
+    let read = |shape, fields: &str| {
+        let body = format!(r#"{{"model":"m","messages":[{{}}],"input":"a",{fields}}}"#);
+        RequestBody::parse(shape, body.into()).unwrap().settings()
+    };
+    let numbers = r#""seed":-7,"temperature":1,"top_p":0.5,"frequency_penalty":-0.25,
+        "stop":["END"],"presence_penalty":2.0"#;
+    let expected = Settings {
+        temperature: Some(1.0),
+        top_p: Some(0.5),
+        frequency_penalty: Some(-0.25),
+        presence_penalty: Some(2.0),
+        seed: Some(-7),
+        output: None,
+    };
+    assert_eq!(read(Shape::Chat, numbers), expected);
+    for (shape, fields, output) in [
+        (
+            Shape::Chat,
+            r#""response_format":{"type":"json_schema","json_schema":{}}"#,
+            Some("json"),
+        ),
+        (
+            Shape::Chat,
+            r#""response_format":{"type":"text"}"#,
+            Some("text"),
+        ),
+        (
+            Shape::Responses,
+            r#""text":{"format":{"type":"json_object"}}"#,
+            Some("json"),
+        ),
+        (
+            Shape::Responses,
+            r#""text":{"format":{"type":"odd"}}"#,
+            None,
+        ),
+        (
+            Shape::Chat,
+            r#""temperature":"hot","seed":null,"response_format":[]"#,
+            None,
+        ),
+    ] {
+        let expected = Settings {
+            output,
+            ..Settings::default()
+        };
+        assert_eq!(read(shape, fields), expected, "{fields}");
+    }
+}
+
+#[test]
 fn a_body_over_the_limit_is_refused() {
     let body = Bytes::from(vec![b' '; MAX_BYTES + 1]);
     assert_eq!(
