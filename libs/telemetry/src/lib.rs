@@ -5,6 +5,7 @@
 //! returns a [`Guard`]; nothing else is global.
 
 mod attribute;
+mod buckets;
 mod config;
 mod json_log;
 mod metrics;

@@ -1,19 +1,20 @@
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
+use crate::buckets::{GEN_AI, SECONDS};
+
 /// The metrics of this process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
-/// Bounds of histograms in seconds: from a tenth of a millisecond to half a minute.
-const SECONDS: &[f64] = &[
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0,
-];
-
 impl Metrics {
     pub(crate) fn install(service: &str) -> Result<Self, BuildError> {
-        PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let mut builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, SECONDS)?;
+        for (name, bounds) in GEN_AI {
+            // A whole name goes before its end.
+            builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds)?;
+        }
+        builder
             .add_global_label("service", service)
             .install_recorder()
             .map(Self)

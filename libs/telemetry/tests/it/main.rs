@@ -76,6 +76,8 @@ async fn spans_reach_the_collector_at_the_latest_with_the_end_and_errors_do_not(
         tracing::error!(error = "13800138000 typed this", "failed");
         metrics::counter!("wanwu_test_total").increment(2);
         metrics::histogram!("wanwu_test_seconds").record(0.003);
+        metrics::histogram!("gen_ai_client_token_usage").record(3.0);
+        metrics::histogram!("gen_ai_server_request_duration_seconds").record(50.0);
     }
     let rendered = guard.metrics().render();
     guard.shutdown().await;
@@ -93,7 +95,17 @@ async fn spans_reach_the_collector_at_the_latest_with_the_end_and_errors_do_not(
         rendered.contains("wanwu_test_total{service=\"billing\"} 2"),
         "{rendered}"
     );
-    assert!(rendered.contains("wanwu_test_seconds_bucket"), "{rendered}");
+    let bucket = |name: &str, bound: &str, count: u32| {
+        let series = format!("{name}_bucket{{service=\"billing\",le=\"{bound}\"}} {count}");
+        assert!(rendered.contains(&series), "{series}: {rendered}");
+    };
+    bucket("wanwu_test_seconds", "0.0025", 0);
+    bucket("wanwu_test_seconds", "0.005", 1);
+    // What OpenTelemetry's conventions name has their bounds, which are others.
+    bucket("gen_ai_client_token_usage", "1", 0);
+    bucket("gen_ai_client_token_usage", "4", 1);
+    bucket("gen_ai_server_request_duration_seconds", "40.96", 0);
+    bucket("gen_ai_server_request_duration_seconds", "81.92", 1);
 }
 
 /// OpenTelemetry gives a span its name when it starts, which is when something below it begins.

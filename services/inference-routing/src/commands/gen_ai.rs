@@ -94,7 +94,11 @@ impl Times {
             .record(each);
         }
         for (kind, count) in [("input", tokens.input), ("output", tokens.output)] {
-            metrics::counter!("gen_ai_tokens", with("gen_ai_token_type", kind)).increment(count);
+            // A call that used none has no length.
+            if count > 0 {
+                metrics::histogram!("gen_ai_client_token_usage", with("gen_ai_token_type", kind))
+                    .record(count as f64);
+            }
         }
         metrics::counter!("inference_routing_cached_input_tokens",
             "model" => of.answered.to_owned())

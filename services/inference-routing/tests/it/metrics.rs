@@ -61,12 +61,14 @@ async fn times_and_tokens_of_calls_are_told_by_model(pool: PgPool) {
     ] {
         assert_eq!(metrics.sum(name, &of_model), 2.0, "{name}");
     }
-    let tokens = |kind| {
+    let tokens = |kind, what| {
         let kind = [("gen_ai_token_type", kind)];
-        metrics.sum("gen_ai_tokens", &[&of_model[..], &kind].concat())
+        let name = format!("gen_ai_client_token_usage_{what}");
+        metrics.sum(&name, &[&of_model[..], &kind].concat())
     };
-    assert_eq!(tokens("input"), 2.0 * PROMPT_TOKENS as f64);
-    assert_eq!(tokens("output"), 8.0);
+    assert_eq!(tokens("input", "sum"), 2.0 * PROMPT_TOKENS as f64);
+    assert_eq!(tokens("output", "sum"), 8.0);
+    assert_eq!(tokens("output", "count"), 2.0);
     let model = [("model", "test")];
     assert_eq!(
         metrics.sum("inference_routing_cached_input_tokens", &model),
