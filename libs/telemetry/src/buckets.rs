@@ -7,7 +7,7 @@ pub(crate) const SECONDS: &[f64] = &[
 ];
 
 /// Those that OpenTelemetry's conventions for generative AI state for what they name.
-pub(crate) const GEN_AI: [(&str, &[f64]); 4] = [
+pub(crate) const GEN_AI: [(&str, &[f64]); 5] = [
     (
         "gen_ai_client_token_usage",
         &[
@@ -27,6 +27,10 @@ pub(crate) const GEN_AI: [(&str, &[f64]); 4] = [
             67_108_864.0,
         ],
     ),
+    (
+        "gen_ai_client_operation_time_per_output_chunk_seconds",
+        &GEN_AI_SECONDS,
+    ),
     ("gen_ai_server_request_duration_seconds", &GEN_AI_SECONDS),
     (
         "gen_ai_server_time_to_first_token_seconds",
@@ -43,7 +47,8 @@ pub(crate) const GEN_AI: [(&str, &[f64]); 4] = [
     ),
 ];
 
-/// Of whole operations and of chunks.
-const GEN_AI_SECONDS: [f64; 14] = [
+/// Bounds in seconds that OpenTelemetry's conventions for generative AI state for whole requests and for the
+/// time between chunks.
+pub const GEN_AI_SECONDS: [f64; 14] = [
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 ];

@@ -15,6 +15,7 @@ mod traces;
 mod unrecorded;
 
 pub use attribute::set_words;
+pub use buckets::GEN_AI_SECONDS;
 pub use config::{LogFormat, TelemetryConfig};
 pub use metrics::Metrics;
 pub use start::{Guard, TelemetryError, init};

@@ -79,6 +79,11 @@ impl Client {
         self.items.closed().await;
     }
 
+    /// There is no room for an item now.
+    pub fn is_full(&self) -> bool {
+        self.items.capacity() == 0
+    }
+
     /// Room for an item.
     pub async fn room(&self) -> Result<mpsc::Permit<'_, Result<Item, Error>>, Gone> {
         self.items.reserve().await.map_err(|_| Gone)

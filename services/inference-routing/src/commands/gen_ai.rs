@@ -2,6 +2,7 @@
 //! and metrics by model. Neither holds content.
 
 mod call_span;
+mod gaps;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::domain::{
     usage::{Outcome, Tokens},
 };
 pub use call_span::{CallSpan, End, span};
+pub use gaps::Gaps;
 
 /// Who answers, by `gen_ai.provider.name` of the conventions: engines are ours to callers.
 const PROVIDER: &str = "wanwu";

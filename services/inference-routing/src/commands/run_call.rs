@@ -221,7 +221,7 @@ impl Call {
     }
 
     /// Whose times and tokens its metrics are.
-    fn of(&self) -> Of<'_> {
+    pub(super) fn of(&self) -> Of<'_> {
         Of {
             shape: self.body.shape(),
             priced: &self.row.model,

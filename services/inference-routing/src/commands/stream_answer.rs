@@ -8,6 +8,7 @@ use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
     client::{Gone, Item},
+    gen_ai::Gaps,
     run_call::Call,
 };
 use crate::{
@@ -40,10 +41,11 @@ impl End {
     }
 }
 
-/// What was recorded of a stream.
+/// What was recorded of a stream, and the times between its chunks.
 struct Meter {
     recorded: u64,
     due: Instant,
+    gaps: Gaps,
 }
 
 impl Call {
@@ -60,6 +62,7 @@ impl Call {
         let mut meter = Meter {
             recorded: 0,
             due: self.next_progress(),
+            gaps: Gaps::default(),
         };
         // What the client will have got when it has taken everything that is on its way.
         let mut sent = Spent::default();
@@ -82,6 +85,7 @@ impl Call {
             span.record("screen.class", class);
         }
         drop(span);
+        meter.gaps.tell(&self.of());
         if let End::Completed = end {
             events.release();
         } else {
@@ -114,6 +118,7 @@ impl Call {
         sent: &mut Spent,
     ) -> End {
         let mut event = first;
+        let mut came = Instant::now();
         loop {
             if event.as_ref() == b"[DONE]" {
                 // What has an event for its end has not ended without it.
@@ -128,6 +133,9 @@ impl Call {
                 Err(Stop::EngineError) => return End::Cut(EngineError::Cut),
                 Err(Stop::Nonsense(error)) => return End::Cut(EngineError::Nonsense(error.into())),
             };
+            if answer.spoke() {
+                meter.gaps.chunk(came);
+            }
             for frame in frames {
                 if self.send(frame, meter, sent).await.is_err() {
                     return End::ClientGone;
@@ -143,6 +151,7 @@ impl Call {
                 Ok(Err(error)) => return End::Cut(error),
                 Err(Gone) => return End::ClientGone,
             };
+            came = Instant::now();
         }
     }
 
@@ -166,6 +175,9 @@ impl Call {
     /// Sends a frame when there is room for it. A client that makes none for too long is taken for
     /// one that went away.
     async fn send(&self, frame: Frame, meter: &mut Meter, sent: &mut Spent) -> Result<(), Gone> {
+        if self.client.is_full() {
+            meter.gaps.held_up();
+        }
         let mut waits_since = None;
         loop {
             tokio::select! {

@@ -97,6 +97,8 @@ pub struct Answer<'s> {
     told: Option<Told>,
     said: Said,
     keeps_id: bool,
+    /// The last event had a piece of an answer in it.
+    spoke: bool,
     finished: u64,
     /// The event that ends a stream of typed events came.
     over: bool,
@@ -133,6 +135,7 @@ impl<'s> Answer<'s> {
             told: None,
             said: Said::default(),
             keeps_id: false,
+            spoke: false,
             finished: 0,
             over: false,
             labelled_first: false,
@@ -152,6 +155,12 @@ impl<'s> Answer<'s> {
     pub fn keeping_id(mut self) -> Self {
         self.keeps_id = true;
         self
+    }
+
+    /// The last event had a piece of an answer in it.
+    #[must_use]
+    pub const fn spoke(&self) -> bool {
+        self.spoke
     }
 
     /// What the engine said of its answers so far.
@@ -211,6 +220,7 @@ impl<'s> Answer<'s> {
         self.finished += finished;
         self.over |= chunk.is_last();
         let ends = self.read(&chunk)?;
+        self.spoke = !ends.is_empty();
         let last_usage = chunk.is_usage_only() || finished > 0;
         let keep_usage = self.wishes.continuous_usage || (self.wishes.usage && last_usage);
         if chunk.is_usage_only() && chunk.usage().is_some() && !keep_usage {

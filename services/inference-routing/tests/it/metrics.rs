@@ -92,6 +92,29 @@ async fn times_and_tokens_of_calls_are_told_by_model(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn the_pauses_of_an_engine_are_told_and_those_of_a_client_are_not(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let world = World::start(pool.clone()).await;
+    let between = |what| {
+        let name = format!("gen_ai_client_operation_time_per_output_chunk_seconds_{what}");
+        metrics.sum(&name, &[("gen_ai_response_model", "test")])
+    };
+    let paused = chat(true, json!({"tokens": 6, "delay_ms": 50}));
+    let got = world.call(&paused).await.unwrap();
+    rows::ended(&pool, &got.call_id).await;
+    // The first may have come while the call was still dispatched.
+    let (pauses, seconds) = (between("count"), between("sum"));
+    assert!(pauses == 5.0 && seconds > 0.1, "{pauses} in {seconds} s");
+    let reply = world.begin(&chat(true, json!({"tokens": 90}))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let got = read(reply.unwrap()).await;
+    rows::ended(&pool, &got.call_id).await;
+    assert!(between("count") > pauses);
+    let more = between("sum") - seconds;
+    assert!(more < 0.8, "{more} s are the client's");
+}
+
+#[sqlx::test]
 async fn a_wait_for_a_turn_is_told_whatever_comes_of_it(pool: PgPool) {
     let metrics = Metrics::collected();
     let world = World::with(pool, |config| {
