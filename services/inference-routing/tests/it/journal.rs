@@ -7,7 +7,10 @@ use inference_routing::{Error, commands::call_log};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, billing::events, chat, id, rows, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{World, billing::events, chat, id, rows, wait_for},
+};
 
 /// Locks the journal's table, so that nothing can be written.
 async fn block(pool: &PgPool) -> sqlx::Transaction<'static, sqlx::Postgres> {
@@ -154,6 +157,31 @@ async fn lost_connections_are_made_again_and_nothing_is_billed_twice(pool: PgPoo
         assert_eq!((got.error, got.frames.len()), (None, 41));
         assert_eq!(rows::ended(&pool, &got.call_id).await.output_tokens, 40);
     }
+}
+
+#[sqlx::test]
+async fn a_row_that_the_database_never_takes_is_told_and_only_its_call_has_no_bill(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let world = World::start(pool.clone()).await;
+    sqlx::query("alter table calls add constraint calls_test_check check (output_tokens <> 3)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let [odd, other] = [3, 2].map(|tokens| chat(true, json!({"tokens": tokens})));
+    let (odd, other) = tokio::join!(world.call(&odd), world.call(&other));
+    let (odd, other) = (odd.unwrap(), other.unwrap());
+    assert_eq!(odd.error.unwrap()["error"]["code"], "journal_unavailable");
+    assert_eq!(other.error, None);
+    assert_eq!(rows::ended(&pool, &other.call_id).await.output_tokens, 2);
+    let open = rows::find(&pool, &odd.call_id).await.unwrap();
+    assert_eq!(open.outcome, 0, "recovery closes it");
+    let told = metrics.sum("inference_routing_journal_rows_refused", &[]);
+    assert_eq!(told, 1.0);
+    // Those after it are written as ever.
+    let got = world.call(&chat(true, json!({"tokens": 4}))).await.unwrap();
+    assert_eq!(rows::ended(&pool, &got.call_id).await.output_tokens, 4);
+    let told = metrics.sum("inference_routing_journal_rows_refused", &[]);
+    assert_eq!(told, 1.0);
 }
 
 #[sqlx::test]

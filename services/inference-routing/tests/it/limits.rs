@@ -18,7 +18,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{Second, World, chat, id, read, wait_for};
+use crate::{
+    metrics::Metrics,
+    world::{Second, World, chat, id, read, wait_for},
+};
 
 const fn limits(requests: u64, tokens: u64, calls: u64) -> Limits {
     Limits {
@@ -368,6 +371,29 @@ async fn a_limit_that_is_lifted_is_gone(pool: PgPool) {
     for _ in 0..3 {
         world.call(&body).await.unwrap();
     }
+}
+
+#[sqlx::test]
+async fn limits_are_in_memory_for_who_calls_and_go_when_nobody_does(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let mut world = World::with(pool, |sections| {
+        // So small a limit is taken call by call: nothing of it is kept for the next one.
+        sections.limits.requests_per_minute = 20;
+        sections.limits.tokens_per_minute = 0;
+        sections.limits.concurrent_calls = 0;
+    })
+    .await;
+    let held = || metrics.sum("inference_routing_limits_held", &[]);
+    let long = chat(true, json!({"tokens": 9, "hang_after": 1}));
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        world.caller.account_id = id();
+        world.billing.give(world.caller.account_id, 1_000_000_000);
+        calls.push(world.begin(&long).await.unwrap());
+    }
+    wait_for("three accounts' limits", async || held() == 3.0).await;
+    drop(calls);
+    wait_for("nobody's limits", async || held() == 0.0).await;
 }
 
 #[sqlx::test]
