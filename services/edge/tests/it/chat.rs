@@ -198,7 +198,7 @@ async fn a_client_that_goes_away_stops_the_call() {
 }
 
 /// A client with little room that asks for a long stream and reads nothing of it.
-async fn slow_reader(world: &World, key: &str) -> TcpStream {
+pub async fn slow_reader(world: &World, key: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut tcp = socket.connect(world.address).await.unwrap();

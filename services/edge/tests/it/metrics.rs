@@ -4,7 +4,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use wanwu_testkit::wait_for;
 
-use crate::world::{PATIENCE, World, reason};
+use crate::{
+    chat::slow_reader,
+    identity::SECRET,
+    world::{PATIENCE, World, reason},
+};
 
 /// The number of one series; 0 where it is not there.
 fn value(metrics: &PrometheusHandle, series: &str) -> f64 {
@@ -50,4 +54,44 @@ async fn requests_are_counted_by_way_and_end_and_refusals_by_reason() {
         })
         .await;
     }
+}
+
+/// How much of `credentials.capacity` is in use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_credential_is_held_once_however_often_it_calls_and_a_made_up_one_is_not() {
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
+    // One credential of its own has called until it was answered.
+    let world = World::start().await;
+    let grpc = world.grpc().await;
+    for _ in 0..2 {
+        let (key, _) = world.identity.key(&["chat"]);
+        for _ in 0..3 {
+            grpc.say_as("SayAsKey", &key).await.unwrap();
+        }
+    }
+    let unknown = format!("wk-{}-{SECRET}", uuid::Uuid::new_v4().simple());
+    grpc.say_as("SayAsKey", &unknown).await.unwrap_err();
+    wait_for("the number of grants", PATIENCE, || async {
+        value(&metrics, "edge_grants_held") == 3.0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_whose_client_takes_nothing_is_told_and_a_silent_one_is_not() {
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
+    let world = World::start_with("[limits]\nstall_timeout = '300ms'").await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let stalled = || value(&metrics, "edge_stalled_connections_total");
+    let body = json!({"stream": true, "n": 3, "delay_ms": 400});
+    let request = world.post("/v1/chat/completions").bearer_auth(&key);
+    let answer = request.json(&body).send().await.unwrap();
+    let text = answer.text().await.unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    assert_eq!(stalled(), 0.0);
+    let _reader = slow_reader(&world, &key).await;
+    wait_for("the stalled connection", PATIENCE, || async {
+        stalled() == 1.0
+    })
+    .await;
 }
