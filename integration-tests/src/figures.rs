@@ -1,7 +1,8 @@
 //! Every measured claim of the project, one a file, each by a name that `scripts/figure` knows.
 //!
 //! A figure measures real parts on a running stack and says whether its goal holds. Figures of
-//! correctness fail `scripts/test`; figures of speed are printed.
+//! correctness fail `scripts/test`; a goal of speed that is missed is printed. What cannot be measured
+//! fails it, whatever its kind.
 
 mod bad_engine;
 mod cancel;
@@ -70,7 +71,7 @@ pub struct Figure {
 pub enum Kind {
     /// Right or wrong: fails them.
     Correctness,
-    /// Faster or slower on this machine: printed only.
+    /// Faster or slower on this machine: a missed goal is printed only.
     Speed,
 }
 
