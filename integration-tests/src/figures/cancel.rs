@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Figure, Kind, Reading, Tier,
-    customers::{bills, customers, scripted, settled},
+    customers::{bills, customers, scripted, settled, truth_of},
 };
 use crate::{
     journey::Journey,
@@ -131,11 +131,9 @@ async fn engine(
     stack: &Stack,
     customer: &Journey,
 ) -> anyhow::Result<serde_json::Map<String, Value>> {
-    let address = format!("{}/_truth", stack.simulator("engine"));
     let begin = Instant::now();
     loop {
-        let answer = customer.api().http().get(&address).send().await?;
-        let truth: Value = answer.json().await?;
+        let truth = truth_of(customer.api().http(), stack.simulator("engine"), "").await?;
         let calls = truth["calls"].as_object().cloned().unwrap_or_default();
         let runs = calls.values().any(|call| call["ending"] == "running");
         if !runs || begin.elapsed() > Duration::from_secs(10) {

@@ -112,20 +112,22 @@ async fn pages(journey: &Journey, method: &str, field: &str) -> anyhow::Result<V
     }
 }
 
+/// What an engine wrote down: of all calls, or with `?brief=true` only what it counted.
+pub(super) async fn truth_of(
+    http: &reqwest::Client,
+    engine: &str,
+    asked: &str,
+) -> anyhow::Result<Value> {
+    let address = format!("{engine}/_truth{asked}");
+    Ok(http.get(address).send().await?.json().await?)
+}
+
 /// The engine's own record, by call.
 pub(super) async fn engine_truth(
     stack: &Stack,
     journey: &Journey,
 ) -> anyhow::Result<BTreeMap<String, Sent>> {
-    let address = format!("{}/_truth", stack.simulator("engine"));
-    let truth: Value = journey
-        .api()
-        .http()
-        .get(address)
-        .send()
-        .await?
-        .json()
-        .await?;
+    let truth = truth_of(journey.api().http(), stack.simulator("engine"), "").await?;
     let calls = truth["calls"].as_object().cloned().unwrap_or_default();
     Ok(calls
         .into_iter()

@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{end_left_over, http};
+use super::{super::customers::truth_of, end_left_over, http};
 use crate::{
     simulators::engine::Illness,
     stack::{Layout, Ports, Process, Ready, simulator_spec},
@@ -68,15 +68,13 @@ impl ScriptedEngine {
 
     /// What it wrote down of every call, by the call's id.
     pub(crate) async fn truth(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
-        let request = self.http.get(format!("{}/_truth", self.control));
-        let truth: Value = request.send().await?.json().await?;
+        let truth = truth_of(&self.http, &self.control, "").await?;
         Ok(truth["calls"].as_object().cloned().unwrap_or_default())
     }
 
     /// What it counted until now.
     pub(crate) async fn counted(&self) -> anyhow::Result<Counted> {
-        let request = self.http.get(format!("{}/_truth?brief=true", self.control));
-        let truth: Value = request.send().await?.json().await?;
+        let truth = truth_of(&self.http, &self.control, "?brief=true").await?;
         let count = |name: &str| truth["engine"][name].as_u64().unwrap_or_default();
         Ok(Counted {
             calls: count("came"),

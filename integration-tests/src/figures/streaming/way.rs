@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     Tier,
-    customers::scripted,
+    customers::{scripted, truth_of},
     model_path::{Alone, ModelPath},
     peers::{Peer, Peers},
     rig::{self, MEASURED, Others},
@@ -98,15 +98,7 @@ impl Way {
 
     /// The most calls that ran on the engine at one instant since this was asked last, by its own count.
     pub async fn most_at_once(&self, customer: &Journey) -> anyhow::Result<u64> {
-        let address = format!("{}/_truth?brief=true", self.engine);
-        let truth: Value = customer
-            .api()
-            .http()
-            .get(address)
-            .send()
-            .await?
-            .json()
-            .await?;
+        let truth = truth_of(customer.api().http(), &self.engine, "?brief=true").await?;
         let most = truth["engine"]["most_at_once"].as_u64();
         most.context("the engine does not count")
     }
