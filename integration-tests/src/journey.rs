@@ -12,6 +12,7 @@ mod operator;
 mod person;
 mod simulated;
 mod trace;
+mod ways;
 
 pub use api::{Api, ApiError};
 pub use chat::{Answer, Chunk, prompt};
@@ -22,3 +23,4 @@ pub use operator::Operator;
 pub use person::Person;
 pub use simulated::Simulated;
 pub use trace::{read_trace, wait_for_trace};
+pub use ways::{Listening, Way, Ways};

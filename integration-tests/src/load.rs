@@ -10,6 +10,7 @@ mod summary;
 pub use cpu::{CpuMeter, family, on_processor, pin};
 pub use lean::{Lean, lean};
 pub use memory::{resident, resident_kib};
+pub(crate) use stream::take_event;
 pub use stream::{Event, Stream};
 pub use summary::{Summary, quantile};
 
@@ -25,7 +26,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 /// The headers that name the trace and the call of an answer.
 const TRACE_ID: &str = "wanwu-trace-id";
-const CALL_ID: &str = "wanwu-call-id";
+pub(crate) const CALL_ID: &str = "wanwu-call-id";
 
 /// Where requests go, and what they are.
 #[derive(Clone, Debug)]

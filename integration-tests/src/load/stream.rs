@@ -65,15 +65,9 @@ impl Stream {
     /// When the connection breaks.
     pub async fn next(&mut self) -> anyhow::Result<Option<Event>> {
         loop {
-            if let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
-                let event = self.unread.split_to(end + 2).freeze();
-                if let Some(data) = event.strip_prefix(b"data: ".as_slice()) {
-                    return Ok(Some(Event {
-                        data: Bytes::copy_from_slice(&data[..data.len() - 2]),
-                        at: self.begun.elapsed(),
-                    }));
-                }
-                continue;
+            if let Some(data) = take_event(&mut self.unread) {
+                let at = self.begun.elapsed();
+                return Ok(Some(Event { data, at }));
             }
             match self.body.frame().await {
                 None => return Ok(None),
@@ -102,6 +96,18 @@ impl Stream {
     }
 }
 
+/// Takes the data of the next event from what was read; none: no event is whole. Comments are passed
+/// over.
+pub(crate) fn take_event(unread: &mut BytesMut) -> Option<Bytes> {
+    while let Some(end) = unread.windows(2).position(|two| two == b"\n\n") {
+        let event = unread.split_to(end + 2).freeze();
+        if let Some(data) = event.strip_prefix(b"data: ".as_slice()) {
+            return Some(Bytes::copy_from_slice(&data[..data.len() - 2]));
+        }
+    }
+    None
+}
+
 impl Event {
     /// The text that a chunk of a chat completion adds; empty where it adds none.
     #[must_use]
@@ -120,5 +126,20 @@ impl Event {
 
     fn chunk(&self) -> serde_json::Value {
         serde_json::from_slice(&self.data).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_taken_when_they_are_whole_and_comments_never() {
+        let mut unread = BytesMut::from(": keep-alive\n\ndata: a\n\ndata: b\n");
+        assert_eq!(take_event(&mut unread), Some(Bytes::from_static(b"a")));
+        assert_eq!(take_event(&mut unread), None);
+        unread.extend_from_slice(b"\n");
+        assert_eq!(take_event(&mut unread), Some(Bytes::from_static(b"b")));
+        assert!(unread.is_empty());
     }
 }

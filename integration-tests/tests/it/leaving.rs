@@ -1,71 +1,25 @@
 //! Clients that leave before their answer is whole: the engine stops, whichever way they came.
 
-use integration_tests::journey::Journey;
-use reqwest::Client;
+use integration_tests::journey::{Journey, Way, Ways};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tonic::transport::Channel;
 use wanwu_proto::inference::v1::{
-    CreateChatCompletionRequest, CreateEmbeddingRequest, chat_service_client::ChatServiceClient,
-    embedding_service_client::EmbeddingServiceClient,
+    CreateEmbeddingRequest, embedding_service_client::EmbeddingServiceClient,
 };
 
-use crate::world::{bearing, customer, grpc, scripted, truth, until};
+use crate::world::{bearing, customer, scripted, stack, truth, until};
 
 const CALLS: &str = "wanwu.inference.v1.CallService";
 
-/// The ways in. Over HTTP/2 the connection stays when a call is left, as other calls may be on it.
-struct Ways {
-    http1: Client,
-    http2: Client,
-    grpc: Channel,
+async fn ways() -> Ways {
+    Ways::open(&stack().description().edge).await.unwrap()
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Http1,
-    Http2,
-    Grpc,
-}
-
-impl Ways {
-    async fn open() -> Self {
-        let client = || Client::builder().no_proxy();
-        Self {
-            http1: client().build().unwrap(),
-            http2: client().http2_prior_knowledge().build().unwrap(),
-            grpc: grpc().await,
-        }
-    }
-
-    /// Asks and listens to the end of the answer; tells of each piece of it that came.
-    async fn listen(&self, way: Way, journey: &Journey, body: &Value, heard: &Notify) {
-        let client = match way {
-            Way::Http1 => &self.http1,
-            Way::Http2 => &self.http2,
-            Way::Grpc => return self.listen_by_grpc(journey, body, heard).await,
-        };
-        let url = format!("{}/v1/chat/completions", journey.api().base());
-        let request = client.post(url).bearer_auth(journey.secret()).json(body);
-        let mut answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        while answer.chunk().await.unwrap().is_some() {
-            heard.notify_one();
-        }
-    }
-
-    async fn listen_by_grpc(&self, journey: &Journey, body: &Value, heard: &Notify) {
-        let request = CreateChatCompletionRequest {
-            body: body.to_string().into(),
-            ..Default::default()
-        };
-        let request = bearing(request, journey.secret());
-        let mut chat = ChatServiceClient::new(self.grpc.clone());
-        let answer = chat.create_chat_completion(request).await.unwrap();
-        let mut frames = answer.into_inner();
-        while frames.message().await.unwrap().is_some() {
-            heard.notify_one();
-        }
+/// Asks and listens to the end of the answer; tells of each piece of it that came.
+async fn listen(ways: &Ways, way: Way, journey: &Journey, body: &Value, heard: &Notify) {
+    let mut answer = ways.ask(way, journey.secret(), body).await.unwrap();
+    while answer.next().await.unwrap().is_some() {
+        heard.notify_one();
     }
 }
 
@@ -122,8 +76,8 @@ async fn a_client_that_leaves_stops_the_engine_whichever_way_it_came() {
     let silent = json!({"tokens": 3, "first_delay_ms": 60_000});
     let long = json!({"tokens": 500, "delay_ms": 100});
     let journey = customer().await;
-    let ways = Ways::open().await;
-    for way in [Way::Http1, Way::Http2, Way::Grpc] {
+    let ways = ways().await;
+    for way in Way::ALL {
         for (moment, stream, script) in [
             ("in a stream", true, &long),
             ("before the head of a stream", true, &silent),
@@ -132,9 +86,9 @@ async fn a_client_that_leaves_stops_the_engine_whichever_way_it_came() {
             let mut body = scripted(script.clone());
             body["stream"] = json!(stream);
             let heard = Notify::new();
-            let listening = ways.listen(way, &journey, &body, &heard);
+            let listening = listen(&ways, way, &journey, &body, &heard);
             let must_be_heard = (*script == long).then_some(&heard);
-            let what = format!("{way:?}, {moment}");
+            let what = format!("{}, {moment}", way.name());
             left(&what, &journey, listening, must_be_heard).await;
         }
     }
@@ -144,7 +98,7 @@ async fn a_client_that_leaves_stops_the_engine_whichever_way_it_came() {
 async fn a_client_that_leaves_before_its_vectors_stops_the_engine() {
     let mut journey = customer().await;
     journey.key_for(&["embedding"]).await.unwrap();
-    let ways = Ways::open().await;
+    let ways = ways().await;
     let body = json!({"model": "scripted", "input": "你好",
         "wanwu_script": {"first_delay_ms": 60_000}});
 
