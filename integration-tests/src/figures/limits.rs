@@ -1,8 +1,12 @@
-//! Two hundred calls at once on limits for fifty, over one router replica and over four: how far what
-//! was let through is from the limit, above and below, for requests, tokens and calls at a time.
+//! Two hundred calls at once on limits for fifty of a key, an app and an account, over one router replica
+//! and over four: how far what was let through is from the limit, above and below, for requests, tokens
+//! and calls at a time. With `--full` also twice a limit for minutes, while a router is killed.
+
+mod minutes;
 
 use std::{fmt, time::Duration};
 
+use anyhow::Context;
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -15,7 +19,7 @@ use super::{
     model_path::{ModelPath, Wanted},
 };
 use crate::{
-    journey::Journey,
+    journey::{Journey, Operator},
     load::{Stream, Target},
     stack::Stack,
 };
@@ -32,12 +36,14 @@ const PARTS: u64 = 32;
 const HOLDS: Duration = Duration::from_millis(2500);
 /// A call that was refused for another reason than a limit is made again so often.
 const TRIES: usize = 5;
+const TOP_UP_FEN: i64 = 1_000_000;
+const SERVICE: &str = "wanwu.inference.v1.LimitService";
 
 /// The figure.
 pub(super) fn figure() -> Figure {
     Figure {
         name: "limits",
-        claim: "200 calls at once on limits for 50, over 1 and 4 replicas: error of each limit, never above what ADR 9 states",
+        claim: "200 calls at once on limits for 50 of key, app and account, over 1 and 4 replicas; --full: twice a limit for 3 minutes, a router killed: error of each limit, never above it, below by what ADR 9 states",
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }
@@ -55,6 +61,16 @@ enum Limited {
 }
 
 const ALL: [Limited; 3] = [Limited::Requests, Limited::Tokens, Limited::Calls];
+
+/// Whose limit it is.
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    Key,
+    App,
+    Account,
+}
+
+const LEVELS: [Level; 3] = [Level::Key, Level::App, Level::Account];
 
 impl Limited {
     /// What one call uses of it.
@@ -111,49 +127,95 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         Tier::Quick => 1,
         Tier::Full => 10,
     };
-    let mut journey = Journey::ready_to_call(&stack, 1_000_000).await?;
-    println!("  {CALLS} calls at once on a key's limit for {FOR}; errors in calls");
-    println!("  replicas  limit     let through  above it  below it (stated: at most)");
+    println!("  {CALLS} calls at once on a limit for {FOR}; errors in calls");
+    println!("  replicas  whose    limit     let through  above it  below it (stated: at most)");
     let (mut above, mut below, mut stated): (f64, f64, bool) = (0.0, 0.0, true);
     for replicas in [1, 4] {
-        let wanted = Wanted {
-            figure: "limits",
-            engines: 1,
-            routers: replicas,
-            policy: None,
-            limits: Table::new(),
-        };
-        let path = ModelPath::start(&stack, wanted).await?;
+        let mut owner = Journey::ready_to_call(&stack, TOP_UP_FEN).await?;
+        let support = Operator::with_roles(&stack, &["support"]).await?;
+        let path = start(&stack, replicas).await?;
         for _ in 0..rounds {
             let mut keys = Vec::new();
-            for limited in ALL {
-                keys.push((limited, limited_key(&mut journey, limited).await?));
+            for level in LEVELS {
+                for limited in ALL {
+                    let secret = limited_key(&stack, &mut owner, &support, level, limited).await?;
+                    keys.push((level, limited, secret));
+                }
             }
             sleep(HOLDS).await;
-            for (limited, secret) in keys {
+            for (level, limited, secret) in keys {
                 let seen = at_once(&path, limited, &secret, replicas as u64).await?;
-                println!("  {replicas:>8}  {limited:<9?} {seen}");
+                let (whose, limit) = (format!("{level:?}"), format!("{limited:?}"));
+                println!("  {replicas:>8}  {whose:<7}  {limit:<8}  {seen}");
                 above = above.max(seen.above);
                 below = below.max(seen.below);
                 stated &= seen.is_as_stated();
             }
         }
     }
+    let mut over_minutes = String::new();
+    if tier == Tier::Full {
+        let seen = minutes::measure(&stack).await?;
+        stated &= seen.is_as_stated();
+        over_minutes = format!("; {seen}");
+    }
     Ok(Reading {
         figure: format!("{above:.1} / {below:.1}"),
-        unit: format!("calls above / below limits for {FOR} at worst, 1 and 4 replicas"),
+        unit: format!(
+            "calls above / below limits for {FOR} of key, app and account at worst, 1 and 4 replicas{over_minutes}"
+        ),
         goal: "0 / what is stated for each".to_owned(),
         holds: stated,
     })
 }
 
-/// A new key with this limit.
-async fn limited_key(journey: &mut Journey, limited: Limited) -> anyhow::Result<String> {
-    let key = journey.key().await?.clone();
-    let body = json!({"keyId": key.key_id, "limits": limited.setting()});
-    journey
-        .call("wanwu.inference.v1.LimitService/SetLimits", body)
-        .await?;
+async fn start(stack: &Stack, routers: usize) -> anyhow::Result<ModelPath> {
+    let wanted = Wanted {
+        figure: "limits",
+        engines: 1,
+        routers,
+        policy: None,
+        limits: Table::new(),
+    };
+    ModelPath::start(stack, wanted).await
+}
+
+/// A new key that one limit holds for: its own, that of an app of its own, or that of an account that has
+/// not called yet. What was taken of the platform's wider limit for accounts would go back first.
+async fn limited_key(
+    stack: &Stack,
+    owner: &mut Journey,
+    support: &Operator,
+    level: Level,
+    limited: Limited,
+) -> anyhow::Result<String> {
+    let limits = limited.setting();
+    match level {
+        Level::Key => key_with(owner, limits).await,
+        Level::App => {
+            // The owner's own app stays without a limit.
+            let mut other = owner.clone();
+            let app_id = other.app("limited").await?.app_id.clone();
+            let body = json!({"appId": app_id, "limits": limits});
+            owner.call(&format!("{SERVICE}/SetLimits"), body).await?;
+            Ok(other.key().await?.secret.clone())
+        }
+        Level::Account => {
+            let account = Journey::ready_to_call(stack, TOP_UP_FEN).await?;
+            let session = account.session.as_ref().context("nobody registered")?;
+            let body = json!({"accountId": session.account_id, "limits": limits});
+            let method = format!("{SERVICE}/SetAccountLimits");
+            support.call(&method, body).await?;
+            Ok(account.secret().to_owned())
+        }
+    }
+}
+
+/// A new key with these limits.
+async fn key_with(owner: &mut Journey, limits: Value) -> anyhow::Result<String> {
+    let key = owner.key().await?.clone();
+    let body = json!({"keyId": key.key_id, "limits": limits});
+    owner.call(&format!("{SERVICE}/SetLimits"), body).await?;
     Ok(key.secret)
 }
 
