@@ -1,5 +1,6 @@
-//! Five times as many calls as there is room for: what is still answered, how long those take that
-//! are accepted, what it costs in memory, and how soon all is as before.
+//! Five times as many calls as there is room for, at the router's places and then at the engine's: what
+//! is still answered, how long those take that are accepted, what it costs in memory, and how soon all is
+//! as before.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,7 +25,9 @@ use crate::{
 const ACCOUNTS: usize = 4;
 /// Calls that run at a time. Each takes 400 ms: 40 calls a second, which is little for the machine,
 /// so that what is measured is the platform's way with too much and not the machine's.
-const PLACES: i64 = 16;
+const PLACES: u32 = 16;
+/// Places of the router where the engine has no more than [`PLACES`].
+const WIDER: u32 = 4 * PLACES;
 const WAITING: i64 = 40;
 const TOKENS: u64 = 20;
 const TOKEN_MS: u64 = 20;
@@ -48,19 +51,68 @@ const TOP_UP_FEN: i64 = 1_000_000;
 pub(super) fn figure() -> Figure {
     Figure {
         name: "overload",
-        claim: "goodput at five times the capacity, p99 of accepted calls, memory, and the way back",
+        claim: "goodput at five times the capacity of the router's places and of the engine's, p99 of accepted calls, memory, and the way back",
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }
 }
 
+/// Who has no room for all that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// The router: calls wait for a place of its own.
+    Router,
+    /// The engine: the router has places for more than it runs, and what is too much it refuses itself.
+    Engine,
+}
+
+/// What was seen.
+struct Shown {
+    /// Calls a second when there are just enough.
+    peak: f64,
+    /// Per cent of the peak.
+    share: f64,
+    /// What accepted calls take, p99.
+    longest: Duration,
+    /// What edge and router grew by, in MiB.
+    grown: u64,
+    back: Duration,
+    /// Whoever was refused was told to come again.
+    told_to_wait: bool,
+}
+
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
-    let long = match tier {
-        Tier::Quick => Duration::from_secs(6),
-        Tier::Full => Duration::from_secs(60),
+    let [of_router, of_engine] = match tier {
+        Tier::Quick => [6, 3].map(Duration::from_secs),
+        Tier::Full => [60, 60].map(Duration::from_secs),
     };
     let accounts = customers(&stack, ACCOUNTS, TOP_UP_FEN).await?;
-    let path = start(&stack).await?;
+    let router = phase(&stack, &accounts, Full::Router, of_router, None).await?;
+    // As many places do as much, whoever has them.
+    let peak = Some(router.peak);
+    let engine = phase(&stack, &accounts, Full::Engine, of_engine, peak).await?;
+    Ok(Reading {
+        figure: format!("{:.0} / {:.0}", router.share, engine.share),
+        unit: format!(
+            "% of the peak at 5 times the capacity of the router's places / of the engine's; accepted p99 {:.2?} / {:.2?}, {} / {} MiB more, back after {:.1?} / {:.1?}",
+            router.longest, engine.longest, router.grown, engine.grown, router.back, engine.back
+        ),
+        goal: format!(
+            ">= {GOODPUT} %, <= {LONGEST:?}, <= {MEMORY} MiB, <= {BACK:?}, each refusal says to come again"
+        ),
+        holds: router.holds() && engine.holds(),
+    })
+}
+
+/// Calm, the peak where it is not known yet, so long an overload, and calm again.
+async fn phase(
+    stack: &Stack,
+    accounts: &[Journey],
+    full: Full,
+    long: Duration,
+    peak: Option<f64>,
+) -> anyhow::Result<Shown> {
+    let path = start(stack, full).await?;
     let targets = accounts
         .iter()
         .map(|account| target(&path, account))
@@ -72,51 +124,71 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         "calls failed before the overload"
     );
     let usual = p99(&calm);
-    let peak = peak(&targets).await;
+    let peak = match peak {
+        Some(peak) => peak,
+        None => measure_peak(&targets).await,
+    };
     let before = memory(&path);
 
     let overload = together(&targets, CAPACITY * TIMES, long);
     let (shots, most) = watched(overload, &path).await;
-    let answered = shots.iter().filter(|shot| shot.seen == Seen::Answered);
-    // While calls come: what ends after the last was sent is not of that time.
-    let in_time = answered
-        .clone()
-        .filter(|shot| shot.sent + shot.whole <= long);
-    let goodput = in_time.count() as f64 / long.as_secs_f64();
-    let share = 100.0 * goodput / peak;
-    let (longest, grown) = (p99(&shots), most.saturating_sub(before) / 1024);
-    let back = back_to_normal(&targets, usual).await?;
+    let goodput = goodput(&shots, long);
+    let refusals = refusals(&shots);
+    let shown = Shown {
+        peak,
+        share: 100.0 * goodput / peak,
+        longest: p99(&shots),
+        grown: most.saturating_sub(before) / 1024,
+        back: back_to_normal(&targets, usual).await?,
+        told_to_wait: refusals.keys().all(|word| word == "rate_limit_exceeded"),
+    };
     println!(
-        "  {PLACES} places: at peak {peak:.1} calls/s; {:.0} a second sent for {long:?}: {goodput:.1} calls/s, {} of {} answered",
+        "  {PLACES} places of the {}: at peak {peak:.1} calls/s; {:.0} a second sent for {long:?}: {goodput:.1} calls/s, {} of {} answered",
+        full.name(),
         CAPACITY * TIMES,
-        answered.count(),
+        shots.len() as u64 - refusals.values().sum::<u64>(),
         shots.len()
     );
     println!(
-        "  accepted calls take {longest:.2?} (p99; {usual:.2?} before), edge and router grew by {grown} MiB, as before after {back:.2?}"
+        "  accepted calls take {:.2?} (p99; {usual:.2?} before), edge and router grew by {} MiB, as before after {:.2?}",
+        shown.longest, shown.grown, shown.back
     );
-    let refusals = refusals(&shots);
     for (word, count) in &refusals {
         println!("    {count} x {word}");
     }
-    let told_to_wait = refusals.keys().all(|word| word == "rate_limit_exceeded");
-    Ok(Reading {
-        figure: format!("{share:.0}"),
-        unit: format!(
-            "% of the peak at 5 times the capacity; accepted p99 {longest:.2?}, {grown} MiB more, back after {back:.1?}"
-        ),
-        goal: format!(">= {GOODPUT} %, <= {LONGEST:?}, <= {MEMORY} MiB, <= {BACK:?}"),
-        holds: share >= GOODPUT
-            && longest <= LONGEST
-            && grown <= MEMORY
-            && back <= BACK
-            && told_to_wait,
-    })
+    Ok(shown)
 }
 
-async fn start(stack: &Stack) -> anyhow::Result<ModelPath> {
+impl Full {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// Calls that the router runs at a time.
+    const fn places(self) -> u32 {
+        match self {
+            Self::Router => PLACES,
+            Self::Engine => WIDER,
+        }
+    }
+}
+
+impl Shown {
+    fn holds(&self) -> bool {
+        self.share >= GOODPUT
+            && self.longest <= LONGEST
+            && self.grown <= MEMORY
+            && self.back <= BACK
+            && self.told_to_wait
+    }
+}
+
+async fn start(stack: &Stack, full: Full) -> anyhow::Result<ModelPath> {
     let mut chat = Table::new();
-    chat.insert("max_running".to_owned(), PLACES.into());
+    chat.insert("max_running".to_owned(), full.places().into());
     chat.insert("max_waiting".to_owned(), WAITING.into());
     let wait = format!("{}ms", QUEUE.as_millis());
     chat.insert("queue_timeout".to_owned(), wait.into());
@@ -128,7 +200,11 @@ async fn start(stack: &Stack) -> anyhow::Result<ModelPath> {
         limits: Table::new(),
     };
     let sections = Table::from_iter([("chat".to_owned(), chat.into())]);
-    ModelPath::start_with(stack, wanted, &sections).await
+    let path = ModelPath::start_with(stack, wanted, &sections).await?;
+    if full == Full::Engine {
+        path.engines[0].make_room(PLACES).await?;
+    }
+    Ok(path)
 }
 
 fn target(path: &ModelPath, account: &Journey) -> anyhow::Result<Target> {
@@ -153,7 +229,7 @@ async fn together(targets: &[Target], rate: f64, long: Duration) -> Vec<Shot> {
 }
 
 /// Calls a second when there are just enough: every place is always taken.
-async fn peak(targets: &[Target]) -> f64 {
+async fn measure_peak(targets: &[Target]) -> f64 {
     let targets = targets.to_vec();
     let clients = PLACES as usize + ACCOUNTS;
     let load = Load::start(
@@ -168,6 +244,14 @@ async fn peak(targets: &[Target]) -> f64 {
     let rate = (counts.calls - counts.refused) as f64 / begin.elapsed().as_secs_f64();
     load.end().await;
     rate
+}
+
+/// Calls a second that were answered while calls came: none ends before it can, and what ends after the
+/// last was sent is not of that time.
+fn goodput(shots: &[Shot], long: Duration) -> f64 {
+    let in_time = |shot: &&Shot| shot.seen == Seen::Answered && shot.sent + shot.whole <= long;
+    let answered = shots.iter().filter(in_time).count();
+    answered as f64 / (long - CALL).as_secs_f64()
 }
 
 /// What was done, and the most memory meanwhile.

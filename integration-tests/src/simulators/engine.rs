@@ -54,6 +54,8 @@ struct Engine {
     calls: AtomicU64,
     connections: Arc<Connections>,
     prefixes: Mutex<PrefixCache>,
+    /// Calls that run at the same time at most.
+    room: AtomicU64,
     /// Who has it reads its prompt.
     reading: tokio::sync::Mutex<()>,
 }
@@ -62,7 +64,7 @@ const TEXT: &str = "万物皆有其名，名正则言顺，言顺则事成。";
 /// Blocks of prompts that an engine keeps.
 const BLOCKS: usize = 10_000;
 
-/// Serves an engine until SIGTERM; `control` answers `/_truth`, `/_faults` and `/_illness` whatever
+/// Serves an engine until SIGTERM; `control` answers `/_truth`, `/_faults`, `/_illness` and `/_room` whatever
 /// ails the engine.
 ///
 /// # Errors
@@ -75,6 +77,7 @@ pub async fn serve(listen: SocketAddr, control: Option<SocketAddr>) -> anyhow::R
         calls: AtomicU64::new(0),
         connections: Arc::default(),
         prefixes: Mutex::new(PrefixCache::new(BLOCKS)),
+        room: AtomicU64::new(u64::MAX),
         reading: tokio::sync::Mutex::default(),
     });
     let listener = TcpListener::bind(listen).await?;
@@ -121,10 +124,15 @@ fn controls(engine: &Arc<Engine>) -> Router {
         *engine.prefixes.lock() = PrefixCache::new(kept.blocks);
         StatusCode::NO_CONTENT
     };
+    let make_room = |State(engine): State<Arc<Engine>>, Json(room): Json<Room>| async move {
+        engine.room.store(room.calls, Ordering::Relaxed);
+        StatusCode::NO_CONTENT
+    };
     Router::new()
         .route("/_truth", get(truth))
         .route("/_illness", put(fall_ill))
         .route("/_prefixes", put(forget))
+        .route("/_room", put(make_room))
         .with_state(Arc::clone(engine))
         .merge(engine.faults.routes())
 }
@@ -137,6 +145,13 @@ async fn models() -> Json<Value> {
 #[derive(Deserialize)]
 struct Kept {
     blocks: usize,
+}
+
+/// How many calls run at the same time from now on. What is more is refused, as servers of models do that
+/// have a limit; calls that wait inside for their turn are not played.
+#[derive(Deserialize)]
+struct Room {
+    calls: u64,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +184,12 @@ async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) ->
 fn error(status: StatusCode, message: &str, kind: &str) -> Response {
     let error = json!({"error": {"message": message, "type": kind}});
     (status, Json(error)).into_response()
+}
+
+/// 429, to come again after a second.
+fn busy(message: &str) -> Response {
+    let busy = error(StatusCode::TOO_MANY_REQUESTS, message, "rate_limit_error");
+    ([(header::RETRY_AFTER, "1")], busy).into_response()
 }
 
 async fn chat(engine: State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -223,10 +244,7 @@ impl Engine {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 return Err(error(status, "ill", "server_error"));
             }
-            Err(Refusal::Busy) => {
-                let busy = error(StatusCode::TOO_MANY_REQUESTS, "ill", "rate_limit_error");
-                return Err(([(header::RETRY_AFTER, "1")], busy).into_response());
-            }
+            Err(Refusal::Busy) => return Err(busy("ill")),
         }
         let mut prompt = String::new();
         prompt_text(call.asked(), &mut prompt);
@@ -243,7 +261,10 @@ impl Engine {
             .get("x-request-id")
             .and_then(|id| id.to_str().ok())
             .unwrap_or_default();
-        let record = self.truth.begin(id, prompt_tokens(call.asked()), body);
+        let room = self.room.load(Ordering::Relaxed);
+        let tokens = prompt_tokens(call.asked());
+        let record = self.truth.begin(id, tokens, body, room);
+        let record = record.ok_or_else(|| busy("full"))?;
         Ok((call, record))
     }
 }

@@ -66,6 +66,14 @@ impl ScriptedEngine {
         Ok(())
     }
 
+    /// Runs so many calls at the same time at most from now on, and refuses more.
+    pub(crate) async fn make_room(&self, calls: u32) -> anyhow::Result<()> {
+        let request = self.http.put(format!("{}/_room", self.control));
+        let body = serde_json::json!({"calls": calls});
+        request.json(&body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// What it wrote down of every call, by the call's id.
     pub(crate) async fn truth(&self) -> anyhow::Result<serde_json::Map<String, Value>> {
         let truth = truth_of(&self.http, &self.control, "").await?;

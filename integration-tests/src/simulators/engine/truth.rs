@@ -61,11 +61,22 @@ pub(super) struct Record {
 }
 
 impl Truth {
-    pub(super) fn begin(&self, id: &str, prompt_tokens: u64, body: &Bytes) -> Record {
+    /// Begins a call; none: as many run as there is room for.
+    pub(super) fn begin(
+        &self,
+        id: &str,
+        prompt_tokens: u64,
+        body: &Bytes,
+        room: u64,
+    ) -> Option<Record> {
+        let mut known = self.0.known.lock();
+        // Calls are added only here, under the lock: there is never one too many.
+        if self.running() >= room {
+            return None;
+        }
         self.0.total.fetch_add(1, Ordering::Relaxed);
         let running = self.0.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.most_at_once.fetch_max(running, Ordering::Relaxed);
-        let mut known = self.0.known.lock();
         let times = known.calls.get(id).map_or(0, |done| done.lock().times);
         let done = Arc::new(Mutex::new(Done {
             prompt_tokens,
@@ -89,10 +100,10 @@ impl Truth {
                 }
             }
         }
-        Record {
+        Some(Record {
             done,
             calls: Arc::clone(&self.0),
-        }
+        })
     }
 
     /// Calls that run.
@@ -167,5 +178,26 @@ impl Drop for Record {
             self.calls.cancelled.fetch_add(1, Ordering::Relaxed);
             self.end(Ending::Cancelled);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_another_call_when_one_has_ended() {
+        let (truth, body) = (Truth::default(), Bytes::new());
+        let begin = |id: &str| truth.begin(id, 1, &body, 2);
+        let mut first = begin("a").unwrap();
+        let second = begin("b").unwrap();
+        assert!(begin("c").is_none());
+        first.end(Ending::Finished);
+        let third = begin("d").unwrap();
+        assert!(begin("e").is_none());
+        drop(second);
+        assert!(begin("f").is_some());
+        drop(third);
+        assert_eq!(truth.show(None)["total"], 4);
     }
 }
