@@ -186,10 +186,9 @@ fn error(status: StatusCode, message: &str, kind: &str) -> Response {
     (status, Json(error)).into_response()
 }
 
-/// 429, to come again after a second.
+/// 429, without a time to come again.
 fn busy(message: &str) -> Response {
-    let busy = error(StatusCode::TOO_MANY_REQUESTS, message, "rate_limit_error");
-    ([(header::RETRY_AFTER, "1")], busy).into_response()
+    error(StatusCode::TOO_MANY_REQUESTS, message, "rate_limit_error")
 }
 
 async fn chat(engine: State<Arc<Engine>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -244,7 +243,10 @@ impl Engine {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 return Err(error(status, "ill", "server_error"));
             }
-            Err(Refusal::Busy) => return Err(busy("ill")),
+            Err(Refusal::Busy) => {
+                let to_come_again = [(header::RETRY_AFTER, "1")];
+                return Err((to_come_again, busy("ill")).into_response());
+            }
         }
         let mut prompt = String::new();
         prompt_text(call.asked(), &mut prompt);

@@ -37,6 +37,8 @@ pub enum EngineError {
     Busy {
         /// How long it wants to be left alone.
         retry_after: Duration,
+        /// It said so long itself.
+        said: bool,
     },
     /// It answered that it is not able to (5xx).
     #[error("the engine answered {0}")]
@@ -80,12 +82,13 @@ impl Soonest {
     /// What the client is told in place of an engine's error: where it is that it is busy, the least time of
     /// all that were.
     pub fn told(&mut self, error: EngineError) -> EngineError {
-        let EngineError::Busy { retry_after } = error else {
+        let EngineError::Busy { retry_after, said } = error else {
             return error;
         };
         let least = self.0.map_or(retry_after, |least| least.min(retry_after));
         self.0 = Some(least);
-        EngineError::Busy { retry_after: least }
+        let retry_after = least;
+        EngineError::Busy { retry_after, said }
     }
 }
 
@@ -102,7 +105,8 @@ impl EngineError {
         match self {
             Self::Refused { .. } => Ending::Well,
             Self::NoneWell | Self::TooLong => Ending::Unknown,
-            Self::Busy { retry_after } => Ending::Busy(*retry_after),
+            Self::Busy { retry_after, said } if *said => Ending::Busy(*retry_after),
+            Self::Busy { retry_after, .. } => Ending::Full(*retry_after),
             Self::NotListening(_) => Ending::Failed(Failure::Refused),
             Self::NoConnection(_) | Self::Unreachable(_) => Ending::Failed(Failure::Transport),
             Self::Unable(_) => Ending::Failed(Failure::Status),

@@ -238,7 +238,7 @@ impl From<EngineError> for Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Refused { status, message } => Self::EngineRefused { status, message },
-            EngineError::Busy { retry_after } => Self::Busy { retry_after },
+            EngineError::Busy { retry_after, .. } => Self::Busy { retry_after },
             other => Self::EngineUnavailable(other),
         }
     }

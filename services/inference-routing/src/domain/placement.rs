@@ -109,6 +109,9 @@ pub enum Ending {
     Failed(Failure),
     /// It is busy and wants to be left alone so long.
     Busy(Duration),
+    /// It has no room for one more and does not say for how long: it is left alone until a call that it runs
+    /// ends, and at most so long.
+    Full(Duration),
     /// Nothing can be said: the client went away.
     Unknown,
 }
@@ -263,6 +266,10 @@ impl Placement {
                 slot.busy_until = slot.busy_until.max(Some(now + wait));
                 Change::None
             }
+            Ending::Full(wait) => {
+                slot.full = Some((slot.running, now + wait));
+                Change::None
+            }
             Ending::Well if slot.breaker.succeeded() => {
                 slot.fresh_since = now;
                 Change::Trusted
@@ -402,7 +409,7 @@ impl Placement {
 
     fn nobody_left(&self, tried: &[SlotId], now: Instant) -> NobodyLeft {
         let slots = self.slots.iter().filter(|slot| !tried.contains(&slot.id));
-        let busy = slots.filter_map(|slot| slot.busy_until?.checked_duration_since(now));
+        let busy = slots.filter_map(|slot| Some(slot.left_alone_until(now)? - now));
         NobodyLeft {
             retry_after: busy.min(),
         }

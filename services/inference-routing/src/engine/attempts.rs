@@ -80,7 +80,10 @@ pub async fn ask(
 
 fn nobody_left(nobody: NobodyLeft) -> EngineError {
     match nobody.retry_after {
-        Some(retry_after) => EngineError::Busy { retry_after },
+        Some(retry_after) => EngineError::Busy {
+            retry_after,
+            said: true,
+        },
         None => EngineError::NoneWell,
     }
 }

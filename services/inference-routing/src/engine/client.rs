@@ -314,8 +314,10 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, body: Incoming) -> Eng
     if status == StatusCode::TOO_MANY_REQUESTS
         || (status == StatusCode::SERVICE_UNAVAILABLE && wait.is_some())
     {
-        let retry_after = wait.unwrap_or(BUSY.0);
-        return EngineError::Busy { retry_after };
+        return EngineError::Busy {
+            retry_after: wait.unwrap_or(BUSY.0),
+            said: wait.is_some(),
+        };
     }
     // Our own credentials are wrong, or the address is, or it was too slow to read: nothing that
     // the client did.

@@ -249,7 +249,7 @@ impl Pool {
         let outcome = match ending {
             Ending::Well => "well",
             Ending::Failed(_) => "failed",
-            Ending::Busy(_) => "busy",
+            Ending::Busy(_) | Ending::Full(_) => "busy",
             Ending::Unknown => "abandoned",
         };
         metrics::counter!("inference_routing_attempts", "model" => self.model.clone(),

@@ -48,6 +48,8 @@ pub(super) struct Slot {
     pub breaker: Breaker,
     pub draining: bool,
     pub busy_until: Option<Instant>,
+    /// With so many calls of ours it had no room for one more; known until then.
+    pub full: Option<(u32, Instant)>,
     /// Whether anything comes from it.
     pub stall: Stall,
     /// Times in a row that it said it is not well.
@@ -69,6 +71,7 @@ impl Slot {
             breaker: Breaker::default(),
             draining: false,
             busy_until: None,
+            full: None,
             stall: Stall::default(),
             ill_for: 0,
             fresh_since,
@@ -88,7 +91,15 @@ impl Slot {
     }
 
     pub fn is_busy(&self, now: Instant) -> bool {
-        self.busy_until.is_some_and(|until| until > now)
+        self.left_alone_until(now).is_some()
+    }
+
+    /// Until when it gets no call, because it said that it is busy.
+    pub fn left_alone_until(&self, now: Instant) -> Option<Instant> {
+        // Where one of them has ended since, there is room again.
+        let full = self.full.filter(|(room, _)| self.running >= *room);
+        let until = self.busy_until.max(full.map(|(_, until)| until));
+        until.filter(|until| *until > now)
     }
 
     /// The calls that it runs, those for others included.

@@ -263,6 +263,24 @@ fn a_replica_that_asks_to_be_left_alone_is_and_says_for_how_long() {
 }
 
 #[test]
+fn a_replica_that_is_full_gets_the_next_call_when_one_of_its_own_has_ended() {
+    let mut world = world(Policy::PrefixAware, 1, 5);
+    let prompt = world.prompt(3);
+    let second = Duration::from_secs(1);
+    let running = [(); 3].map(|()| world.choose(&prompt));
+    let refused = world.choose(&prompt);
+    world.end(refused, Ending::Full(second));
+    let nobody = world.placement.choose(&prompt, &[], world.now).unwrap_err();
+    assert_eq!(nobody.retry_after, Some(second));
+    world.end(running[0], Ending::Well);
+    world.choose(&prompt);
+    assert!(world.placement.choose(&prompt, &[], world.now).is_err());
+    // What it can do may have grown: after a while one more is tried.
+    world.now += second;
+    world.choose(&prompt);
+}
+
+#[test]
 fn what_a_replica_runs_for_others_counts_until_it_is_old() {
     for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
         let mut world = world(policy, 2, 11);
