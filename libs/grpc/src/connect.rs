@@ -50,11 +50,7 @@ pub(crate) async fn connect(
 }
 
 async fn handshakes(service: &str, place: &str, tls: &Tls) -> Result<Connected, ConnectError> {
-    let name = ServerName::try_from(service.to_owned()).map_err(|_| ConnectError::Name)?;
-    let tcp = TcpStream::connect(place).await?;
-    tcp.set_nodelay(true)?;
-    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.current().client));
-    let stream = connector.connect(name, tcp).await?;
+    let stream = secured(service, place, tls).await?;
     let connected = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -66,4 +62,17 @@ async fn handshakes(service: &str, place: &str, tls: &Tls) -> Result<Connected, 
         .handshake(TokioIo::new(Gather::new(stream)))
         .await?;
     Ok(connected)
+}
+
+/// The connection below HTTP/2.
+pub(crate) async fn secured(
+    service: &str,
+    place: &str,
+    tls: &Tls,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::try_from(service.to_owned()).map_err(|_| ConnectError::Name)?;
+    let tcp = TcpStream::connect(place).await?;
+    tcp.set_nodelay(true)?;
+    let connector = TlsConnector::from(std::sync::Arc::clone(&tls.current().client));
+    Ok(connector.connect(name, tcp).await?)
 }

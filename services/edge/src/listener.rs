@@ -137,3 +137,21 @@ async fn begin(tcp: &TcpStream) -> io::Result<()> {
         tokio::time::sleep(PEEK_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_frames_leave_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(connecting, listener.accept());
+        let (mut client, (tcp, _)) = (client.unwrap(), accepted.unwrap());
+        client.write_all(b"GET").await.unwrap();
+        begin(&tcp).await.unwrap();
+        assert!(tcp.nodelay().unwrap());
+    }
+}

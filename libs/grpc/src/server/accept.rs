@@ -152,3 +152,28 @@ fn age(age: Duration) -> Duration {
     let chance = f64::from(chance.uuid().as_bytes()[15]) / 255.0;
     age.mul_f64(0.9 + 0.2 * chance)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{connect::secured, testing::TestAuthority};
+
+    #[tokio::test]
+    async fn small_frames_leave_at_once_in_both_directions() {
+        let authority = TestAuthority::start().unwrap();
+        let ours = authority.tls("identity").unwrap();
+        let theirs = authority.tls("edge").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap().to_string();
+        let accepted = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            handshake(tcp, &ours).await
+        };
+        let (server, client) = tokio::join!(accepted, secured("identity", &place, &theirs));
+        let ((server, _), client) = (server.unwrap(), client.unwrap());
+        assert!(server.get_ref().0.nodelay().unwrap());
+        assert!(client.get_ref().0.nodelay().unwrap());
+    }
+}

@@ -77,14 +77,11 @@ impl EngineClient {
     /// A client with these limits.
     #[must_use]
     pub fn new(config: &EngineConfig) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.connect_timeout));
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(connector);
+            .build(connector(config.connect_timeout));
         Self {
             http,
             config: config.clone(),
@@ -271,6 +268,14 @@ impl Events {
     }
 }
 
+/// Makes the connections to engines.
+fn connector(connect_timeout: Duration) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    connector
+}
+
 /// Refuses what is no answer; tells whether it has something of one in it.
 fn check(shape: Shape, json: &Bytes) -> Result<bool, EngineError> {
     let chunk = Chunk::parse(shape, json).map_err(|error| EngineError::Nonsense(error.into()))?;
@@ -349,7 +354,19 @@ fn message(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+    use tower::ServiceExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_asked_of_an_engine_leaves_at_once() {
+        let engine = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = engine.local_addr().unwrap();
+        let url = format!("http://{address}").parse::<http::Uri>().unwrap();
+        let socket = connector(Duration::from_secs(5)).oneshot(url).await;
+        assert!(socket.unwrap().inner().nodelay().unwrap());
+    }
 
     #[test]
     fn a_busy_engine_says_seconds_or_a_date_by_its_own_clock() {
