@@ -6,7 +6,7 @@ mod event;
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
 use super::{engine_usage, finish::FinishReason, shape::Shape, usage::Tokens};
@@ -69,6 +69,15 @@ struct Document<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     created: Option<&'a RawValue>,
+}
+
+/// Reads an object. Of a list serde would take the first for one member and the second for another, and
+/// what is to be edited would not stand where members do.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, NotAChunk> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(NotAChunk(Error::custom("it is no object")));
+    }
+    serde_json::from_slice(json).map_err(NotAChunk)
 }
 
 /// `null` too is a member that may have to be taken out.
@@ -134,7 +143,7 @@ impl<'a> Chunk<'a> {
                 is_error: read.is_error,
             });
         }
-        let document: Document<'a> = serde_json::from_slice(raw).map_err(NotAChunk)?;
+        let document: Document<'a> = object(raw)?;
         let place = |value: &RawValue| {
             let start = value.get().as_ptr() as usize - raw.as_ptr() as usize;
             start..start + value.get().len()

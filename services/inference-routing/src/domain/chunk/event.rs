@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{NotAChunk, Piece, Text};
+use super::{NotAChunk, Piece, Text, object};
 use crate::domain::{engine_usage, finish::FinishReason, usage::Tokens};
 
 /// What is looked at in an event or an answer.
@@ -88,41 +88,40 @@ const CONTENT: [&str; 8] = [
 const CARRIERS: [&str; 6] = ["text", "arguments", "refusal", "input", "part", "item"];
 
 pub(super) fn read(raw: &Bytes) -> Result<Read<'_>, NotAChunk> {
-    let document: Document<'_> = serde_json::from_slice(raw).map_err(NotAChunk)?;
-    let whole = || std::str::from_utf8(raw).ok();
+    let document: Document<'_> = object(raw)?;
+    let whole = || std::str::from_utf8(raw).unwrap_or_default();
     // An answer in one piece has no type.
-    let object = match (&document.kind, document.response) {
-        (_, Some(response)) => serde_json::from_str(response.get()),
-        (None, None) => serde_json::from_str(whole().unwrap_or_default()),
-        (Some(_), None) => Ok(Object::default()),
+    let answer: Object<'_> = match (&document.kind, document.response) {
+        (_, Some(response)) => object(response.get().as_bytes())?,
+        (None, None) => object(whole().as_bytes())?,
+        (Some(_), None) => Object::default(),
     };
-    let object: Object<'_> = object.map_err(NotAChunk)?;
     let place = |value: &RawValue| {
         let start = value.get().as_ptr() as usize - raw.as_ptr() as usize;
         start..start + value.get().len()
     };
     let kind = document.kind.as_ref().map(|kind| kind.0.as_ref());
-    let status = object.status.as_ref().map(|status| status.0.as_ref());
+    let status = answer.status.as_ref().map(|status| status.0.as_ref());
     let is_error = matches!(status, Some("failed" | "cancelled"))
         || matches!(
             kind,
             Some("error" | "response.failed" | "response.cancelled")
         )
-        || object.error.is_some_and(|error| error.get() != "null");
+        || answer.error.is_some_and(|error| error.get() != "null");
     let finish_reason = match (kind, status) {
         (Some("response.completed"), _) | (None, Some("completed")) => Some(FinishReason::Stop),
         (Some("response.incomplete"), _) | (None, Some("incomplete")) => {
-            Some(why_incomplete(object.incomplete_details))
+            Some(why_incomplete(answer.incomplete_details))
         }
         _ => None,
     };
     let is_delta = kind.is_some_and(|kind| kind.ends_with(".delta"));
     let delta = document.delta.filter(|_| is_delta);
     Ok(Read {
-        usage: object
+        usage: answer
             .usage
             .map(|value| (engine_usage::read(value), place(value))),
-        model_at: object.model.map(place),
+        model_at: answer.model.map(place),
         is_error,
         event: Event {
             delta: delta.and_then(|delta| serde_json::from_str(delta.get()).ok()),
@@ -130,7 +129,7 @@ pub(super) fn read(raw: &Bytes) -> Result<Read<'_>, NotAChunk> {
             content_index: document.content_index,
             sequence_number: document.sequence_number,
             object: document.response,
-            id: object.id,
+            id: answer.id,
             finish_reason,
             kind: document.kind,
             raw,

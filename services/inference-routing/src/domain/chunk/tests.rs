@@ -78,6 +78,23 @@ fn an_error_inside_a_stream_is_seen_and_nonsense_is_refused() {
 }
 
 #[test]
+fn a_list_is_no_chunk_though_its_members_would_fit() {
+    let cases = [
+        (Shape::Chat, r#"[[], {"prompt_tokens": 1}, "m"]"#),
+        (Shape::Responses, "[null, null]"),
+        (
+            Shape::Responses,
+            r#"{"type": "response.completed", "response": [{"input_tokens": 1}, "m"]}"#,
+        ),
+        (Shape::Responses, r#"{"response": [""]}"#),
+    ];
+    for (shape, json) in cases {
+        let raw = Bytes::copy_from_slice(json.as_bytes());
+        assert!(Chunk::parse(shape, &raw).is_err(), "{json}");
+    }
+}
+
+#[test]
 fn an_event_tells_its_name_its_text_and_its_end() {
     let read = |json: &str| Bytes::copy_from_slice(json.as_bytes());
     let raw = read(
