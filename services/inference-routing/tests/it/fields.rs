@@ -1,12 +1,15 @@
 //! Field by field: what a client sends reaches the engine byte for byte, or is refused with a
 //! reason; and what an engine answers reaches the client.
 
+mod conversations;
+
 use bytes::Bytes;
 use inference_routing::{Error, domain::request_body::BodyError, domain::shape::Shape};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
 use crate::world::{World, all_shapes, chat, read};
+use conversations::{ITEMS, MESSAGES};
 
 /// Fields of the chat completions API, and of engines beside it, with values as odd as they may be.
 const CHAT: [(&str, &str); 74] = [
@@ -231,19 +234,6 @@ const REFUSED: [(Shape, &str, &str, &str); 17] = [
     ),
 ];
 
-/// Conversations with every field that a message and its parts have.
-const MESSAGES: [&str; 9] = [
-    r#"[{"role":"developer","content":"a", "name" : "boss"},{"role":"user","content":"hi","name":"u_1"}]"#,
-    r#"[{"role":"user","content":[{"type":"text","text":"\u4f60"},{"text" : "b","type":"text","cache_control":{"type":"ephemeral"}}]}]"#,
-    r#"[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\": 1.0}"}}]},{"role":"tool","tool_call_id":"c","content":"7"},{"role":"user","content":"b"}]"#,
-    r#"[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"id":"c","type":"custom","custom":{"name":"c","input":"x"}}]},{"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"7"}]}]"#,
-    r#"[{"role":"user","content":"a"},{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"7"}]"#,
-    r#"[{"role":"user","content":"a"},{"role":"assistant","content":"b","refusal":null,"reasoning_content":"c","reasoning":"d","audio":null},{"role":"user","content":"e"}]"#,
-    r#"[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},{"role":"user","content":"b"}]"#,
-    r#"[{"role":"user","content":"a"},{"role":"assistant","content":"so it be","prefix":true,"partial":true}]"#,
-    r#"[{"role":"user","content":"hi","weight":1,"something_new":{"nested" : [1.50, null]}}]"#,
-];
-
 /// A request with one field more, and what the engine is to answer.
 fn body(shape: Shape, name: &str, value: &str) -> String {
     let whole = match shape {
@@ -311,24 +301,44 @@ async fn every_field_of_a_stream_reaches_the_engine_as_it_is(pool: PgPool) {
     let stream = r#""stream" : true, "stream_options":{"include_usage":true}"#;
     for (name, value) in CHAT {
         let fields = format!(r#"{prompt}, {stream}, "{name}": {value} , {script}"#);
-        passes(&world, name, &fields).await;
+        passes(&world, Shape::Chat, name, &fields).await;
     }
 }
 
 #[sqlx::test]
 async fn every_field_of_a_message_reaches_the_engine_as_it_is(pool: PgPool) {
-    let world = World::with(pool, all_shapes).await;
+    let world = with_images(pool).await;
     let script =
         r#""wanwu_script":{"verbatim":["{\"choices\":[{\"message\":{\"content\":\"a\"}}]}"]}"#;
     for messages in MESSAGES {
         let fields = format!(r#""messages" :{messages}, "max_tokens":3, {script}"#);
-        passes(&world, messages, &fields).await;
+        passes(&world, Shape::Chat, messages, &fields).await;
     }
 }
 
-/// A chat with these fields is answered, and the engine finds all but the model's name as it was.
-async fn passes(world: &World, name: &str, fields: &str) {
+#[sqlx::test]
+async fn every_field_of_a_responses_input_reaches_the_engine_as_it_is(pool: PgPool) {
+    let world = with_images(pool).await;
+    let script = r#""wanwu_script":{"verbatim":["{\"output\":[]}"]}"#;
+    for input in ITEMS {
+        let fields = format!(r#""store":false, "input" :{input}, "max_output_tokens":3, {script}"#);
+        passes(&world, Shape::Responses, input, &fields).await;
+    }
+}
+
+/// A router whose model takes images.
+async fn with_images(pool: PgPool) -> World {
+    World::with(pool, |config| {
+        all_shapes(config);
+        config.models[0].image_tokens = Some(100);
+    })
+    .await
+}
+
+/// A request with these fields is answered, and the engine finds all but the model's name as it was.
+async fn passes(world: &World, shape: Shape, name: &str, fields: &str) {
     let mut request = world.request(&Value::Null);
+    request.shape = shape;
     request.body = Bytes::from(format!(r#"{{"model": "test" , {fields}}}"#));
     let reply = world.app.chat.create(request).await;
     let reply = reply.unwrap_or_else(|error| panic!("{name}: {error}"));
