@@ -10,6 +10,7 @@ import openai
 base = os.environ["WANWU_BASE_URL"]
 client = openai.OpenAI(base_url=base, api_key=os.environ["WANWU_KEY"], max_retries=0)
 QUESTION = [{"role": "user", "content": "你好"}]
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
 cases = []
 
 
@@ -171,10 +172,35 @@ def embeddings_need_their_own_scope():
 
 
 @case
+def an_image_reaches_the_engine():
+    question = look_at(PIXEL)
+    answer = client.chat.completions.create(model="scripted", messages=question, extra_body=script(tokens=3))
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (4, 3), answer.usage
+    assert engine_body(answer.model_extra["aigc"]["ProduceID"])["messages"] == question
+
+
+@case
+def an_image_of_a_response_reaches_the_engine():
+    parts = [{"type": "input_text", "text": "这是什么"}, {"type": "input_image", "image_url": PIXEL, "detail": "low"}]
+    question = [{"role": "user", "content": parts}]
+    answer = client.responses.create(model="scripted", input=question, extra_body=script(tokens=3))
+    assert (answer.usage.input_tokens, answer.usage.output_tokens) == (4, 3), answer.usage
+    assert engine_body(answer.model_extra["aigc"]["ProduceID"])["input"] == question
+
+
+@case
 def an_image_without_a_bound_is_refused():
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-    call = lambda: client.chat.completions.create(model="scripted", messages=[{"role": "user", "content": [image]}])
-    expect(openai.BadRequestError, "unbounded_cost", call)
+    ask_about = lambda url, **more: client.chat.completions.create(
+        model="scripted", messages=look_at(url), extra_body={**script(tokens=1), **more})
+    # One that the engine would fetch, of whatever size, and one that it would make larger.
+    expect(openai.BadRequestError, "unbounded_cost", lambda: ask_about("https://example.com/a.png"))
+    larger = {"mm_processor_kwargs": {"max_pixels": 1 << 30}}
+    expect(openai.BadRequestError, "unbounded_cost", lambda: ask_about(PIXEL, **larger))
+
+
+def look_at(url):
+    image = {"type": "image_url", "image_url": {"url": url, "detail": "low"}}
+    return [{"role": "user", "content": [{"type": "text", "text": "这是什么"}, image]}]
 
 
 FIELDS = {

@@ -11,6 +11,9 @@ use super::{
     Description, Layout, SERVICES, files, providers::Provisioned, services::with_database,
 };
 
+/// What the scripted engine may make of one image: it reads none.
+const SCRIPTED_IMAGE_TOKENS: u32 = 100;
+
 /// Writes the configuration of every service.
 pub fn write(
     layout: &Layout,
@@ -160,6 +163,9 @@ fn models(description: &Description) -> Vec<Value> {
         });
         if let Some(tokenizer) = &model.tokenizer {
             section["tokenizer_file"] = json!(tokenizer);
+        }
+        if model.scripted {
+            section["image_tokens"] = json!(SCRIPTED_IMAGE_TOKENS);
         }
         section
     };

@@ -5,8 +5,15 @@ import OpenAI from "openai";
 const { WANWU_BASE_URL: baseURL, WANWU_KEY: apiKey, WANWU_POOR_KEY: poorKey, WANWU_ENGINE: engine } = process.env;
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 const messages = [{ role: "user", content: "你好" }];
+const pixel =
+  "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC";
 const ask = (fields, from = client) =>
   from.chat.completions.create({ model: "scripted", messages, ...fields });
+// What the engine got of a call.
+const arrived = async (answer) => {
+  const told = await (await fetch(`${engine}/_truth?call=${answer.aigc.ProduceID}`)).json();
+  return JSON.parse(told.body);
+};
 const refused = async (kind, code, call) => {
   const error = await call().then(() => assert.fail("it was answered"), (error) => error);
   assert.ok(error instanceof kind, `${error}`);
@@ -103,8 +110,21 @@ const cases = {
   },
   async node_an_unknown_field_reaches_the_engine() {
     const answer = await ask({ wanwu_script: { tokens: 1 }, something_new: { nested: [1, null, "三"] } });
-    const told = await (await fetch(`${engine}/_truth?call=${answer.aigc.ProduceID}`)).json();
-    assert.deepEqual(JSON.parse(told.body).something_new, { nested: [1, null, "三"] });
+    assert.deepEqual((await arrived(answer)).something_new, { nested: [1, null, "三"] });
+  },
+  async node_an_image_reaches_the_engine() {
+    const text = "这是什么";
+    const parts = [{ type: "text", text }, { type: "image_url", image_url: { url: pixel, detail: "low" } }];
+    const asked = [{ role: "user", content: parts }];
+    const answer = await ask({ messages: asked, wanwu_script: { tokens: 3 } });
+    assert.equal(answer.usage.completion_tokens, 3);
+    assert.deepEqual((await arrived(answer)).messages, asked);
+
+    const items = [{ type: "input_text", text }, { type: "input_image", image_url: pixel, detail: "low" }];
+    const input = [{ role: "user", content: items }];
+    const response = await client.responses.create({ model: "scripted", input, wanwu_script: { tokens: 3 } });
+    assert.equal(response.usage.output_tokens, 3);
+    assert.deepEqual((await arrived(response)).input, input);
   },
 };
 
