@@ -16,6 +16,7 @@ const HTTP_DATE: &str = "%a, %d %b %Y %H:%M:%S GMT";
 const PUT: &str = "wanwu.inference.v1.RouteService/PutRoute";
 const DELETE: &str = "wanwu.inference.v1.RouteService/DeleteRoute";
 const LIST: &str = "wanwu.inference.v1.RouteService/ListRoutes";
+const MODELS: &str = "wanwu.inference.v1.ModelService/ListModels";
 const SET: &str = "wanwu.inference.v1.LimitService/SetAccountLimits";
 const GET: &str = "wanwu.inference.v1.LimitService/GetAccountLimits";
 
@@ -80,6 +81,39 @@ async fn listed(operator: &Operator, name: &str) -> Option<Value> {
     routes.find(|route| route["name"] == name).cloned()
 }
 
+/// A model or a name as the catalogue shows it to a customer.
+async fn in_catalogue(journey: &Journey, name: &str) -> Option<Value> {
+    let list = journey.call(MODELS, json!({})).await.unwrap();
+    let mut models = list["models"].as_array().into_iter().flatten();
+    models.find(|model| model["name"] == name).cloned()
+}
+
+/// What `/v1/models` says, or one of its models.
+async fn models(journey: &Journey, path: &str) -> Response {
+    let url = format!("{}/v1/models{path}", journey.api().base());
+    let request = journey.api().http().get(url).bearer_auth(journey.secret());
+    request.send().await.unwrap()
+}
+
+/// A name is shown among the models, and alone; or neither.
+async fn is_shown(journey: &Journey, name: &str) -> bool {
+    let list = document(models(journey, "").await).await;
+    let mut listed = list["data"].as_array().unwrap().iter();
+    let is_listed = listed.any(|model| model["id"] == name);
+    let alone = models(journey, &format!("/{name}")).await;
+    let status = alone.status().as_u16();
+    let alone = document(alone).await;
+    if is_listed {
+        assert_eq!((status, &alone["id"]), (200, &json!(name)));
+    } else {
+        assert_eq!(
+            (status, &alone["error"]["code"]),
+            (404, &json!("model_not_found"))
+        );
+    }
+    is_listed
+}
+
 fn changed_meanwhile(outcome: Result<Value, ApiError>) {
     assert_eq!(reason(outcome), (409, "ROUTE_CHANGED".to_owned()));
 }
@@ -112,6 +146,19 @@ async fn an_operator_sends_a_name_to_a_model_and_customers_are_told_of_its_end()
     let sunset = end.format(HTTP_DATE).to_string();
     assert_eq!(answer.headers()["sunset"], sunset);
     assert_eq!(document(answer).await["model"], "scripted");
+
+    // The catalogue tells it too; the rest is as of the model.
+    let shown = in_catalogue(&journey, &name).await.unwrap();
+    let model = in_catalogue(&journey, "scripted").await.unwrap();
+    for end in ["deprecationTime", "endTime"] {
+        assert_eq!(shown[end], kept[end]);
+        assert!(model[end].is_null(), "{model}");
+    }
+    let shapes = json!(["chat", "completions", "responses", "embeddings"]);
+    assert_eq!(shown["shapes"], shapes);
+    for part in ["shapes", "capability", "contextTokens", "createTime"] {
+        assert_eq!(shown[part], model[part]);
+    }
 
     // Whoever does not know the newest version changes nothing.
     for stale in [0, 2] {
@@ -156,6 +203,7 @@ async fn a_name_exists_for_the_accounts_that_an_operator_allows() {
     let name = format!("name-{}", request_id());
     put(&support, &route(&name), 0).await.unwrap();
     ask_until(&journey, &name, 200).await;
+    assert!(is_shown(&journey, &name).await && is_shown(&other, &name).await);
 
     let mut allowed = route(&name);
     allowed["allowedAccountIds"] = json!([account(&other)]);
@@ -163,12 +211,16 @@ async fn a_name_exists_for_the_accounts_that_an_operator_allows() {
     assert_eq!(kept["allowedAccountIds"], allowed["allowedAccountIds"]);
     gone(&journey, &name).await;
     ask_until(&other, &name, 200).await;
+    assert!(!is_shown(&journey, &name).await && is_shown(&other, &name).await);
+    assert!(in_catalogue(&journey, &name).await.is_none());
 
     allowed["allowedAccountIds"] = json!([account(&other), account(&journey)]);
     put(&support, &allowed, 2).await.unwrap();
     ask_until(&journey, &name, 200).await;
+    assert!(is_shown(&journey, &name).await);
     delete(&support, &name, 3).await.unwrap();
     gone(&other, &name).await;
+    assert!(!is_shown(&other, &name).await);
 }
 
 #[tokio::test]

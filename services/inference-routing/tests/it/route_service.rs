@@ -6,15 +6,16 @@ use sqlx::PgPool;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use wanwu_grpc::Channel;
+use wanwu_ids::AccountId;
 use wanwu_proto::inference::v1::{
-    ListRoutesRequest, PutRouteRequest, Route, RouteMirror, RouteTarget,
-    route_service_client::RouteServiceClient,
+    ListModelsRequest, ListRoutesRequest, Model, PutRouteRequest, Route, RouteMirror, RouteTarget,
+    model_service_client::ModelServiceClient, route_service_client::RouteServiceClient,
 };
 
 use crate::{
     routes::{Roads, asked_for, roads},
     world::{
-        World, billing,
+        World, all_shapes, billing, id,
         served::{Served, of_support},
         wait_for,
     },
@@ -49,6 +50,18 @@ fn target(model: &str, weight: i32) -> RouteTarget {
         model: model.to_owned(),
         weight,
     }
+}
+
+/// The models as an account sees them.
+async fn models(served: &Served, account: AccountId) -> Vec<Model> {
+    let mut client = ModelServiceClient::new(served.channel("edge"));
+    let request = served.of_account(ListModelsRequest {}, account);
+    let listed = client.list_models(request).await.unwrap();
+    listed.into_inner().models
+}
+
+fn names(models: &[Model]) -> Vec<&str> {
+    models.iter().map(|model| model.name.as_str()).collect()
 }
 
 /// Every call is copied.
@@ -120,6 +133,73 @@ async fn a_route_is_listed_as_it_was_put_and_calls_follow_its_weights_fallbacks_
     .await;
     let bills = billing::events(&pool).await;
     assert!(bills.iter().all(|bill| bill.model == "test"));
+}
+
+#[sqlx::test]
+async fn names_are_listed_with_their_shapes_and_ends_for_the_accounts_that_may_call_them(
+    pool: PgPool,
+) {
+    let world = World::with(pool, all_shapes).await;
+    let served = Served::around(world, |_| {}).await;
+    let mut support = Support::of(&served);
+    let (ours, theirs): (_, AccountId) = (served.world.caller.account_id, id());
+    let catalogue = models(&served, ours).await;
+    let [test, vectors] = catalogue.as_slice() else {
+        panic!("{catalogue:?}")
+    };
+    assert_eq!(test.shapes, ["chat", "completions", "responses"]);
+    assert_eq!(vectors.shapes, ["embeddings"]);
+    assert_eq!((test.deprecation_time, test.end_time), (None, None));
+
+    let in_days = |days: i64| Timestamp {
+        seconds: Utc::now().timestamp() + days * 86_400,
+        nanos: 500_000_000,
+    };
+    let mut fast = Route {
+        name: "fast".to_owned(),
+        targets: vec![target("test", 1), target("vectors", 1)],
+        allowed_account_ids: vec![theirs.to_string()],
+        deprecation_time: Some(in_days(-1)),
+        end_time: Some(in_days(30)),
+        ..Route::default()
+    };
+    support.put(&fast, 0).await.unwrap();
+    wait_for("the name to be listed", async || {
+        names(&models(&served, theirs).await).contains(&"fast")
+    })
+    .await;
+    // It is what its first model is, but for its end.
+    let told = Model {
+        name: "fast".to_owned(),
+        deprecation_time: fast.deprecation_time,
+        end_time: fast.end_time,
+        ..test.clone()
+    };
+    let listed = models(&served, theirs).await;
+    assert_eq!(listed, [told, test.clone(), vectors.clone()]);
+    assert_eq!(models(&served, ours).await, catalogue);
+
+    // A route with the name of a model hides the model too.
+    let hidden = Route {
+        name: "test".to_owned(),
+        targets: vec![target("test", 1)],
+        allowed_account_ids: vec![theirs.to_string()],
+        ..Route::default()
+    };
+    support.put(&hidden, 0).await.unwrap();
+    wait_for("the model to be hidden", async || {
+        names(&models(&served, ours).await) == ["vectors"]
+    })
+    .await;
+    let listed = models(&served, theirs).await;
+    assert_eq!(names(&listed), ["fast", "test", "vectors"]);
+
+    fast.end_time = fast.deprecation_time;
+    support.put(&fast, 1).await.unwrap();
+    wait_for("the name to end", async || {
+        names(&models(&served, theirs).await) == ["test", "vectors"]
+    })
+    .await;
 }
 
 #[sqlx::test]
