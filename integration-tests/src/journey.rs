@@ -12,6 +12,7 @@ mod operator;
 mod person;
 mod simulated;
 mod trace;
+mod vectors;
 mod ways;
 
 pub use api::{Api, ApiError};
@@ -23,4 +24,5 @@ pub use operator::Operator;
 pub use person::Person;
 pub use simulated::Simulated;
 pub use trace::{read_trace, wait_for_trace};
+pub use vectors::{Vectors, cosine};
 pub use ways::{Listening, Way, Ways};

@@ -6,7 +6,9 @@ use std::{
 use anyhow::Context;
 use serde_json::Value;
 
-use super::{Answer, Chunk, Journey, ledger_sum, nanos, next_things, prompt, wait_for_trace};
+use super::{
+    Answer, Chunk, Journey, cosine, ledger_sum, nanos, next_things, prompt, wait_for_trace,
+};
 use crate::{
     stack::{Model, Stack},
     trace::tree,
@@ -15,6 +17,13 @@ use crate::{
 const QUESTION: &str = "请用两三句话介绍一下杭州的西湖。";
 const TOP_UP_FEN: i64 = 1000;
 const MAX_TOKENS: u64 = 120;
+/// A sentence, the same in another language, and another in the language of the first: nearer to it in
+/// everything but what it says.
+const SENTENCE: &str = "今天天气很好，我们去公园散步吧。";
+const SAME: &str = "The weather is lovely today, let us go for a walk in the park.";
+const ANOTHER: &str = "这家公司公布了年度财务报告。";
+/// Numbers of a vector of multilingual-e5-small.
+const DIMENSIONS: usize = 384;
 /// What the trace of one call must hold: the request, the call, and the consumer of its usage.
 const TRACED: [(&str, &str); 3] = [
     ("edge", "server"),
@@ -47,6 +56,11 @@ pub async fn demonstrate(stack: &Stack) -> anyhow::Result<()> {
     steps.done(&format!("trace {}", answer.trace_id));
     for line in tree(&trace) {
         println!("        {line}");
+    }
+    // A stack may be without: `--embedding none`.
+    let models = &stack.description().models;
+    if let Some(embedding) = models.iter().find(|it| it.capability == "embedding") {
+        embed(&mut steps, &journey, embedding).await?;
     }
     next_things::print(stack, &journey, model);
     Ok(())
@@ -193,6 +207,55 @@ async fn settle(
         "{} free and {} set aside for the router; {entries} entries sum to {sum}",
         yuan(available),
         yuan(leased)
+    ));
+    Ok(())
+}
+
+/// Vectors by which what says the same is near, whatever its language, and their bill.
+async fn embed(steps: &mut Steps, journey: &Journey, model: &Model) -> anyhow::Result<()> {
+    steps.begin(&format!(
+        "Asks {} for the vectors of a sentence, of the same in English, and of another",
+        model.name
+    ));
+    let texts = [SENTENCE, SAME, ANOTHER];
+    let vectors = journey.embed(&model.name, &texts).await?;
+    let [sentence, same, another] = vectors.each.as_slice() else {
+        anyhow::bail!("{} vectors of 3 texts", vectors.each.len());
+    };
+    for vector in &vectors.each {
+        let length = vector.len();
+        anyhow::ensure!(
+            length == DIMENSIONS,
+            "a vector has {length} dimensions in place of {DIMENSIONS}"
+        );
+    }
+    let (near, far) = (cosine(sentence, same), cosine(sentence, another));
+    println!("        {SENTENCE}");
+    println!("        {near:.3}  {SAME}");
+    println!("        {far:.3}  {ANOTHER}");
+    let is_nearer = near > far;
+    anyhow::ensure!(is_nearer, "another sentence is as near as the same one");
+    steps.done(&format!(
+        "{DIMENSIONS} dimensions; the same is nearer, call {}",
+        vectors.call_id
+    ));
+
+    steps.begin("The bill of the vectors");
+    let bill = journey.bill(&vectors.call_id).await?;
+    let (price, _) = journey.price(&model.name).await?;
+    let (input, amount) = (units(&bill, "inputTokens"), nanos(&bill["amount"]));
+    println!(
+        "        input   {input:>6} tokens x {price:>8} = {amount:>12} billionths of a yuan ({})",
+        yuan(amount)
+    );
+    anyhow::ensure!(
+        input > 0 && amount == input * price,
+        "the bill is not units times prices"
+    );
+    steps.done(&format!(
+        "counted by {}, price list {}",
+        bill["usageSource"].as_str().unwrap_or_default(),
+        bill["priceVersion"]
     ));
     Ok(())
 }
