@@ -305,7 +305,7 @@ impl Call {
 
     /// What is paid for what was spent: within the hold, and nothing where nothing was sent.
     fn bill(&self, outcome: Outcome, spent: Spent) -> (Tokens, Source) {
-        if spent.tokens.output == 0 && outcome != Outcome::Completed {
+        if is_free(outcome, spent) {
             return (Tokens::default(), spent.source);
         }
         let used = self.with_input(spent.tokens);
@@ -314,10 +314,16 @@ impl Call {
     }
 
     /// What was spent, counted by the model's tokenizer where the engine did not say and there is
-    /// one. On a thread of its own: a long text takes a while.
-    pub(super) async fn counted(&self, spent: Spent, told: Option<Told>) -> Spent {
+    /// one. An answer may have no token, as one of embeddings: its prompt was read all the same. On a
+    /// thread of its own: a long text takes a while.
+    pub(super) async fn counted(
+        &self,
+        outcome: Outcome,
+        spent: Spent,
+        told: Option<Told>,
+    ) -> Spent {
         let tokenizer = self.model().tokenizer.clone();
-        let unsaid = spent.source == Source::Estimate && spent.tokens.output > 0;
+        let unsaid = spent.source == Source::Estimate && !is_free(outcome, spent);
         let (Some(tokenizer), Some(told), true) = (tokenizer, told, unsaid) else {
             return spent;
         };
@@ -333,6 +339,7 @@ impl Call {
             let input = match known {
                 0 => counter
                     .count(&prompt.prompt_texts())?
+                    .saturating_add(prompt.prompt_token_ids())
                     .saturating_add(images),
                 known => known,
             };
@@ -396,6 +403,11 @@ impl Got {
         self.place.served(tokens);
         self.hold
     }
+}
+
+/// It did not end as it should, and nothing of it was sent: nobody pays.
+fn is_free(outcome: Outcome, spent: Spent) -> bool {
+    spent.tokens.output == 0 && outcome != Outcome::Completed
 }
 
 fn error_item(shape: Shape, code: &str, message: &str) -> Item {

@@ -231,9 +231,9 @@ impl Call {
     ) {
         let last = match end {
             End::ClientGone => {
-                let delivered = self.counted(self.client.delivered(), answer.told());
-                let delivered = delivered.await;
-                drop(self.finish(Outcome::ClientGone, delivered, None));
+                let (gone, delivered) = (Outcome::ClientGone, self.client.delivered());
+                let delivered = self.counted(gone, delivered, answer.told()).await;
+                drop(self.finish(gone, delivered, None));
                 return;
             }
             End::Completed => {
@@ -245,23 +245,24 @@ impl Call {
                         break;
                     }
                 }
-                let spent = self.counted(answer.spent(), answer.told()).await;
-                let durable = self.finish(Outcome::Completed, spent, None).await;
+                let (completed, spent) = (Outcome::Completed, answer.spent());
+                let spent = self.counted(completed, spent, answer.told()).await;
+                let durable = self.finish(completed, spent, None).await;
                 durable.map(|()| last.map(Item::Data))
             }
             End::Violation(class) => {
                 metrics::counter!("inference_routing_violations", "side" => "output").increment(1);
                 let last = answer.stopped(sent);
-                let sent = self.counted(sent, answer.told()).await;
-                let durable = self
-                    .finish(Outcome::ContentStopped, sent, Some(class))
-                    .await;
+                let stopped = Outcome::ContentStopped;
+                let sent = self.counted(stopped, sent, answer.told()).await;
+                let durable = self.finish(stopped, sent, Some(class)).await;
                 durable.map(|()| Some(Item::Data(last)))
             }
             End::Cut(error) => {
                 tracing::info!(call.id = %self.row.call_id, error = &error as &dyn std::error::Error, "an answer was cut");
-                let sent = self.counted(sent, answer.told()).await;
-                let durable = self.finish(Outcome::EngineFailed, sent, None).await;
+                let failed = Outcome::EngineFailed;
+                let sent = self.counted(failed, sent, answer.told()).await;
+                let durable = self.finish(failed, sent, None).await;
                 durable.map(|()| Some(self.engine_failed()))
             }
         };

@@ -26,7 +26,7 @@ impl Call {
         };
         self.said = Some(said(&chunk, self.span.is_recorded()));
         let (spent, told) = spent(&chunk);
-        let spent = self.counted(spent, Some(told)).await;
+        let spent = self.counted(Outcome::Completed, spent, Some(told)).await;
         let wishes = self.wishes();
         let (outcome, spent, data, class) = match violation(&self.chat.screen, &chunk) {
             None => {

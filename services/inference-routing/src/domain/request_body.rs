@@ -44,6 +44,8 @@ pub struct RequestBody {
     answers: u64,
     best_of: u64,
     prompts: u64,
+    /// Tokens that stand in the prompts as numbers.
+    token_ids: u64,
     max_tokens: Option<u64>,
     /// Where a limit of `null` stands, which means absent.
     null_limit_at: Option<Range<usize>>,
@@ -116,6 +118,7 @@ impl RequestBody {
             answers: 1,
             best_of: 1,
             prompts: 0,
+            token_ids: 0,
             max_tokens: None,
             null_limit_at: None,
             store: (None, false),
@@ -164,14 +167,15 @@ impl RequestBody {
                 self.has_prompt(1, 2, at);
             }
             (Shape::Completions, "prompt") => {
-                let count = prompts::read_prompts(name, value, TokenIds::Refused)?;
+                let prompts = prompts::read_prompts(name, value, TokenIds::Refused)?;
                 self.message_bytes = bytes;
-                self.has_prompt(count, 2, at);
+                self.has_prompt(prompts.count, 2, at);
             }
             (Shape::Embeddings, "input") => {
-                let count = prompts::read_prompts(name, value, TokenIds::Taken)?;
+                let prompts = prompts::read_prompts(name, value, TokenIds::Taken)?;
                 self.message_bytes = bytes;
-                self.has_prompt(count, 2, at);
+                self.token_ids = prompts.tokens;
+                self.has_prompt(prompts.count, 2, at);
             }
             (Shape::Responses, "input") => {
                 items::read_input(raw, value, &mut self.images)?;

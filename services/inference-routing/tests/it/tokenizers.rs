@@ -122,6 +122,49 @@ async fn the_tokenizer_counts_answers_of_the_other_shapes_too(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn the_tokenizer_counts_what_is_embedded_and_tokens_count_as_they_stand(pool: PgPool) {
+    let file = by_character();
+    let world = World::with(pool.clone(), |config| {
+        with(&file)(config);
+        // The model of embeddings is made like the first, its tokenizer too.
+        all_shapes(config);
+    })
+    .await;
+    let answer = |usage: Value| {
+        let vector = json!({"object": "embedding", "index": 0, "embedding": [0.5]});
+        json!({"object": "list", "data": [vector], "usage": usage}).to_string()
+    };
+    let (silent, says) = (answer(Value::Null), answer(json!({"prompt_tokens": 5})));
+    let cases = [
+        (&silent, json!("请回答"), (3, "tokenizer")),
+        (&silent, json!(["你好", "world"]), (7, "tokenizer")),
+        (&silent, json!([101, 20_232, 102]), (3, "tokenizer")),
+        (&silent, json!([[101, 20_232], [7], []]), (3, "tokenizer")),
+        (&says, json!("请回答"), (5, "engine")),
+    ];
+    for (answer, input, (tokens, source)) in cases {
+        let script = json!({"verbatim": [answer]});
+        let body = json!({"model": "vectors", "input": input, "wanwu_script": script});
+        let got = world.call_as(Shape::Embeddings, &body).await.unwrap();
+        let row = rows::ended(&pool, &got.call_id).await;
+        let counted = (row.input_tokens, row.usage_source.as_deref());
+        assert_eq!(counted, (tokens, Some(source)), "{input}");
+        assert_eq!(row.output_tokens, 0);
+    }
+}
+
+#[sqlx::test]
+async fn an_answer_without_a_word_costs_its_prompt_by_the_tokenizer(pool: PgPool) {
+    let file = by_character();
+    let world = World::with(pool, with(&file)).await;
+    for stream in [true, false] {
+        let empty = chat(stream, json!({"text": [], "no_usage": true}));
+        let billed = billed(&world, &empty).await;
+        assert_eq!(billed, (6, 0, "tokenizer".to_owned()), "stream: {stream}");
+    }
+}
+
+#[sqlx::test]
 async fn an_engine_that_counts_is_believed_before_a_tokenizer(pool: PgPool) {
     let file = by_character();
     let world = World::with(pool, with(&file)).await;

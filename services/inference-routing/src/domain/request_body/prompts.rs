@@ -13,6 +13,15 @@ pub(super) enum TokenIds {
     Refused,
 }
 
+/// What there is to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Prompts {
+    /// How many prompts.
+    pub(super) count: u64,
+    /// The tokens that they are written as; 0: they are text.
+    pub(super) tokens: u64,
+}
+
 /// The most texts of one request.
 const MAX_PROMPTS: usize = 2048;
 
@@ -21,9 +30,9 @@ pub(super) fn read_prompts(
     field: &str,
     value: &RawValue,
     tokens: TokenIds,
-) -> Result<u64, BodyError> {
+) -> Result<Prompts, BodyError> {
     let items: Vec<&RawValue> = match first(value) {
-        Some(b'"') => return Ok(1),
+        Some(b'"') => return prompts(field, 1, 0),
         Some(b'[') => read(field, value)?,
         _ => return Err(invalid(field, "must be a text or several")),
     };
@@ -32,7 +41,7 @@ pub(super) fn read_prompts(
     }
     let texts = items.iter().filter(|item| first(item) == Some(b'"'));
     if texts.count() == items.len() {
-        return count(field, items.len());
+        return prompts(field, items.len(), 0);
     }
     if tokens == TokenIds::Refused {
         return Err(invalid(
@@ -41,22 +50,26 @@ pub(super) fn read_prompts(
         ));
     }
     // No token is shorter than a byte: these lists are bounded as texts are.
-    if read::<Vec<u32>>(field, value).is_ok() {
-        return Ok(1);
+    if let Ok(ids) = read::<Vec<u32>>(field, value) {
+        return prompts(field, 1, ids.len());
     }
     let lists: Vec<Vec<u32>> = read(field, value)
         .map_err(|_| invalid(field, "must be a text, tokens, or a list of one of them"))?;
-    count(field, lists.len())
+    let ids = lists.iter().map(Vec::len).sum::<usize>();
+    prompts(field, lists.len(), ids)
 }
 
-fn count(field: &str, count: usize) -> Result<u64, BodyError> {
+fn prompts(field: &str, count: usize, tokens: usize) -> Result<Prompts, BodyError> {
     if count > MAX_PROMPTS {
         return Err(invalid(
             field,
             &format!("must be at most {MAX_PROMPTS} texts"),
         ));
     }
-    Ok(count as u64)
+    Ok(Prompts {
+        count: count as u64,
+        tokens: tokens as u64,
+    })
 }
 
 fn first(value: &RawValue) -> Option<u8> {

@@ -207,12 +207,20 @@ fn other_shapes_have_their_own_prompt_and_limit() {
     let expected = r#"{"model":"m","input":"a","store":false,"max_output_tokens":7}"#;
     assert_eq!(sent(&response), expected);
 
-    let body = r#"{"model":"m","input":[[1,2],[3]]}"#;
-    let embeddings = parse(Shape::Embeddings, body).unwrap();
-    assert_eq!(
-        (embeddings.prompts(), sent(&embeddings)),
-        (2, body.to_owned())
-    );
+    for (input, prompts, tokens) in [
+        ("[[1,2],[3]]", 2, 3),
+        ("[1,2]", 1, 2),
+        (r#"["1","2"]"#, 2, 0),
+        (r#""1""#, 1, 0),
+    ] {
+        let body = format!(r#"{{"model":"m","input":{input}}}"#);
+        let embeddings = parse(Shape::Embeddings, &body).unwrap();
+        assert_eq!(
+            (embeddings.prompts(), embeddings.prompt_token_ids()),
+            (prompts, tokens)
+        );
+        assert_eq!(sent(&embeddings), body);
+    }
     for (shape, body) in [
         (Shape::Completions, r#"{"model":"m"}"#),
         (Shape::Responses, r#"{"model":"m","messages":[{}]}"#),

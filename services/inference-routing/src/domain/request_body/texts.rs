@@ -1,4 +1,4 @@
-//! The texts of a prompt, for a tokenizer to count.
+//! The texts of a prompt, for a tokenizer to count, and the tokens that it is written as.
 
 use serde_json::Value;
 
@@ -30,6 +30,12 @@ impl RequestBody {
             gather(&value, &mut texts);
         }
         texts
+    }
+
+    /// The tokens that the client wrote as numbers: what of a prompt is no text and needs no tokenizer.
+    #[must_use]
+    pub const fn prompt_token_ids(&self) -> u64 {
+        self.token_ids
     }
 }
 
