@@ -2,6 +2,7 @@
 //! test's own on loopback.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+mod again;
 mod answers;
 mod bad_engines;
 mod busy;
