@@ -19,5 +19,6 @@ mod peers;
 mod routes;
 mod sessions;
 mod shapes;
+mod silence;
 mod tariff;
 mod world;

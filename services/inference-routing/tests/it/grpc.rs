@@ -16,6 +16,9 @@ use wanwu_proto::inference::v1::{
 
 use crate::world::{World, chat, id, rows, served::Served, wait_for};
 
+/// Where the head of a stream that begins without its first frame names the call.
+const CALL: &str = "wanwu-call-id";
+
 #[sqlx::test]
 async fn an_answer_carries_its_label_in_its_metadata_at_both_ends(pool: PgPool) {
     let served = Served::around(World::start(pool.clone()).await, |_| {}).await;
@@ -24,6 +27,8 @@ async fn an_answer_carries_its_label_in_its_metadata_at_both_ends(pool: PgPool) 
         .create_chat_completion(served.chat(json!({"tokens": 3})))
         .await
         .unwrap();
+    // Its first frame is there, and names the call.
+    assert!(response.metadata().get(CALL).is_none());
     let label = response
         .metadata()
         .get("wanwu-aigc")
@@ -55,6 +60,35 @@ async fn an_answer_carries_its_label_in_its_metadata_at_both_ends(pool: PgPool) 
         (&json!(call_id), &label)
     );
     assert_eq!(rows::ended(&pool, &call_id).await.output_tokens, 3);
+}
+
+#[sqlx::test]
+async fn the_head_of_a_stream_that_is_long_in_coming_names_the_call(pool: PgPool) {
+    const SILENCE: Duration = Duration::from_secs(3);
+    let world = World::with(pool.clone(), |sections| {
+        sections.chat.begin_after = Duration::from_millis(50);
+    })
+    .await;
+    let served = Served::around(world, |_| {}).await;
+    let mut client = ChatServiceClient::new(served.channel("edge"));
+    let script = json!({"tokens": 2, "first_delay_ms": SILENCE.as_millis() as u64});
+    let asked = Instant::now();
+    let answer = client.create_chat_completion(served.chat(script)).await;
+    let response = answer.unwrap();
+    let begun = asked.elapsed();
+    assert!(begun < SILENCE / 2, "{begun:?}");
+    let named = response.metadata().get(CALL).unwrap();
+    let named = named.to_str().unwrap().to_owned();
+    assert!(response.metadata().get("wanwu-aigc").is_some());
+    let mut frames = response.into_inner();
+    let first = frames.next().await.unwrap().unwrap();
+    assert!(asked.elapsed() >= SILENCE, "the engine was not silent");
+    assert_eq!((first.call_id, first.stream), (named.clone(), true));
+    while let Some(frame) = frames.next().await {
+        let frame = frame.unwrap().frame;
+        assert!(matches!(frame, Some(Frame::Data(_))), "{frame:?}");
+    }
+    assert_eq!(rows::ended(&pool, &named).await.output_tokens, 2);
 }
 
 #[sqlx::test]
