@@ -75,6 +75,10 @@ impl ChatService for Inference {
             return Err(refusal(reason));
         }
         let guard = Guard(Arc::clone(&self.gone), false);
+        if let Some(wait) = script["answer_after_ms"].as_u64() {
+            // As a service does that has no first frame yet.
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
         let sent = Arc::clone(&self.sent);
         let mut response = Response::new(answer(script.clone(), guard, sent).boxed());
         if script["first_delay_ms"].is_u64() {

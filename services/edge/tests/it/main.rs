@@ -13,6 +13,7 @@ mod identity;
 mod inference;
 mod json;
 mod limits;
+mod lost;
 mod metrics;
 mod models_and_callbacks;
 mod network;

@@ -39,6 +39,8 @@ pub struct World {
     pub identity: Identity,
     pub echo: Heard,
     pub inference: Inference,
+    /// Where inference-routing is.
+    pub routing: SocketAddr,
     pub clock: TestClock,
     /// The descriptors that the edge follows.
     pub descriptors: PathBuf,
@@ -68,6 +70,7 @@ impl World {
         let identity_stop = stop.child_token();
         let identity = Identity::new(&identity_stop);
         let (echo, inference) = (Heard::default(), Inference::default());
+        let routing = serve(&authority, "inference-routing", inference.routes(), &stop).await;
         let peers = [
             (
                 "identity",
@@ -77,10 +80,7 @@ impl World {
                 "billing",
                 serve(&authority, "billing", echo.routes(), &stop).await,
             ),
-            (
-                "inference-routing",
-                serve(&authority, "inference-routing", inference.routes(), &stop).await,
-            ),
+            ("inference-routing", routing),
             // Nobody is there.
             ("device-registry", SocketAddr::from(([127, 0, 0, 1], 1))),
         ];
@@ -104,6 +104,7 @@ impl World {
             identity,
             echo,
             inference,
+            routing,
             clock,
             descriptors,
             draining,
