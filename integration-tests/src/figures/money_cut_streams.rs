@@ -1,5 +1,5 @@
 //! Streams that end before their end: a client goes away, an engine breaks, a router is killed. What was
-//! sent is billed, and a kill gives away less than a progress window.
+//! sent is billed, a kill gives away less than a progress window, and no client takes what broke for whole.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (bills, truth) = (books.bills().await?, path.engines[0].truth().await?);
     let (mut wrong, mut given_away, mut cuts) = (Vec::new(), 0, [0_usize; 3]);
     for (cut, taken) in &all {
-        let is_cut = matches!(taken.end, End::Left | End::Broken);
+        let is_cut = matches!(taken.end, End::Left | End::Broken | End::Hidden);
         cuts[*cut as usize] += usize::from(is_cut);
         match judge(*cut, taken, &bills, &truth) {
             Ok(free) => given_away += free,
@@ -103,7 +103,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     Ok(Reading {
         figure: wrong.len().to_string(),
         unit: format!(
-            "wrong bills of {} cut streams, {given_away} tokens given away",
+            "wrong bills and ends of {} cut streams, {given_away} tokens given away",
             client + engine + router
         ),
         goal: "0".to_owned(),
@@ -157,7 +157,7 @@ async fn kill_routers(
         kills += 1;
         cut += taken
             .iter()
-            .filter(|taken| taken.end == End::Broken)
+            .filter(|taken| matches!(taken.end, End::Broken | End::Hidden))
             .count();
         all.extend(taken.into_iter().map(|taken| (Cut::Router, taken)));
     }
@@ -179,6 +179,9 @@ fn judge(
             .then_some(0)
             .ok_or_else(|| "it never began".to_owned());
     };
+    if taken.end == End::Hidden {
+        return Err("it ended as if it were whole".to_owned());
+    }
     let bill = bills.get(id).ok_or("there is no bill")?;
     let sent = truth.get(id).and_then(|call| call["tokens_sent"].as_u64());
     let sent = sent.ok_or("the engine does not know it")?;

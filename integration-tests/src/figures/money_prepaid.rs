@@ -268,7 +268,7 @@ async fn check(
     for tried in &tries {
         match tried.taken.end {
             End::Whole => counted.served += 1,
-            End::Broken | End::Left => counted.cut += 1,
+            End::Broken | End::Hidden | End::Left => counted.cut += 1,
             End::Refused(_) => counted.refused += 1,
         }
         if tried.taken.end == End::Whole {

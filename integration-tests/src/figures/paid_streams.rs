@@ -26,8 +26,10 @@ pub(super) enum End {
     Whole,
     /// The client went away.
     Left,
-    /// It broke.
+    /// It broke, and said so: by an error event, or by a connection that broke as well.
     Broken,
+    /// It ended as one that is whole, without its last frame: a failure that its client cannot see.
+    Hidden,
     /// It never began; what was said.
     Refused(String),
 }
@@ -89,7 +91,7 @@ async fn read(target: &Target, leave_after: Option<u64>, taken: &mut Taken) -> a
             return Ok(End::Left);
         }
     }
-    Ok(End::Broken)
+    Ok(End::Hidden)
 }
 
 /// What the journal and billing wrote of some accounts, read as the services' own roles.
