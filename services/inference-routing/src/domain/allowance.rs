@@ -47,7 +47,9 @@ struct Allowance {
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     until: Instant,
-    retry_after: Duration,
+    /// What it had, and since when that is known.
+    available: f64,
+    since: Instant,
 }
 
 /// What is to be taken from the shared account.
@@ -135,6 +137,21 @@ impl Allowance {
     fn covers(&self, need: u64) -> bool {
         self.left >= signed(need)
     }
+
+    /// How long the shared account will not have so much, as far as is known; zero: it may have it.
+    fn rest(&self, bound: &Bound, least: u64, now: Instant) -> Duration {
+        let Some(rest) = self.rest.filter(|rest| now < rest.until) else {
+            return Duration::ZERO;
+        };
+        let wait = refill(bound, least, rest.available);
+        match bound.quantity {
+            // They end when they end, however long ago it was asked.
+            Quantity::Calls => wait,
+            Quantity::Requests | Quantity::Tokens => {
+                wait.saturating_sub(now.saturating_duration_since(rest.since))
+            }
+        }
+    }
 }
 
 impl Allowances {
@@ -147,24 +164,31 @@ impl Allowances {
         now: Instant,
     ) -> Result<Vec<Want>, Short> {
         let mut wants = Vec::new();
+        // Of several limits that are reached the one that it takes longest to be within again.
+        let mut reached: Option<Reached> = None;
         for bound in bounds {
             let need = need(bound, tokens);
             let allowance = self.entry(bound, now);
             if allowance.covers(need) {
                 continue;
             }
-            if let Some(rest) = allowance.rest.filter(|rest| now < rest.until) {
-                return Err(Short::Reached(Reached {
-                    bound: *bound,
-                    retry_after: rest.retry_after,
-                }));
-            }
             let least = unsigned(signed(need) - allowance.left);
-            wants.push(Want {
-                bound: *bound,
-                least,
-                most: least.saturating_add(part(bound.limit)),
-            });
+            let retry_after = allowance.rest(bound, least, now);
+            if retry_after.is_zero() {
+                wants.push(Want {
+                    bound: *bound,
+                    least,
+                    most: least.saturating_add(part(bound.limit)),
+                });
+            } else if reached.is_none_or(|known| known.retry_after < retry_after) {
+                reached = Some(Reached {
+                    bound: *bound,
+                    retry_after,
+                });
+            }
+        }
+        if let Some(reached) = reached {
+            return Err(Short::Reached(reached));
         }
         if !wants.is_empty() {
             return Err(Short::Ask(wants));
@@ -194,10 +218,11 @@ impl Allowances {
         let allowance = self.entry(&want.bound, now);
         allowance.left = allowance.left.saturating_add(signed(grant.granted));
         allowance.rest = (grant.granted < want.least).then(|| {
-            let retry_after = refill(want, grant.available);
+            let retry_after = refill(&want.bound, want.least, grant.available);
             Rest {
                 until: now + retry_after.min(LONGEST_REST),
-                retry_after,
+                available: grant.available,
+                since: now,
             }
         });
     }
@@ -318,13 +343,13 @@ impl Used {
     }
 }
 
-/// When a bucket will have what is wanted; calls at a time end when they end.
-fn refill(want: &Want, available: f64) -> Duration {
-    let limit = want.bound.limit as f64;
-    match want.bound.quantity {
+/// When a bucket that has so much will have what is wanted; calls at a time end when they end.
+fn refill(bound: &Bound, least: u64, available: f64) -> Duration {
+    let limit = bound.limit as f64;
+    match bound.quantity {
         Quantity::Calls => Duration::from_secs(1),
         Quantity::Requests | Quantity::Tokens => {
-            let missing = (want.least as f64 - available).clamp(0.0, limit * 2.0);
+            let missing = (least as f64 - available).clamp(0.0, limit * 2.0);
             Duration::from_secs_f64(missing * 60.0 / limit)
         }
     }

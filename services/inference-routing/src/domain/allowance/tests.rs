@@ -62,6 +62,59 @@ fn a_limit_that_is_reached_says_when_to_try_again_and_is_not_asked_meanwhile() {
 }
 
 #[test]
+fn each_call_is_told_the_time_of_its_own_need() {
+    let now = Instant::now();
+    // Ten in a second.
+    let bounds = [bound(Quantity::Tokens, 600)];
+    let mut allowances = Allowances::default();
+    let want = |least| Want {
+        bound: bounds[0],
+        least,
+        most: 68,
+    };
+    let told = |allowances: &mut Allowances, tokens, millis| {
+        let now = now + Duration::from_millis(millis);
+        match allowances.take(&bounds, tokens, now) {
+            Err(Short::Reached(reached)) => Some(reached.retry_after.as_millis()),
+            Err(Short::Ask(_)) => None,
+            Ok(_) => panic!("there is nothing"),
+        }
+    };
+    allowances.put(&want(50), grant(0, 20.0), now);
+    assert_eq!(told(&mut allowances, 50, 0), Some(3000));
+    assert_eq!(told(&mut allowances, 50, 200), Some(2800));
+    assert_eq!(told(&mut allowances, 100, 200), Some(7800));
+    assert_eq!(
+        told(&mut allowances, 20, 200),
+        None,
+        "for it there is enough"
+    );
+    // What was asked for beforehand, and is nearly there, is no measure of what a call needs.
+    allowances.put(&want(1), grant(0, 0.5), now);
+    assert_eq!(told(&mut allowances, 50, 10), Some(4940));
+}
+
+#[test]
+fn of_several_limits_that_are_reached_the_longest_time_is_told() {
+    let now = Instant::now();
+    let bounds = [
+        bound(Quantity::Requests, 60),
+        bound(Quantity::Tokens, 600),
+        bound(Quantity::Calls, 1),
+    ];
+    let mut allowances = Allowances::default();
+    for (bound, least) in bounds.into_iter().zip([1, 50, 1]) {
+        let most = least;
+        allowances.put(&Want { bound, least, most }, grant(0, 0.0), now);
+    }
+    let Err(Short::Reached(reached)) = allowances.take(&bounds, 50, now) else {
+        panic!("there is nothing");
+    };
+    assert_eq!(reached.bound, bounds[1]);
+    assert_eq!(reached.retry_after, Duration::from_secs(5));
+}
+
+#[test]
 fn tokens_that_were_not_used_come_back_and_too_many_are_owed() {
     let now = Instant::now();
     let bounds = [bound(Quantity::Tokens, 1000)];
