@@ -28,4 +28,5 @@ mod tokenizers;
 mod traces;
 mod turns;
 mod units;
+mod waits;
 mod world;
