@@ -14,6 +14,7 @@ mod fields;
 mod grpc;
 mod journal;
 mod labels;
+mod limit_service;
 mod limits;
 mod metrics;
 mod names;

@@ -16,7 +16,8 @@ use sqlx::PgPool;
 
 use crate::world::{World, chat, id, read};
 
-async fn one_at_a_time(pool: &PgPool) -> World {
+/// A router that runs one call at a time; the others wait.
+pub async fn one_at_a_time(pool: &PgPool) -> World {
     World::with(pool.clone(), |sections| {
         sections.chat.max_running = 1;
         sections.chat.queue_timeout = Duration::from_secs(60);
@@ -32,7 +33,7 @@ fn of(priority: Priority) -> Rule {
 }
 
 /// All send so many calls at once: whose calls ended, in turn, by their places in `senders`.
-async fn turns(world: &World, senders: &[(Caller, usize)]) -> Vec<usize> {
+pub async fn turns(world: &World, senders: &[(Caller, usize)]) -> Vec<usize> {
     // Routers read priorities twice a second.
     tokio::time::sleep(Duration::from_millis(700)).await;
     let ended = Mutex::new(Vec::new());
@@ -54,7 +55,8 @@ async fn turns(world: &World, senders: &[(Caller, usize)]) -> Vec<usize> {
     ended.into_inner()
 }
 
-fn among_the_first(turns: &[usize], count: usize, sender: usize) -> usize {
+/// How many of the first turns were one sender's.
+pub fn among_the_first(turns: &[usize], count: usize, sender: usize) -> usize {
     let first = turns.iter().take(count);
     first.filter(|at| **at == sender).count()
 }
