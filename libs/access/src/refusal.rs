@@ -61,6 +61,10 @@ pub fn refusal(reason: Reason) -> Status {
         Reason::TooLarge => (Code::ResourceExhausted, "the body is too large"),
         Reason::UnknownMethod => (Code::Unimplemented, "there is no such method"),
         Reason::DeadlineExceeded => (Code::DeadlineExceeded, "the deadline passed"),
+        Reason::RequestTooSlow => (
+            Code::DeadlineExceeded,
+            "the body of the request came too slowly",
+        ),
         // The other reasons are their services' own, or nobody's fault but ours.
         _ => (
             Code::Internal,

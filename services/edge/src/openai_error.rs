@@ -75,7 +75,7 @@ const fn limited(reason: &'static str, chinese: &'static str, english: &'static 
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 41] = [
+const TABLE: [Row; 42] = [
     row("UNAUTHENTICATED", (401, REQUEST, "invalid_api_key"), "缺少 API 密钥", "An API key is needed"),
     row("INVALID_CREDENTIAL", (401, REQUEST, "invalid_api_key"), "API 密钥无效、已过期或已吊销", "The API key is not valid, expired or revoked"),
     row("NOT_ALLOWED", (403, DENIED, ""), "该凭证不能调用此接口", "This credential may not call this endpoint"),
@@ -102,6 +102,7 @@ const TABLE: [Row; 41] = [
     row("NOT_FOUND", (404, REQUEST, ""), "对象不存在", "There is no such object"),
     row("UNKNOWN_METHOD", (404, REQUEST, "unknown_url"), "接口不存在", "There is no such endpoint"),
     row("TOO_LARGE", (413, REQUEST, "request_too_large"), "请求体过大", "The body is too large"),
+    row("REQUEST_TOO_SLOW", (408, REQUEST, ""), "请求体发送过慢", "The body came too slowly"),
     row("CONTENT_REFUSED", (400, REQUEST, "content_filter"), "输入内容未通过安全审核", "The content screen refused the input"),
     explained("INVALID_BODY", "invalid_body", "请求体无效", "The body is not valid"),
     explained("INVALID_ARGUMENT", "invalid_argument", "请求无效", "The request is not valid"),
@@ -236,7 +237,8 @@ mod tests {
             );
         }
         // Those that come from the edge itself; the others have the fallback.
-        for number in 1..=Reason::DeadlineExceeded.into() {
+        let common = 1..=i32::from(Reason::DeadlineExceeded);
+        for number in common.chain([Reason::RequestTooSlow.into()]) {
             let name = Reason::try_from(number).unwrap().as_str_name();
             let name = name.trim_start_matches("ERROR_REASON_");
             assert_eq!(

@@ -12,6 +12,7 @@ pub fn http_status(code: Code, reason: &str) -> StatusCode {
     match reason {
         "TOO_LARGE" => return StatusCode::PAYLOAD_TOO_LARGE,
         "UNKNOWN_METHOD" => return StatusCode::NOT_FOUND,
+        "REQUEST_TOO_SLOW" => return StatusCode::REQUEST_TIMEOUT,
         _ => {}
     }
     match code {
@@ -136,6 +137,7 @@ mod tests {
             (Reason::TooLarge, 413),
             (Reason::UnknownMethod, 404),
             (Reason::DeadlineExceeded, 504),
+            (Reason::RequestTooSlow, 408),
             (Reason::Internal, 500),
         ];
         for (reason, expected) in cases {

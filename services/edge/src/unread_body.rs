@@ -74,7 +74,7 @@ pub async fn read(body: &mut Incoming, limit: usize, timeout: Duration) -> Resul
     };
     tokio::time::timeout(timeout, reading)
         .await
-        .unwrap_or(Err(Reason::DeadlineExceeded))
+        .unwrap_or(Err(Reason::RequestTooSlow))
 }
 
 /// Reads what is left of the body of a refused request and forgets it. Only HTTP/1.1 needs it:

@@ -79,6 +79,10 @@ impl Visit {
         let begun = Instant::now();
         let read = unread_body::read(body, limit, timeout).await;
         self.waited += begun.elapsed();
+        if matches!(read, Err(Reason::RequestTooSlow)) {
+            // The rest would come as slowly: it is not waited for before the answer.
+            self.body = None;
+        }
         let whole = read.map_err(|reason| {
             refused(reason);
             refusal(reason)

@@ -565,6 +565,8 @@ pub enum ErrorReason {
     DeadlineExceeded = 23,
     /// The consumer refuses the event still; the message says why.
     EventNotApplied = 24,
+    /// The body of the request came too slowly.
+    RequestTooSlow = 25,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -598,6 +600,7 @@ impl ErrorReason {
             Self::UnknownMethod => "ERROR_REASON_UNKNOWN_METHOD",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
             Self::EventNotApplied => "ERROR_REASON_EVENT_NOT_APPLIED",
+            Self::RequestTooSlow => "ERROR_REASON_REQUEST_TOO_SLOW",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -630,6 +633,7 @@ impl ErrorReason {
             "ERROR_REASON_UNKNOWN_METHOD" => Some(Self::UnknownMethod),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
             "ERROR_REASON_EVENT_NOT_APPLIED" => Some(Self::EventNotApplied),
+            "ERROR_REASON_REQUEST_TOO_SLOW" => Some(Self::RequestTooSlow),
             _ => None,
         }
     }
