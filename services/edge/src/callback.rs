@@ -32,7 +32,7 @@ const MAX_ANSWER: usize = 64 << 10;
 /// whose right could be checked.
 pub async fn relay(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Status> {
     let body = visit
-        .read(edge.limits.max_callback_body, edge.limits.body_timeout)
+        .read(edge.limits.max_callback_body, &edge.limits)
         .await?;
     let body = body.into_bytes().to_vec();
     if visit.parts.uri.path() == ALIPAY {

@@ -56,9 +56,7 @@ pub async fn complete(
     let device = value(headers, DEVICE)?;
     let idempotency_key = value(headers, IDEMPOTENCY_KEY)?;
     let channel = edge.upstream.find(&method.target, headers)?;
-    let body = visit
-        .read(edge.limits.max_chat_body, edge.limits.body_timeout)
-        .await?;
+    let body = visit.read(edge.limits.max_chat_body, &edge.limits).await?;
 
     visit.forwarded();
     let call = Call {

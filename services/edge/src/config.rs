@@ -131,6 +131,13 @@ pub struct Limits {
     /// Time for a body that is read whole.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
+    /// Least bytes a second of a body; 0: none.
+    pub min_request_rate: u64,
+    /// Least bytes a second at which an answer is taken; 0: none.
+    pub min_answer_rate: u64,
+    /// How far a client may be behind these rates.
+    #[serde(with = "humantime_serde")]
+    pub rate_grace: Duration,
     /// Time of a call without a stream.
     #[serde(with = "humantime_serde")]
     pub unary_timeout: Duration,
@@ -207,6 +214,9 @@ impl Limits {
         // The least buffer of the HTTP/1.1 parser.
         if self.max_header_bytes < 8192 {
             problems.push("limits.max_header_bytes must be at least 8192".to_owned());
+        }
+        if self.rate_grace.is_zero() && self.min_request_rate.max(self.min_answer_rate) > 0 {
+            problems.push("limits.rate_grace must be longer than 0s".to_owned());
         }
         problems
     }

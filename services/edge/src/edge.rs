@@ -162,7 +162,8 @@ impl Edge {
         let Some(body) = visit.body.take() else {
             return Err(refusal(Reason::Internal));
         };
-        let (body, _) = unread_body::Passed::new(body, Some(self.limits.max_json_body));
+        // Reflection is a stream of the client, which may be silent.
+        let (body, _) = unread_body::Passed::new(body, Some(self.limits.max_json_body), None);
         let mut request = Request::new(Body::new(body));
         *request.method_mut() = visit.parts.method.clone();
         *request.uri_mut() = visit.parts.uri.clone();

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 use tokio::{
@@ -13,7 +13,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Limits, edge::Edge, stalled::Patient};
+use crate::{
+    config::Limits,
+    edge::Edge,
+    pace::{LeastRate, Pace},
+    stalled::Patient,
+    streams::Streams,
+};
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,8 +74,8 @@ pub async fn accept(listener: TcpListener, edge: Arc<Edge>, stop: CancellationTo
     }
 }
 
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(limits: &Limits) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams::new(limits));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -92,7 +98,7 @@ async fn connection(
     tcp: TcpStream,
     peer: SocketAddr,
     edge: Arc<Edge>,
-    builder: &Builder<TokioExecutor>,
+    builder: &Builder<Streams>,
     stop: CancellationToken,
 ) {
     let header_timeout = edge.limits.header_timeout;
@@ -103,7 +109,8 @@ async fn connection(
         Some(Err(_)) => return tracing::debug!("a connection stayed silent"),
         None => return,
     }
-    let tcp = Patient::new(tcp, edge.limits.stall_timeout);
+    let least = LeastRate::of_answers(&edge.limits);
+    let tcp = Patient::new(tcp, Pace::takes(least, edge.limits.stall_timeout));
     let service = service_fn(move |request| Arc::clone(&edge).answer(peer.ip(), request));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(tcp), service));
     let mut leaving = false;

@@ -15,7 +15,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, body::Body};
 use tracing::Span;
 
-use crate::{request_span, visit::Kind};
+use crate::{
+    request_span,
+    streams::{self, PIECE},
+    visit::Kind,
+};
 
 /// A request under way; it counts itself when it is dropped.
 pub struct UnderWay {
@@ -33,6 +37,8 @@ pub struct UnderWay {
 /// The body of an answer.
 pub struct Measured {
     body: Body,
+    /// What is left of a long piece.
+    rest: Option<Bytes>,
     under_way: Option<UnderWay>,
 }
 
@@ -95,6 +101,7 @@ impl Measured {
         under_way.grpc = grpc_status(&parts.headers);
         let mut measured = Self {
             body,
+            rest: None,
             under_way: Some(under_way),
         };
         measured.end_if_over();
@@ -102,7 +109,7 @@ impl Measured {
     }
 
     fn end_if_over(&mut self) {
-        if self.body.is_end_stream() {
+        if self.rest.is_none() && self.body.is_end_stream() {
             self.end(None);
         }
     }
@@ -127,7 +134,20 @@ impl http_body::Body for Measured {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(task));
+        let in_stream = streams::asked();
+        let mut frame = match this.rest.take() {
+            Some(rest) => Some(Ok(Frame::data(rest))),
+            None => ready!(Pin::new(&mut this.body).poll_frame(task)),
+        };
+        if in_stream
+            && let Some(Ok(frame)) = &mut frame
+            && let Some(data) = frame.data_mut()
+        {
+            if data.len() > PIECE {
+                this.rest = Some(data.split_off(PIECE));
+            }
+            streams::gave(data.len());
+        }
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref()
@@ -146,10 +166,14 @@ impl http_body::Body for Measured {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rest.is_none() {
+            return self.body.size_hint();
+        }
+        // HTTP asks before it takes the first piece.
+        SizeHint::default()
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     beginning,
     chat::Shape,
     edge::Edge,
+    pace::Pace,
     unread_body::Passed,
     upstream::{put_request_id, put_timeout},
     visit::Visit,
@@ -48,7 +49,9 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
         return Err(refusal(Reason::Internal));
     };
     let max_body = (!method.client_streaming).then_some(edge.limits.max_grpc_body);
-    let (mut body, cut) = Passed::new(body, max_body);
+    // A stream of the client may be silent for as long as it likes.
+    let pace = (!method.client_streaming).then(|| Pace::of_passed_body(&edge.limits));
+    let (mut body, cut) = Passed::new(body, max_body, pace);
     let affinity = match Shape::of(&method.path) {
         Some(_) => affinity(&mut body, visit, edge.limits.body_timeout).await,
         None => None,
@@ -69,11 +72,13 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
     visit.forwarded();
     match channel.call(request).await {
         Ok(response) => Ok(response.map(|body| Body::new(Relayed { body, ended: false }))),
-        Err(_) if cut.is_too_large() => {
-            refused(Reason::TooLarge);
-            Err(refusal(Reason::TooLarge))
-        }
-        Err(status) => Err(status),
+        Err(status) => Err(match cut.reason() {
+            Some(reason) => {
+                refused(reason);
+                refusal(reason)
+            }
+            None => status,
+        }),
     }
 }
 

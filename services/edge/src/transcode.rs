@@ -41,9 +41,7 @@ pub async fn transcode(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>,
         .await;
     let principal = admitted.map_err(refusal)?;
     let channel = edge.upstream.find(&method.target, headers)?;
-    let whole = visit
-        .read(edge.limits.max_json_body, edge.limits.body_timeout)
-        .await?;
+    let whole = visit.read(edge.limits.max_json_body, &edge.limits).await?;
     let message = parse(method.input.clone(), &whole.into_bytes())?;
 
     let mut frame = BytesMut::with_capacity(PREFIX + message.encoded_len());

@@ -4,10 +4,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,6 +16,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tonic::Status;
 use wanwu_access::{Reason, refusal};
+
+use crate::pace::Pace;
 
 /// What is read of a body that is refused, so that the client gets to see why: it reads the answer
 /// only when it has written everything.
@@ -46,35 +45,66 @@ impl Whole {
     }
 }
 
-/// Reads a body of at most `limit` bytes within `timeout`.
-pub async fn read(body: &mut Incoming, limit: usize, timeout: Duration) -> Result<Whole, Reason> {
+/// Reads a body of at most `limit` bytes, which has to come at this pace.
+pub async fn read(body: &mut Incoming, limit: usize, mut pace: Pace) -> Result<Whole, Reason> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Reason::TooLarge);
     }
-    let reading = async {
-        let mut whole = Whole {
-            pieces: Vec::with_capacity(1),
-            length: 0,
-        };
-        while let Some(frame) = body.frame().await {
-            // The client went away: nobody will see the answer.
-            let frame = frame.map_err(|_| Reason::InvalidArgument)?;
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            whole.length += data.len();
-            if whole.length > limit {
-                return Err(Reason::TooLarge);
-            }
-            if !data.is_empty() {
-                whole.pieces.push(data);
-            }
-        }
-        Ok(whole)
+    let mut whole = Whole {
+        pieces: Vec::with_capacity(1),
+        length: 0,
     };
-    tokio::time::timeout(timeout, reading)
-        .await
-        .unwrap_or(Err(Reason::RequestTooSlow))
+    while let Some(data) = poll_fn(|task| poll_data(body, Some(&mut pace), task)).await {
+        let data = data.map_err(|missing| match missing {
+            // The client went away: nobody will see the answer.
+            Missing::Lost => Reason::InvalidArgument,
+            Missing::TooSlow => Reason::RequestTooSlow,
+        })?;
+        whole.length += data.len();
+        if whole.length > limit {
+            return Err(Reason::TooLarge);
+        }
+        if !data.is_empty() {
+            whole.pieces.push(data);
+        }
+    }
+    Ok(whole)
+}
+
+/// Why the next data of a body does not come.
+#[derive(Clone, Copy, Debug)]
+enum Missing {
+    /// The connection or the stream broke.
+    Lost,
+    /// It was waited for too long.
+    TooSlow,
+}
+
+/// The next data of a client; without a pace it is waited for without end. Trailers are passed
+/// over.
+fn poll_data(
+    body: &mut Incoming,
+    mut pace: Option<&mut Pace>,
+    task: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, Missing>>> {
+    loop {
+        let frame = match (Pin::new(&mut *body).poll_frame(task), &mut pace) {
+            (Poll::Ready(None), _) => return Poll::Ready(None),
+            (Poll::Ready(Some(Err(_))), _) => return Poll::Ready(Some(Err(Missing::Lost))),
+            (Poll::Ready(Some(Ok(frame))), _) => frame,
+            (Poll::Pending, Some(pace)) => {
+                return pace.poll(task).map(|_| Some(Err(Missing::TooSlow)));
+            }
+            (Poll::Pending, None) => return Poll::Pending,
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if let Some(pace) = pace {
+            pace.moved(data.len());
+        }
+        return Poll::Ready(Some(Ok(data)));
+    }
 }
 
 /// Reads what is left of the body of a refused request and forgets it. Only HTTP/1.1 needs it:
@@ -101,29 +131,28 @@ pub async fn drain(mut body: Incoming, version: Version) {
 pub struct Passed {
     body: Incoming,
     left: Option<usize>,
-    too_large: Arc<AtomicBool>,
+    pace: Option<Pace>,
+    cut: Cut,
     ahead: VecDeque<Result<Bytes, Status>>,
 }
 
-/// Whether a body was cut.
-#[derive(Clone)]
-pub struct Cut(Arc<AtomicBool>);
+/// Why a body was cut, if it was.
+#[derive(Clone, Default)]
+pub struct Cut(Arc<OnceLock<Reason>>);
 
 impl Passed {
-    /// The body, at most `limit` bytes of it; `None`: a stream, whose length has no bound.
-    pub fn new(body: Incoming, limit: Option<usize>) -> (Self, Cut) {
-        let too_large = Arc::new(AtomicBool::new(false));
-        let cut = Cut(Arc::clone(&too_large));
-        let left = limit;
-        (
-            Self {
-                body,
-                left,
-                too_large,
-                ahead: VecDeque::new(),
-            },
-            cut,
-        )
+    /// The body, at most `limit` bytes of it; `None`: a stream, whose length has no bound. While it
+    /// is asked for, it has to come at this pace; `None`: the client may be silent.
+    pub fn new(body: Incoming, limit: Option<usize>, pace: Option<Pace>) -> (Self, Cut) {
+        let cut = Cut::default();
+        let passed = Self {
+            body,
+            left: limit,
+            pace,
+            cut: cut.clone(),
+            ahead: VecDeque::new(),
+        };
+        (passed, cut)
     }
 
     /// Reads ahead until the beginning is long enough for `enough`, the body ends, or the time is
@@ -152,27 +181,21 @@ impl Passed {
 
     /// The next piece of the client.
     fn poll_data(&mut self, task: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
-        loop {
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(task)) {
-                None => return Poll::Ready(None),
-                Some(Err(_)) => {
-                    let lost = Status::cancelled("the rest of the request was lost");
-                    return Poll::Ready(Some(Err(lost)));
-                }
-                Some(Ok(frame)) => frame,
-            };
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if let Some(left) = &mut self.left {
-                let Some(rest) = left.checked_sub(data.len()) else {
-                    self.too_large.store(true, Ordering::Relaxed);
-                    return Poll::Ready(Some(Err(refusal(Reason::TooLarge))));
-                };
-                *left = rest;
-            }
-            return Poll::Ready(Some(Ok(data)));
+        let polled = poll_data(&mut self.body, self.pace.as_mut(), task);
+        Poll::Ready(ready!(polled).map(|data| match data {
+            Err(Missing::Lost) => Err(Status::cancelled("the rest of the request was lost")),
+            Err(Missing::TooSlow) => Err(self.cut.because(Reason::RequestTooSlow)),
+            Ok(data) => self.within_limit(data),
+        }))
+    }
+
+    fn within_limit(&mut self, data: Bytes) -> Result<Bytes, Status> {
+        if let Some(left) = &mut self.left {
+            *left = left
+                .checked_sub(data.len())
+                .ok_or_else(|| self.cut.because(Reason::TooLarge))?;
         }
+        Ok(data)
     }
 }
 
@@ -187,10 +210,17 @@ fn joined(beginning: Bytes, piece: &Bytes) -> Bytes {
 }
 
 impl Cut {
-    /// It was.
+    /// Why it was; `None`: it was not.
     #[must_use]
-    pub fn is_too_large(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub fn reason(&self) -> Option<Reason> {
+        self.0.get().copied()
+    }
+
+    /// It is now.
+    fn because(&self, reason: Reason) -> Status {
+        // The first reason counts.
+        let _ = self.0.set(reason);
+        refusal(reason)
     }
 }
 

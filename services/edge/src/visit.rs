@@ -11,6 +11,8 @@ use wanwu_access::{Reason, refusal};
 use crate::{
     admission::{Arrival, refused},
     chat::Shape,
+    config::Limits,
+    pace::Pace,
     unread_body::{self, Whole},
 };
 
@@ -71,13 +73,13 @@ impl Kind {
 }
 
 impl Visit {
-    /// Reads the whole body, once.
-    pub async fn read(&mut self, limit: usize, timeout: Duration) -> Result<Whole, Status> {
+    /// Reads the whole body, once: at most `limit` bytes, as fast as `limits` demands.
+    pub async fn read(&mut self, limit: usize, limits: &Limits) -> Result<Whole, Status> {
         let Some(body) = &mut self.body else {
             return Err(refusal(Reason::Internal));
         };
         let begun = Instant::now();
-        let read = unread_body::read(body, limit, timeout).await;
+        let read = unread_body::read(body, limit, Pace::of_whole_body(limits)).await;
         self.waited += begun.elapsed();
         if matches!(read, Err(Reason::RequestTooSlow)) {
             // The rest would come as slowly: it is not waited for before the answer.

@@ -13,7 +13,7 @@ use tonic::{Code, Request};
 use crate::world::{World, reason, say};
 
 /// Sends bytes, some time apart, and reads until the edge closes; what it said, and when.
-async fn speak(address: SocketAddr, parts: &[&str], pause: Duration) -> (String, Duration) {
+pub async fn speak(address: SocketAddr, parts: &[&str], pause: Duration) -> (String, Duration) {
     let begun = Instant::now();
     let tcp = TcpStream::connect(address).await.unwrap();
     let (mut read, mut write) = tcp.into_split();

@@ -21,5 +21,6 @@ mod open_services;
 mod pass_through;
 mod replicas;
 mod shapes;
+mod slow_clients;
 mod trace;
 mod world;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The number of one series; 0 where it is not there.
-fn value(metrics: &PrometheusHandle, series: &str) -> f64 {
+pub fn value(metrics: &PrometheusHandle, series: &str) -> f64 {
     let said = metrics.render();
     let number = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
     said.lines().find_map(number).unwrap_or_default()
