@@ -9,7 +9,7 @@ use tonic::service::Routes;
 use wanwu_access::{OPEN_SERVICES, Rule, Rules, RulesError};
 use wanwu_grpc::Reflection;
 
-use crate::config::RoutesConfig;
+use crate::{chat::Shape, config::RoutesConfig};
 
 /// The public methods.
 pub struct Contracts {
@@ -34,6 +34,8 @@ pub struct Method {
     pub input: MessageDescriptor,
     /// What the service answers.
     pub output: MessageDescriptor,
+    /// The kind of call of a model that it answers; none: it is another method.
+    pub shape: Option<Shape>,
 }
 
 /// Who answers a method.
@@ -153,6 +155,7 @@ fn public(path: &str, method: &MethodDescriptor, target: Target, rule: Arc<Rule>
         server_streaming: method.is_server_streaming(),
         input: method.input(),
         output: method.output(),
+        shape: Shape::of(path),
     }
 }
 
@@ -200,6 +203,33 @@ mod tests {
             "",
         ] {
             assert_eq!(there(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_calls_a_model_knows_its_shape() {
+        let packages = [("inference-routing", "wanwu.inference."), ("x", "wanwu.")];
+        let packages = packages.map(|(service, prefix)| (service.to_owned(), prefix.to_owned()));
+        let routes = RoutesConfig {
+            by_target_service: "wanwu.operations.".to_owned(),
+            packages: packages.into(),
+        };
+        let contracts = Contracts::read(wanwu_proto::DESCRIPTORS, &routes).unwrap();
+        let shape = |path: &str| contracts.method(path).map(|method| method.shape);
+        for known in [
+            Shape::Chat,
+            Shape::Completions,
+            Shape::Responses,
+            Shape::Embeddings,
+        ] {
+            assert_eq!(shape(known.method()), Some(Some(known)), "{known:?}");
+        }
+        let others = [
+            "/wanwu.inference.v1.ModelService/ListModels",
+            "/wanwu.identity.v1.SessionService/SignIn",
+        ];
+        for path in others {
+            assert_eq!(shape(path), Some(None), "{path}");
         }
     }
 

@@ -18,7 +18,6 @@ use wanwu_grpc::Affinity;
 use crate::{
     admission::refused,
     beginning,
-    chat::Shape,
     edge::Edge,
     pace::Pace,
     unread_body::Passed,
@@ -52,7 +51,7 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
     // A stream of the client may be silent for as long as it likes.
     let pace = (!method.client_streaming).then(|| Pace::of_passed_body(&edge.limits));
     let (mut body, cut) = Passed::new(body, max_body, pace);
-    let affinity = match Shape::of(&method.path) {
+    let affinity = match method.shape {
         Some(_) => affinity(&mut body, visit, edge.limits.body_timeout).await,
         None => None,
     };
