@@ -300,8 +300,11 @@ async fn answer(
         "stop"
     };
     if call.stream {
-        let frames = Frames::new(shape, &text[..length], finish, &call, record);
-        let answer = Body::from_stream(frames.into_stream());
+        let frames = Frames::new(shape, &text[..length], finish, &call, record).into_stream();
+        let answer = match script.pieces {
+            Some(pieces) => Body::from_stream(pieces.write(frames)),
+            None => Body::from_stream(frames),
+        };
         return ([("content-type", "text/event-stream")], answer).into_response();
     }
     whole(shape, &text[..length], finish, &call, record).await

@@ -16,6 +16,7 @@ mod money;
 mod operators;
 mod owners;
 mod peers;
+mod pieces;
 mod routes;
 mod sessions;
 mod shapes;

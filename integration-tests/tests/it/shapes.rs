@@ -14,7 +14,7 @@ use wanwu_proto::inference::v1::{
 
 use crate::world::{bearing, customer, grpc, truth};
 
-async fn ask(journey: &Journey, path: &str, body: &Value) -> reqwest::Response {
+pub async fn ask(journey: &Journey, path: &str, body: &Value) -> reqwest::Response {
     let url = format!("{}/v1/{path}", journey.api().base());
     let request = journey.api().http().post(url).bearer_auth(journey.secret());
     request.json(body).send().await.unwrap()

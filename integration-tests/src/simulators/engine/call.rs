@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use wanwu_testkit::Pieces;
 
 /// What the engine does for one call.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +36,8 @@ pub struct Script {
     pub text: Option<Vec<String>>,
     /// Each chunk says in `wanwu_micros` how many microseconds after the call came it was made.
     pub stamped: bool,
+    /// How the events of a stream are written; absent: each as it is, in a chunk of its own.
+    pub pieces: Option<Pieces>,
 }
 
 impl Default for Script {
@@ -53,6 +56,7 @@ impl Default for Script {
             reasoning: None,
             text: None,
             stamped: false,
+            pieces: None,
         }
     }
 }

@@ -219,6 +219,14 @@ async fn an_engine_that_sends_no_usage_is_used_on(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn an_engine_that_sends_its_events_in_pieces_is_used_on(pool: PgPool) {
+    let (seen, later) = Trial::start(pool).await.run(Fault::InPieces).await;
+    at_most_one_in_a_thousand(&seen);
+    assert_eq!(seen.cut.load(Ordering::Relaxed), 0);
+    assert!(later > 10);
+}
+
+#[sqlx::test]
 async fn a_busy_engine_is_left_alone_as_long_as_it_wants(pool: PgPool) {
     let (seen, later) = Trial::start(pool).await.run(Fault::Busy).await;
     at_most_one_in_a_thousand(&seen);

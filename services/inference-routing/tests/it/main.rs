@@ -18,6 +18,7 @@ mod limit_service;
 mod limits;
 mod metrics;
 mod names;
+mod pieces;
 mod policies;
 mod recovery;
 mod refusals;

@@ -6,16 +6,16 @@ use sqlx::PgPool;
 
 use crate::world::{Got, World, all_shapes, chat, rows};
 
-fn verbatim(documents: &[Value]) -> Value {
+pub fn verbatim(documents: &[Value]) -> Value {
     let texts: Vec<String> = documents.iter().map(Value::to_string).collect();
     json!({"verbatim": texts})
 }
 
-fn completion(stream: bool, script: &Value) -> Value {
+pub fn completion(stream: bool, script: &Value) -> Value {
     json!({"model": "test", "prompt": "从前", "stream": stream, "wanwu_script": script})
 }
 
-fn response(stream: bool, script: &Value) -> Value {
+pub fn response(stream: bool, script: &Value) -> Value {
     json!({"model": "test", "input": "你好", "stream": stream, "wanwu_script": script})
 }
 
@@ -24,7 +24,7 @@ fn embeddings(input: &Value, script: &Value) -> Value {
 }
 
 /// The events of an answer that says these texts, with usage 5 and so many as there are.
-fn events(texts: &[&str]) -> Vec<Value> {
+pub fn events(texts: &[&str]) -> Vec<Value> {
     let object = |status: &str| json!({"id": "resp_1", "object": "response", "status": status, "model": "engine-test", "output": []});
     let mut events = vec![
         json!({"type": "response.created", "sequence_number": 0, "response": object("in_progress")}),

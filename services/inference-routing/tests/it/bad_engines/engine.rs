@@ -1,6 +1,7 @@
 //! An engine that goes wrong in one of the ways in which engines do.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
@@ -16,10 +17,13 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::ListenerExt,
 };
+use futures::stream;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use wanwu_testkit::Pieces;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +41,22 @@ pub enum Fault {
     /// Frames that are no JSON, after one that is right and has no token.
     Garbage,
     NoUsage,
+    /// Its events are [in pieces](IN_PIECES), which is no fault.
+    InPieces,
     /// 429 with seconds, and 503 with a date, in turn.
     Busy,
 }
 
 /// How long an answer takes at least.
 const PACE: Duration = Duration::from_millis(5);
+/// All that may be done to events, in pieces that are not too many for a load of calls.
+const IN_PIECES: Pieces = Pieces {
+    together: 2,
+    most_bytes: 64,
+    crlf: true,
+    lines: true,
+    comments: true,
+};
 
 pub struct BadEngine {
     pub url: String,
@@ -99,6 +113,9 @@ fn serve(listener: TcpListener, state: Arc<EngineState>) -> JoinHandle<()> {
         .route("/v1/chat/completions", post(complete))
         .route("/v1/embeddings", post(complete))
         .with_state(state);
+    let listener = listener.tap_io(|stream| {
+        stream.set_nodelay(true).ok();
+    });
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })
 }
 
@@ -135,6 +152,17 @@ async fn complete(State(engine): State<Arc<EngineState>>, uri: Uri, body: Bytes)
     if asked["stream"] != true {
         return whole(uri.path()).to_string().into_response();
     }
+    let events = events(fault);
+    if fault != Fault::InPieces {
+        return events.concat().into_response();
+    }
+    let events = events.into_iter().map(Bytes::from);
+    let events = stream::iter(events.map(Ok::<_, Infallible>));
+    Body::from_stream(IN_PIECES.write(events)).into_response()
+}
+
+/// The events of a streamed answer.
+fn events(fault: Fault) -> Vec<String> {
     let chunk = |delta: &str, finish: &str| {
         format!(
             "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\
@@ -143,17 +171,18 @@ async fn complete(State(engine): State<Arc<EngineState>>, uri: Uri, body: Bytes)
     };
     let role = chunk(r#"{"role":"assistant","content":""}"#, "null");
     let word = chunk(r#"{"content":"好"}"#, "null");
-    let body = match fault {
-        Fault::CutsStreams => role + &word,
-        Fault::Garbage => role + "data: \u{fffd}<html>\n\n",
+    match fault {
+        Fault::CutsStreams => vec![role, word],
+        Fault::Garbage => vec![role, "data: \u{fffd}<html>\n\n".to_owned()],
         _ => {
             let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n";
-            let usage = if fault == Fault::NoUsage { "" } else { usage };
-            let last = chunk("{}", "\"stop\"");
-            [&role, &word, &word, &last, usage, "data: [DONE]\n\n"].concat()
+            let usage = (fault != Fault::NoUsage).then(|| usage.to_owned());
+            let mut events = vec![role, word.clone(), word, chunk("{}", "\"stop\"")];
+            events.extend(usage);
+            events.push("data: [DONE]\n\n".to_owned());
+            events
         }
-    };
-    Body::from(body).into_response()
+    }
 }
 
 /// An answer in one piece.

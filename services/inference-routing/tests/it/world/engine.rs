@@ -19,10 +19,12 @@ use axum::{
     routing::{get, post},
     serve::ListenerExt,
 };
+use futures::stream;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use wanwu_testkit::Pieces;
 
 /// An engine.
 pub struct FakeEngine {
@@ -67,6 +69,8 @@ struct Script {
     text: Option<Vec<String>>,
     /// Sent as they are: the events of a stream, or the whole answer.
     verbatim: Option<Vec<String>>,
+    /// How the events of a stream are written; absent: each in a chunk of its own, and `verbatim` in one.
+    pieces: Option<Pieces>,
 }
 
 /// What a prompt costs here.
@@ -92,8 +96,10 @@ impl FakeEngine {
         let router = router.route("/metrics", get(|| async move { said.lock().clone() }));
         let connections = Arc::new(AtomicUsize::new(0));
         let count = connections.clone();
-        let listener = listener.tap_io(move |_| {
+        let listener = listener.tap_io(move |stream| {
             count.fetch_add(1, Ordering::Relaxed);
+            // Each write leaves at once, however small it is.
+            stream.set_nodelay(true).ok();
         });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
@@ -182,18 +188,23 @@ async fn complete(
     };
     if let Some(documents) = &script.verbatim {
         watch.finish();
-        return verbatim(documents, request["stream"] == true);
+        return verbatim(documents, request["stream"] == true, script.pieces);
     }
-    if request["stream"] == true {
-        Body::from_stream(stream(request, script, watch)).into_response()
-    } else {
-        whole(script, watch).await.into_response()
+    if request["stream"] != true {
+        return whole(script, watch).await.into_response();
     }
+    let pieces = script.pieces;
+    let events = answer(request, script, watch);
+    let body = match pieces {
+        Some(pieces) => Body::from_stream(pieces.write(events)),
+        None => Body::from_stream(events),
+    };
+    body.into_response()
 }
 
 /// What is sent as it is; events with a type have a line with it, as the responses API has.
-fn verbatim(documents: &[String], stream: bool) -> Response {
-    if !stream {
+fn verbatim(documents: &[String], is_stream: bool, pieces: Option<Pieces>) -> Response {
+    if !is_stream {
         return documents.concat().into_response();
     }
     let event = |json: &String| {
@@ -203,8 +214,13 @@ fn verbatim(documents: &[String], stream: bool) -> Response {
             None => format!("data: {json}\n\n"),
         }
     };
-    let events: String = documents.iter().map(event).collect();
-    events.into_response()
+    let events: Vec<String> = documents.iter().map(event).collect();
+    let Some(pieces) = pieces else {
+        return events.concat().into_response();
+    };
+    let events = events.into_iter().map(Bytes::from);
+    let events = stream::iter(events.map(Ok::<_, Infallible>));
+    Body::from_stream(pieces.write(events)).into_response()
 }
 
 async fn whole(script: Script, mut watch: Watch) -> String {
@@ -241,7 +257,8 @@ fn usage(script: &Script, output: u64) -> Value {
     usage
 }
 
-fn stream(
+/// The events of a streamed answer.
+fn answer(
     request: Value,
     script: Script,
     mut watch: Watch,
