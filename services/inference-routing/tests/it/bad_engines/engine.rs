@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,12 +18,19 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
     routing::{get, post},
-    serve::ListenerExt,
 };
 use futures::stream;
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
 use wanwu_testkit::Pieces;
 
 /// What goes wrong.
@@ -43,12 +51,17 @@ pub enum Fault {
     NoUsage,
     /// Its events are [in pieces](IN_PIECES), which is no fault.
     InPieces,
+    /// It answers all it gets, and the network loses connections: each is closed a moment after it was taken,
+    /// when nothing is on its way, and of those that bring a call every tenth is reset without an answer.
+    LosesConnections,
     /// 429 with seconds, and 503 with a date, in turn.
     Busy,
 }
 
 /// How long an answer takes at least.
 const PACE: Duration = Duration::from_millis(5);
+/// Of so many connections one is reset.
+const ONE_OF: u64 = 10;
 /// All that may be done to events, in pieces that are not too many for a load of calls.
 const IN_PIECES: Pieces = Pieces {
     together: 2,
@@ -66,8 +79,11 @@ pub struct BadEngine {
 }
 
 struct EngineState {
-    fault: Mutex<Fault>,
+    fault: watch::Sender<Fault>,
     calls: AtomicU64,
+    /// Connections that were taken, and those that brought a call while some were lost.
+    taken: AtomicU64,
+    brought_call: AtomicU64,
 }
 
 impl BadEngine {
@@ -75,8 +91,10 @@ impl BadEngine {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(EngineState {
-            fault: Mutex::new(Fault::Nothing),
+            fault: watch::Sender::new(Fault::Nothing),
             calls: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            brought_call: AtomicU64::new(0),
         });
         let server = Mutex::new(Some(serve(listener, state.clone())));
         Self {
@@ -89,7 +107,7 @@ impl BadEngine {
 
     /// Goes wrong from now on.
     pub async fn set(&self, fault: Fault) {
-        *self.state.fault.lock() = fault;
+        self.state.fault.send_replace(fault);
         let server = self.server.lock().take();
         match (server, fault) {
             (Some(server), Fault::Refuses) => server.abort(),
@@ -105,6 +123,44 @@ impl BadEngine {
     pub fn calls(&self) -> u64 {
         self.state.calls.load(Ordering::Relaxed)
     }
+
+    /// Connections that were reset in place of an answer.
+    pub fn resets(&self) -> u64 {
+        let brought = self.state.brought_call.load(Ordering::Relaxed);
+        brought.div_ceil(ONE_OF)
+    }
+}
+
+impl EngineState {
+    fn is(&self, fault: Fault) -> bool {
+        *self.fault.borrow() == fault
+    }
+
+    /// This connection is to be reset. One that brings a probe is not: an engine that is not well three
+    /// times in a row is ill, by whatever it says so.
+    async fn resets(&self, stream: &TcpStream) -> bool {
+        if !self.is(Fault::LosesConnections) {
+            return false;
+        }
+        let mut begin = [0; 4];
+        let is_call = matches!(stream.peek(&mut begin).await, Ok(4)) && begin == *b"POST";
+        is_call
+            && self.is(Fault::LosesConnections)
+            && self
+                .brought_call
+                .fetch_add(1, Ordering::Relaxed)
+                .is_multiple_of(ONE_OF)
+    }
+
+    /// Waits until a connection that was taken now is to be closed. They have different times, or all
+    /// would be closed at once.
+    async fn loses_connection(&self) {
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+        let mut fault = self.fault.subscribe();
+        let loses = |fault: &Fault| *fault == Fault::LosesConnections;
+        fault.wait_for(loses).await.ok();
+        sleep(Duration::from_millis(10 + number * 7 % 31)).await;
+    }
 }
 
 fn serve(listener: TcpListener, state: Arc<EngineState>) -> JoinHandle<()> {
@@ -112,23 +168,61 @@ fn serve(listener: TcpListener, state: Arc<EngineState>) -> JoinHandle<()> {
         .route("/health", get(health))
         .route("/v1/chat/completions", post(complete))
         .route("/v1/embeddings", post(complete))
-        .with_state(state);
-    let listener = listener.tap_io(|stream| {
+        .with_state(state.clone());
+    tokio::spawn(accept(listener, router, state))
+}
+
+/// Takes connections until it is dropped; then those that it took end when nothing is on their way.
+async fn accept(listener: TcpListener, router: Router, engine: Arc<EngineState>) {
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
         stream.set_nodelay(true).ok();
-    });
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })
+        let (router, engine) = (router.clone(), engine.clone());
+        tokio::spawn(connection(stream, router, engine, stop.clone()));
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    engine: Arc<EngineState>,
+    stop: CancellationToken,
+) {
+    if engine.resets(&stream).await {
+        // It ends at once, and not in good order.
+        stream.set_zero_linger().unwrap();
+        return;
+    }
+    let service = TowerToHyperService::new(router);
+    let mut served = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let ends = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = engine.loses_connection() => {}
+        }
+    };
+    tokio::select! {
+        _ = served.as_mut() => {}
+        () = ends => {
+            served.as_mut().graceful_shutdown();
+            served.await.ok();
+        }
+    }
 }
 
 async fn health(State(engine): State<Arc<EngineState>>) {
-    let fault = *engine.fault.lock();
-    if fault == Fault::Blackholed {
+    if engine.is(Fault::Blackholed) {
         sleep(Duration::from_secs(3600)).await;
     }
 }
 
 async fn complete(State(engine): State<Arc<EngineState>>, uri: Uri, body: Bytes) -> Response {
     let call = engine.calls.fetch_add(1, Ordering::Relaxed);
-    let fault = *engine.fault.lock();
+    let fault = *engine.fault.borrow();
     match fault {
         Fault::Blackholed | Fault::Hangs => sleep(Duration::from_secs(3600)).await,
         Fault::TenTimesSlower => sleep(PACE * 10).await,
