@@ -1,6 +1,7 @@
 //! One of three engines goes wrong under load; clients see nothing of it before their first token.
 
 mod engine;
+mod health;
 mod transport;
 mod whole_answers;
 

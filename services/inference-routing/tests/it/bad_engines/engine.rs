@@ -54,6 +54,8 @@ pub enum Fault {
     /// It answers all it gets, and the network loses connections: each is closed a moment after it was taken,
     /// when nothing is on its way, and of those that bring a call every tenth is reset without an answer.
     LosesConnections,
+    /// At `/ready` it says that it is ill, at `/health` that it is well; calls are answered.
+    SaysIll,
     /// 429 with seconds, and 503 with a date, in turn.
     Busy,
 }
@@ -84,6 +86,8 @@ struct EngineState {
     /// Connections that were taken, and those that brought a call while some were lost.
     taken: AtomicU64,
     brought_call: AtomicU64,
+    /// How often it said that it is ill.
+    said_ill: AtomicU64,
 }
 
 impl BadEngine {
@@ -95,6 +99,7 @@ impl BadEngine {
             calls: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             brought_call: AtomicU64::new(0),
+            said_ill: AtomicU64::new(0),
         });
         let server = Mutex::new(Some(serve(listener, state.clone())));
         Self {
@@ -128,6 +133,11 @@ impl BadEngine {
     pub fn resets(&self) -> u64 {
         let brought = self.state.brought_call.load(Ordering::Relaxed);
         brought.div_ceil(ONE_OF)
+    }
+
+    /// How often it said that it is ill.
+    pub fn said_ill(&self) -> u64 {
+        self.state.said_ill.load(Ordering::Relaxed)
     }
 }
 
@@ -166,6 +176,7 @@ impl EngineState {
 fn serve(listener: TcpListener, state: Arc<EngineState>) -> JoinHandle<()> {
     let router = Router::new()
         .route("/health", get(health))
+        .route("/ready", get(ready))
         .route("/v1/chat/completions", post(complete))
         .route("/v1/embeddings", post(complete))
         .with_state(state.clone());
@@ -218,6 +229,14 @@ async fn health(State(engine): State<Arc<EngineState>>) {
     if engine.is(Fault::Blackholed) {
         sleep(Duration::from_secs(3600)).await;
     }
+}
+
+async fn ready(State(engine): State<Arc<EngineState>>) -> StatusCode {
+    if engine.is(Fault::SaysIll) {
+        engine.said_ill.fetch_add(1, Ordering::Relaxed);
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    StatusCode::OK
 }
 
 async fn complete(State(engine): State<Arc<EngineState>>, uri: Uri, body: Bytes) -> Response {
