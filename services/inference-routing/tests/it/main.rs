@@ -28,6 +28,7 @@ mod routes;
 mod shapes;
 mod tokenizers;
 mod traces;
+mod trust;
 mod turns;
 mod units;
 mod waits;

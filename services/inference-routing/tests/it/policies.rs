@@ -27,7 +27,7 @@ async fn three(pool: PgPool, policy: Policy) -> (World, [FakeEngine; 2]) {
 }
 
 /// A call that no other begins like, and that runs as long as its client stays.
-fn endless(n: usize) -> Value {
+pub fn endless(n: usize) -> Value {
     let mut body = chat(true, json!({"tokens": 1000, "delay_ms": 2000}));
     body["messages"][0]["content"] = json!(format!("{n} {}", "x".repeat(1000)));
     body
