@@ -88,6 +88,7 @@ impl App {
             upstream: Upstream::new(channels),
             limits: config.limits.clone(),
             places: Arc::new(Semaphore::new(config.limits.max_requests)),
+            open_places: Arc::new(Semaphore::new(config.limits.max_open_requests)),
             ids,
             health: Routes::new(health_service).prepare(),
             draining,

@@ -109,6 +109,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Requests under way.
     pub max_requests: usize,
+    /// Health checks and reflection under way, which anybody may open and hold: none of `max_requests`.
+    pub max_open_requests: usize,
     /// Streams of one HTTP/2 connection.
     pub max_streams_per_connection: u32,
     /// Headers of a request.
@@ -201,6 +203,7 @@ impl Limits {
         let positive = [
             ("max_connections", self.max_connections),
             ("max_requests", self.max_requests),
+            ("max_open_requests", self.max_open_requests),
             ("max_headers", self.max_headers),
             ("max_json_body", self.max_json_body),
             ("max_chat_body", self.max_chat_body),

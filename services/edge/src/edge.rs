@@ -50,6 +50,8 @@ pub struct Edge {
     pub limits: Limits,
     /// One permit a request under way.
     pub places: Arc<Semaphore>,
+    /// The same of gRPC's own services.
+    pub open_places: Arc<Semaphore>,
     /// Makes the ids of requests.
     pub ids: Ids,
     /// Answers gRPC's health checks.
@@ -76,7 +78,11 @@ impl Edge {
         let arrival = self.admission.arrival(id.to_string(), peer, &parts.headers);
         let route = self.route(kind, parts.uri.path());
         let span = request_span::begin(kind, &route, &parts, &arrival.request_id);
-        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let places = match kind {
+            Kind::Open => &self.open_places,
+            _ => &self.places,
+        };
+        let place = Arc::clone(places).try_acquire_owned().ok();
         let busy = place.is_none() && kind != Kind::Health;
         let under_way = UnderWay::begin(kind, route, begun, span.clone(), place);
         let mut visit = Visit {

@@ -51,6 +51,33 @@ async fn reflection_lists_what_is_public() {
     assert_eq!(reason(&status), "NETWORK_NOT_ALLOWED");
 }
 
+/// Nobody needs a key for them, and they last as long as their client wants.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_health_checks_take_no_place_of_calls() {
+    let limits = "[limits]\nmax_requests = 1\nmax_open_requests = 1";
+    let world = World::start_with(limits).await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let mut health = HealthClient::new(world.grpc_from(ABROAD).await.0);
+    let request = || HealthCheckRequest {
+        service: String::new(),
+    };
+    let watched = health.watch(request()).await.unwrap();
+    let status = health.watch(request()).await.unwrap_err();
+    assert_eq!(reason(&status), "RATE_LIMITED");
+    let answered = world
+        .post("/v1/chat/completions")
+        .bearer_auth(&key)
+        .json(&serde_json::json!({"stream": true, "n": 1}))
+        .send();
+    assert_eq!(answered.await.unwrap().status(), 200);
+    drop(watched);
+    wanwu_testkit::wait_for("the place", PATIENCE, || {
+        let mut health = health.clone();
+        async move { health.watch(request()).await.is_ok() }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_when_the_edge_is_leaving() {
     let world = World::start().await;
