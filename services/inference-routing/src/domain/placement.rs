@@ -3,10 +3,11 @@
 //! The default weighs what each replica would have to do anew for the prompt by how busy it is,
 //! (new blocks + 1) x load, and takes the least: a call goes where its beginning is known as long as
 //! that is not too busy, and a call that nobody knows goes where there is room. Load compares a
-//! replica with the mean of the pool: the calls it got lately, and with less weight those it runs and the
-//! work of those that wait for their first token, so that one that is slow or hangs gets less. Where engines
-//! report what they run, what others sent there counts as what it runs, and one that began anew knows
-//! no prompt any more. There is nothing to tune.
+//! replica with the mean of the pool: the calls it got lately, those it runs, and the work of those that
+//! wait for their first token. A few more than others have say little, so that calls stay where their
+//! beginnings are; many more say all, so that one that is slow or hangs gets less. Where engines report
+//! what they run, what others sent there counts as what it runs, and one that began anew knows no prompt
+//! any more. There is nothing to tune.
 //!
 //! Everything here is pure: the clock and chance are given.
 
@@ -147,11 +148,12 @@ impl Placement {
     pub fn add(&mut self, now: Instant) -> SlotId {
         let id = SlotId(self.next_id);
         self.next_id += 1;
-        // As many as the others: it is owed nothing from before it was there.
+        // As many as the others, for its share: it is owed nothing from before it was there.
         let recent: f64 = self.slots.iter().map(|slot| slot.recent).sum();
         let recent = recent / self.slots.len().max(1) as f64;
-        self.slots
-            .push(Slot::new(id, self.limits.blocks, now, recent));
+        let mut slot = Slot::new(id, self.limits.blocks, now, recent);
+        slot.begin_slowly(now, self.limits.slow_start);
+        self.slots.push(slot);
         id
     }
 
@@ -271,7 +273,7 @@ impl Placement {
                 Change::None
             }
             Ending::Well if slot.breaker.succeeded() => {
-                slot.fresh_since = now;
+                slot.begin_slowly(now, limits.slow_start);
                 Change::Trusted
             }
             Ending::Well => Change::None,
@@ -348,18 +350,24 @@ impl Placement {
                 && !tried.contains(&slot.id)
         };
         let mean = Mean::of(self.slots.iter().filter(able), now);
+        let share = |slot: &Slot| slot.share(now, self.limits.slow_start);
+        let most = self.slots.iter().filter(able).map(share);
+        let most = most.fold(f64::MIN_POSITIVE, f64::max);
         let score = |slot: &Slot| {
             let new_blocks = (prompt.blocks().len() - slot.cache.matched(prompt.blocks())) as u32;
             let anew = f64::from(new_blocks) + 1.0;
-            let load = match self.policy {
-                Policy::PrefixAware => anew * mean.load(slot, anew, now),
-                Policy::RoundRobin | Policy::LeastOfTwo => f64::from(slot.busy_with(now) + 1),
+            let share = share(slot) / most;
+            let score = match self.policy {
+                Policy::PrefixAware => anew * mean.load(slot, anew, share, now),
+                Policy::RoundRobin | Policy::LeastOfTwo => {
+                    f64::from(slot.busy_with(now) + 1) / share
+                }
             };
             Score {
                 id: slot.id,
                 new_blocks,
                 running: slot.running,
-                score: load / slot.share(now, self.limits.slow_start),
+                score,
             }
         };
         self.slots.iter().filter(able).map(score).collect()

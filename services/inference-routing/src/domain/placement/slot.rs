@@ -8,9 +8,12 @@ use crate::domain::{breaker::Breaker, engine_report::EngineReport, stall::Stall}
 /// How fast the calls that a replica got are forgotten: by so many calls of the pool for each of its
 /// replicas, whatever time they take.
 const RECENT: f64 = 100.0;
-/// What running calls, and waiting work, weigh beside the calls that a replica got.
-const RUNNING_WEIGHT: f64 = 0.23;
-const WAITING_WEIGHT: f64 = 0.1;
+/// What running calls weigh beside the calls that a replica got, and beside waiting work.
+const RUNNING_WEIGHT: f64 = 3.0;
+/// So many calls, and so many blocks that wait, are added to those of each replica before it is compared
+/// with the mean: a few more than others have say little, many say all.
+const FEW_CALLS: f64 = 10.0;
+const FEW_BLOCKS: f64 = 100.0;
 /// What a replica said of itself counts for so long.
 const SAID_HOLDS: Duration = Duration::from_secs(5);
 /// What a fresh replica gets of its share at first.
@@ -129,6 +132,12 @@ impl Slot {
         self.recent = self.recent * (1.0 - forgotten) + f64::from(is_its);
     }
 
+    /// It is to be gone easy on from now on. What it got counts for the share that it begins with.
+    pub fn begin_slowly(&mut self, now: Instant, slow_start: Duration) {
+        self.fresh_since = now;
+        self.recent *= self.share(now, slow_start);
+    }
+
     /// What it gets of its share: less while it is fresh, 1 from then on. Only shares of one pool
     /// say something, beside each other.
     pub fn share(&self, now: Instant, slow_start: Duration) -> f64 {
@@ -163,10 +172,13 @@ impl Mean {
         }
     }
 
-    /// How busy one is in comparison, were it to do so much anew; some 1.33 is as busy as all.
-    pub fn load(&self, slot: &Slot, anew: f64, now: Instant) -> f64 {
-        (slot.recent + 1.0) / (self.recent + 1.0)
-            + RUNNING_WEIGHT * (f64::from(slot.busy_with(now)) + 1.0) / (self.running + 1.0)
-            + WAITING_WEIGHT * (slot.waiting as f64 + anew) / (self.waiting + anew)
+    /// How busy one is in comparison, were it to do so much anew; some 5 is as busy as all. One that is to get
+    /// a tenth of what others get is as busy with a tenth.
+    pub fn load(&self, slot: &Slot, anew: f64, share: f64, now: Instant) -> f64 {
+        let (calls, blocks) = (FEW_CALLS, anew + FEW_BLOCKS);
+        let (recent, running) = (slot.recent / share, f64::from(slot.busy_with(now)) / share);
+        (recent + 1.0) / (self.recent + 1.0)
+            + RUNNING_WEIGHT * (running + calls) / (self.running + calls)
+            + (slot.waiting as f64 / share + blocks) / (self.waiting + blocks)
     }
 }
