@@ -14,6 +14,9 @@ use crate::stack::Stack;
 
 /// Blocks of an engine's cache, and the least share of blocks found there.
 const GOALS: [(usize, f64); 4] = [(1_000, 17.0), (3_000, 30.0), (10_000, 36.0), (30_000, 36.0)];
+/// The calls of the busiest engine in comparison with the mean, as processes too: where conversations stay
+/// together, plain rules that spread calls as they spread work come to 1.04.
+const BUSIEST: f64 = 1.1;
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -36,7 +39,7 @@ async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Reading> {
         requests.len()
     );
     println!("  blocks  policy        found  first token p50     p90  busiest  a choice takes");
-    let (mut found, mut holds) = (Vec::new(), true);
+    let (mut found, mut busiest, mut holds) = (Vec::new(), 0.0_f64, true);
     for (blocks, goal) in GOALS {
         let mut in_turn = 0.0;
         for policy in policies {
@@ -55,6 +58,8 @@ async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Reading> {
                 Policy::LeastOfTwo => {}
                 Policy::PrefixAware => {
                     holds &= replay.hit >= if real { goal } else { 1.5 * in_turn };
+                    holds &= replay.spread <= BUSIEST;
+                    busiest = busiest.max(replay.spread);
                     found.push(format!("{:.2}", replay.hit));
                 }
             }
@@ -73,8 +78,10 @@ async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Reading> {
     };
     Ok(Reading {
         figure: found.join(" / "),
-        unit: format!("% of blocks found at 1 K / 3 K / 10 K / 30 K, modelled engines{beside}"),
-        goal: goal.to_owned(),
+        unit: format!(
+            "% of blocks found at 1 K / 3 K / 10 K / 30 K, modelled engines, the busiest with {busiest:.2} times the mean{beside}"
+        ),
+        goal: format!("{goal}; the busiest <= {BUSIEST}"),
         holds,
     })
 }

@@ -1,10 +1,13 @@
 //! The same requests through routers as they are, ours and those of others, as processes.
 
-use super::super::{
-    peers::Peers,
-    rig,
-    routing_trace::Request,
-    trace_replay::{Shown, body, replay, start},
+use super::{
+    super::{
+        peers::Peers,
+        rig,
+        routing_trace::Request,
+        trace_replay::{Shown, body, replay, start},
+    },
+    BUSIEST,
 };
 use crate::stack::{Stack, create_private_folder};
 
@@ -14,8 +17,6 @@ const BESIDE: f64 = 1.0;
 const BELOW: f64 = 0.5;
 /// How many times as long as by the quickest of the others a first token may take, at the ninth decile.
 const LONGER: f64 = 1.1;
-/// The calls of the busiest engine in comparison with the mean.
-const BUSIEST: f64 = 1.1;
 
 /// What was shown with caches of one size.
 pub(super) struct BySize {
