@@ -1,9 +1,11 @@
 //! Engines and routers in virtual time, for figures about placement.
 //!
-//! The rules are inference-routing's own module; the engines are modelled here: each has a cache of so
-//! many 512-token blocks, the least recently used forgotten first, takes one prompt after the other at
-//! 8,000 new tokens a second, and needs 6 ms and 0.35 ms for each running call for a token. Nothing of
-//! the services runs; the way to engines adds nothing here.
+//! The rules are inference-routing's own module, and plain ones to put beside it; the engines are modelled
+//! here: each has a cache of so many 512-token blocks, the least recently used forgotten first, takes one
+//! prompt after the other at 8,000 new tokens a second, and needs 6 ms and 0.35 ms for each running call
+//! for a token. Nothing of the services runs; the way to engines adds nothing here.
+
+mod chooser;
 
 use std::{
     cmp::Reverse,
@@ -11,31 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use inference_routing::domain::{
-    breaker::BreakerLimits,
-    placement::{Choice, Ending, Placement, PlacementLimits, Policy, PrefixCache, Prompt, SlotId},
-};
+use inference_routing::domain::placement::{PrefixCache, Prompt};
 use wanwu_grpc::{Affinity, Candidate, Recent, stable_hash};
 
 use super::routing_trace::{BEGINNING, BLOCK_TOKENS, Request};
+use chooser::{Choose, Chosen};
+pub(super) use chooser::{Load, Rule};
 
+/// Engines of a pool, where nothing else is said.
 const ENGINES: usize = 8;
 const PREFILL_TOKENS_A_SECOND: f64 = 8_000.0;
 const STEP: Duration = Duration::from_millis(6);
 const STEP_OF_EACH: Duration = Duration::from_micros(350);
-/// As inference-routing's defaults.
-const LIMITS: PlacementLimits = PlacementLimits {
-    breaker: BreakerLimits {
-        failures: 3,
-        transport_failures: 5,
-        first_backoff: Duration::from_secs(1),
-        longest_backoff: Duration::from_secs(30),
-    },
-    stall: Duration::from_secs(20),
-    slow_start: Duration::from_secs(30),
-    blocks: 65_536,
-};
-
 /// All routers were there long before.
 const JOINED: Duration = Duration::from_secs(3600);
 
@@ -46,6 +35,17 @@ pub(super) enum Way {
     InTurn,
     /// What begins alike goes to the same router, by the rule of the edge's channel.
     ByBeginning,
+}
+
+/// Engines, and the routers before them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Model {
+    pub engines: usize,
+    /// What each engine keeps.
+    pub blocks: usize,
+    pub rule: Rule,
+    pub routers: usize,
+    pub way: Way,
 }
 
 /// What one replay showed.
@@ -62,6 +62,29 @@ pub(super) struct Replay {
     pub choice: Duration,
 }
 
+impl Model {
+    /// One router and the usual engines.
+    pub(super) const fn of(rule: Rule, blocks: usize) -> Self {
+        Self {
+            engines: ENGINES,
+            blocks,
+            rule,
+            routers: 1,
+            way: Way::InTurn,
+        }
+    }
+
+    /// Plays the requests.
+    pub(super) fn replay(&self, requests: &[Request]) -> Replay {
+        let mut play = Play::of(self, requests.len());
+        for request in requests {
+            play.come_to(Duration::from_millis(request.timestamp));
+            play.ask(request, self.way);
+        }
+        play.shown()
+    }
+}
+
 /// An engine's model.
 struct Engine {
     cache: PrefixCache,
@@ -71,94 +94,118 @@ struct Engine {
     calls: u32,
 }
 
-/// What happens next to a call: its first token, then its end.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Happening(Duration, usize, bool);
-
 /// A router replica's own view.
 struct Router {
-    placement: Placement,
-    ids: Vec<SlotId>,
+    chooser: Box<dyn Choose>,
     name: u64,
     recent: Recent,
 }
 
-/// Plays the requests through so many routers to the engines, each with a cache of `blocks`.
-pub(super) fn replay(
-    requests: &[Request],
-    blocks: usize,
-    policy: Policy,
-    routers: usize,
-    way: Way,
-) -> Replay {
-    let from = Instant::now();
-    let mut routers: Vec<Router> = (0..routers)
-        .map(|n| router(policy, n as u64, from))
-        .collect();
-    let mut engines: Vec<Engine> = (0..ENGINES).map(|_| Engine::new(blocks)).collect();
-    let mut running: Vec<(Choice, usize, usize)> = Vec::new();
-    let mut coming: BinaryHeap<Reverse<Happening>> = BinaryHeap::new();
-    let mut got = vec![0_u32; routers.len()];
-    let (mut hit, mut all, mut waits) = (0, 0, Vec::new());
-    let mut choosing = Duration::ZERO;
-    for (turn, request) in requests.iter().enumerate() {
-        let now = Duration::from_millis(request.timestamp);
-        while coming.peek().is_some_and(|Reverse(next)| next.0 <= now) {
-            let Some(Reverse(Happening(at, call, ends))) = coming.pop() else {
+/// What happens next to a call: its first token, then its end.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Happening(Duration, usize, bool);
+
+/// A replay as it goes on.
+struct Play {
+    from: Instant,
+    now: Duration,
+    routers: Vec<Router>,
+    engines: Vec<Engine>,
+    /// Where each call went, and by way of which router.
+    calls: Vec<(Chosen, usize)>,
+    coming: BinaryHeap<Reverse<Happening>>,
+    /// Calls of each router.
+    got: Vec<u32>,
+    found: u64,
+    all: u64,
+    waits: Vec<Duration>,
+    choosing: Duration,
+}
+
+impl Play {
+    fn of(model: &Model, calls: usize) -> Self {
+        let from = Instant::now();
+        let router = |n: usize| Router {
+            chooser: model.rule.chooser(model.engines, n as u64, from),
+            name: stable_hash(format!("10.0.0.{n}:7100").as_bytes()),
+            recent: Recent::default(),
+        };
+        Self {
+            from,
+            now: Duration::ZERO,
+            routers: (0..model.routers).map(router).collect(),
+            engines: (0..model.engines)
+                .map(|_| Engine::new(model.blocks))
+                .collect(),
+            calls: Vec::with_capacity(calls),
+            coming: BinaryHeap::new(),
+            got: vec![0; model.routers],
+            found: 0,
+            all: 0,
+            waits: Vec::with_capacity(calls),
+            choosing: Duration::ZERO,
+        }
+    }
+
+    /// What is due until then happens.
+    fn come_to(&mut self, now: Duration) {
+        self.now = now;
+        while self.coming.peek().is_some_and(|Reverse(it)| it.0 <= now) {
+            let Some(Reverse(Happening(at, call, ends))) = self.coming.pop() else {
                 break;
             };
-            let (choice, router, engine) = &running[call];
-            let placement = &mut routers[*router].placement;
+            let (chosen, router) = self.calls[call];
+            let chooser = &mut self.routers[router].chooser;
             if ends {
-                engines[*engine].running -= 1;
-                placement.ended(choice.id, 0, Ending::Well, from + at);
+                self.engines[chosen.engine].running -= 1;
+                chooser.ended(chosen, self.from + at);
             } else {
-                placement.begun(choice.id, choice.new_blocks);
+                chooser.begun(chosen);
             }
         }
+    }
+
+    /// A call comes.
+    fn ask(&mut self, request: &Request, way: Way) {
+        let now = self.now;
         let which = match way {
-            Way::InTurn => turn % routers.len(),
-            Way::ByBeginning => by_beginning(&routers, &request.hash_ids, now),
+            Way::InTurn => self.calls.len() % self.routers.len(),
+            Way::ByBeginning => by_beginning(&self.routers, &request.hash_ids, now),
         };
-        routers[which].recent.count(now);
-        got[which] += 1;
+        let router = &mut self.routers[which];
+        router.recent.count(now);
+        self.got[which] += 1;
         let hashes = request.hash_ids.iter().map(|id| mixed(*id)).collect();
         let prompt = Prompt::from_blocks(hashes);
         let asked = Instant::now();
-        let Ok(choice) = routers[which].placement.choose(&prompt, &[], from + now) else {
-            continue;
+        let Some(chosen) = router.chooser.choose(&prompt, self.from + now) else {
+            return;
         };
-        choosing += asked.elapsed();
-        let place = routers[which].ids.iter().position(|id| *id == choice.id);
-        let at = place.unwrap_or_default();
-        let (found, first, end) = engines[at].take(request, &prompt, now);
-        hit += found;
-        all += request.hash_ids.len() as u64;
-        waits.push(first - now);
-        coming.push(Reverse(Happening(first, running.len(), false)));
-        coming.push(Reverse(Happening(end, running.len(), true)));
-        running.push((choice, which, at));
+        self.choosing += asked.elapsed();
+        let (found, first, end) = self.engines[chosen.engine].take(request, &prompt, now);
+        self.found += found;
+        self.all += request.hash_ids.len() as u64;
+        self.waits.push(first - now);
+        let call = self.calls.len();
+        self.coming.push(Reverse(Happening(first, call, false)));
+        self.coming.push(Reverse(Happening(end, call, true)));
+        self.calls.push((chosen, which));
     }
-    waits.sort();
-    let most = engines.iter().map(|engine| engine.calls).max().unwrap_or(0);
-    Replay {
-        hit: 100.0 * hit as f64 / all as f64,
-        first_token: [waits[waits.len() / 2], waits[waits.len() * 9 / 10]],
-        spread: f64::from(most) * ENGINES as f64 / requests.len() as f64,
-        busiest: f64::from(got.iter().copied().max().unwrap_or(0)) * got.len() as f64
-            / requests.len() as f64,
-        choice: choosing / requests.len() as u32,
-    }
-}
 
-fn router(policy: Policy, seed: u64, now: Instant) -> Router {
-    let mut placement = Placement::new(policy, LIMITS, seed);
-    let ids = (0..ENGINES).map(|_| placement.add(now)).collect();
-    Router {
-        placement,
-        ids,
-        name: stable_hash(format!("10.0.0.{seed}:7100").as_bytes()),
-        recent: Recent::default(),
+    fn shown(mut self) -> Replay {
+        self.waits.sort();
+        let (waits, calls) = (&self.waits, self.calls.len());
+        let beside_the_mean =
+            |most: Option<u32>, of: usize| f64::from(most.unwrap_or(0)) * of as f64 / calls as f64;
+        let most = self.engines.iter().map(|engine| engine.calls).max();
+        let busiest = self.got.iter().copied().max();
+        Replay {
+            hit: 100.0 * self.found as f64 / self.all as f64,
+            first_token: [waits[waits.len() / 2], waits[waits.len() * 9 / 10]],
+            spread: beside_the_mean(most, self.engines.len()),
+            busiest: beside_the_mean(busiest, self.routers.len()),
+            choice: self.choosing / calls as u32,
+        }
     }
 }
 

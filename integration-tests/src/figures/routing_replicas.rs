@@ -11,7 +11,7 @@ use inference_routing::domain::placement::Policy;
 
 use super::{
     Figure, Kind, Reading, Tier,
-    routing_model::{Way, replay},
+    routing_model::{Model, Rule, Way},
     routing_trace::requests,
 };
 use crate::stack::Stack;
@@ -76,7 +76,12 @@ fn model(tier: Tier) -> anyhow::Result<f64> {
             if tier == Tier::Quick && routers > 1 && way == Way::InTurn {
                 continue;
             }
-            let replay = replay(&requests, blocks, Policy::PrefixAware, routers, way);
+            let model = Model {
+                routers,
+                way,
+                ..Model::of(Rule::Ours(Policy::PrefixAware), blocks)
+            };
+            let replay = model.replay(&requests);
             println!(
                 "  {blocks:>6} {routers:>8}  {:<11} {:>5.1} % {:>13.2?} {:>8.2?} {:>6.2}x",
                 format!("{way:?}"),

@@ -14,6 +14,8 @@ use serde::Deserialize;
 pub(super) const BLOCK_TOKENS: u64 = 512;
 /// Blocks that say to which router a prompt goes: its first 1,024 tokens.
 pub(super) const BEGINNING: usize = 2;
+/// Of the load that is there without a trace.
+const SEED: u64 = 20_240_601;
 /// The copy, with runs in place of blocks.
 const PACKED: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -44,7 +46,7 @@ pub(super) fn requests() -> anyhow::Result<(Vec<Request>, bool)> {
         return Ok((unpacked(&read(Path::new(PACKED))?)?, true));
     }
     println!("  there is no trace: load from a seed, which shares more than real load");
-    Ok((conversations(), false))
+    Ok((conversations(SEED), false))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -78,9 +80,22 @@ fn request(line: &str) -> anyhow::Result<Request> {
     })
 }
 
+/// The half that comes first, and the other; each begins at once.
+pub(super) fn halves(requests: &[Request]) -> [Vec<Request>; 2] {
+    let (first, second) = requests.split_at(requests.len() / 2);
+    [first, second].map(|half| {
+        let begin = half.first().map_or(0, |request| request.timestamp);
+        let of_half = half.iter().cloned().map(|request| Request {
+            timestamp: request.timestamp - begin,
+            ..request
+        });
+        of_half.collect()
+    })
+}
+
 /// Conversations of some turns that all share their first block, as in the trace.
-fn conversations() -> Vec<Request> {
-    let mut chance = StdRng::seed_from_u64(20_240_601);
+pub(super) fn conversations(seed: u64) -> Vec<Request> {
+    let mut chance = StdRng::seed_from_u64(seed);
     let mut open: Vec<Vec<u64>> = Vec::new();
     let mut next = 1;
     let mut requests = Vec::new();
@@ -138,8 +153,18 @@ mod tests {
 
     #[test]
     fn load_from_a_seed_is_the_same_each_time_and_shares_beginnings() {
-        let load = conversations();
-        assert_eq!(load, conversations());
+        let load = conversations(SEED);
+        assert_eq!(load, conversations(SEED));
+        assert_ne!(load, conversations(SEED + 1));
         assert!(load.iter().all(|request| request.hash_ids[0] == 0));
+    }
+
+    #[test]
+    fn each_half_begins_at_once_and_no_request_is_lost() {
+        let load = conversations(SEED);
+        let [first, second] = halves(&load[..7]);
+        assert_eq!((first.as_slice(), second.len()), (&load[..3], 4));
+        assert_eq!(second[0].timestamp, 0);
+        assert_eq!(second[3].timestamp, load[6].timestamp - load[3].timestamp);
     }
 }
