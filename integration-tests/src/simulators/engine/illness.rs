@@ -22,6 +22,10 @@ pub enum Illness {
     TenTimesSlower,
     /// Every other call is refused: with 500, and with 429 and `Retry-After: 1`, in turn.
     HalfErrors,
+    /// Every other call is refused with 500.
+    EveryOtherFails,
+    /// `/health` is well and every call is refused with 500.
+    Fails,
     /// Streams break after two tokens.
     CutsStreams,
     /// Frames that are no JSON: before the first token and after two, in turn.
@@ -54,6 +58,9 @@ impl Illness {
                 3 => return Err(Refusal::Busy),
                 _ => {}
             },
+            Self::EveryOtherFails if n % 2 == 1 => return Err(Refusal::Error),
+            Self::EveryOtherFails => {}
+            Self::Fails => return Err(Refusal::Error),
             Self::CutsStreams => script.cut_after = Some(2),
             Self::Garbage => script.garbage_after = Some(2 * (n % 2) as u32),
             Self::NoUsage => script.no_usage = true,
@@ -66,15 +73,19 @@ impl Illness {
 mod tests {
     use super::*;
 
+    fn outcomes(illness: Illness) -> [Result<(), Refusal>; 4] {
+        [0, 1, 2, 3].map(|n| illness.afflict(&mut Script::default(), n))
+    }
+
     #[test]
-    fn half_of_the_calls_are_refused_in_both_ways() {
-        let outcomes: Vec<_> = (0..4)
-            .map(|n| Illness::HalfErrors.afflict(&mut Script::default(), n))
-            .collect();
+    fn half_of_the_calls_are_refused_in_both_ways_or_in_one() {
+        let (error, busy) = (Err(Refusal::Error), Err(Refusal::Busy));
+        assert_eq!(outcomes(Illness::HalfErrors), [Ok(()), error, Ok(()), busy]);
         assert_eq!(
-            outcomes,
-            [Ok(()), Err(Refusal::Error), Ok(()), Err(Refusal::Busy)]
+            outcomes(Illness::EveryOtherFails),
+            [Ok(()), error, Ok(()), error]
         );
+        assert_eq!(outcomes(Illness::Fails), [error; 4]);
     }
 
     #[test]
