@@ -174,6 +174,7 @@ async fn truth(State(engine): State<Arc<Engine>>, Query(asked): Query<Asked>) ->
             "most_at_once": engine.truth.most_at_once(),
             "connections": engine.connections.taken.load(Ordering::Relaxed),
             "refused_connections": engine.connections.refused.load(Ordering::Relaxed),
+            "swallowed_calls": engine.connections.swallowed.load(Ordering::Relaxed),
             "blocks_found": prefixes.found,
             "blocks": prefixes.all,
         });

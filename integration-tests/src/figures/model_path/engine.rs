@@ -25,6 +25,9 @@ pub(crate) struct Counted {
     pub most_at_once: u64,
     /// Connections that it closed as soon as it had taken them.
     pub refused_connections: u64,
+    /// Connections on which a call came that nobody read, or may have come: those that were open when it was
+    /// blackholed among them.
+    pub swallowed_calls: u64,
     /// Blocks of all prompts that were in its cache, and all.
     pub blocks: [u64; 2],
 }
@@ -88,6 +91,7 @@ impl ScriptedEngine {
             calls: count("came"),
             most_at_once: count("most_at_once"),
             refused_connections: count("refused_connections"),
+            swallowed_calls: count("swallowed_calls"),
             blocks: [count("blocks_found"), count("blocks")],
         })
     }

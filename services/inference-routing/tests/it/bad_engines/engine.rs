@@ -45,6 +45,8 @@ pub enum Fault {
     Hangs,
     TenTimesSlower,
     HalfErrors,
+    /// Every call is answered with 500; it says that it is well.
+    Fails,
     CutsStreams,
     /// Frames that are no JSON, after one that is right and has no token.
     Garbage,
@@ -251,6 +253,7 @@ async fn complete(State(engine): State<Arc<EngineState>>, uri: Uri, body: Bytes)
         Fault::HalfErrors if call.is_multiple_of(2) => {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
+        Fault::Fails => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Fault::Busy if call.is_multiple_of(2) => {
             let soon = chrono::Utc::now() + Duration::from_secs(2);
             let soon = soon.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
