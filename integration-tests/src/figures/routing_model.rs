@@ -25,7 +25,7 @@ const ENGINES: usize = 8;
 const PREFILL_TOKENS_A_SECOND: f64 = 8_000.0;
 const STEP: Duration = Duration::from_millis(6);
 const STEP_OF_EACH: Duration = Duration::from_micros(350);
-/// All routers were there long before.
+/// Routers were there long before, where nothing else is said.
 const JOINED: Duration = Duration::from_secs(3600);
 
 /// How calls come to routers.
@@ -46,6 +46,8 @@ pub(super) struct Model {
     pub rule: Rule,
     pub routers: usize,
     pub way: Way,
+    /// When the first router begins anew: it knows nothing, and the edge goes easy on it.
+    pub begins_anew: Option<Duration>,
 }
 
 /// What one replay showed.
@@ -71,14 +73,20 @@ impl Model {
             rule,
             routers: 1,
             way: Way::InTurn,
+            begins_anew: None,
         }
     }
 
     /// Plays the requests.
     pub(super) fn replay(&self, requests: &[Request]) -> Replay {
         let mut play = Play::of(self, requests.len());
+        let mut begins_anew = self.begins_anew;
         for request in requests {
-            play.come_to(Duration::from_millis(request.timestamp));
+            let now = Duration::from_millis(request.timestamp);
+            play.come_to(now);
+            if begins_anew.take_if(|at| *at <= now).is_some() {
+                play.begin_anew(self);
+            }
             play.ask(request, self.way);
         }
         play.shown()
@@ -99,6 +107,10 @@ struct Router {
     chooser: Box<dyn Choose>,
     name: u64,
     recent: Recent,
+    /// When it joined; none: long before.
+    joined: Option<Duration>,
+    /// Its first call: those before it are of the process before.
+    first: usize,
 }
 
 /// What happens next to a call: its first token, then its end.
@@ -129,6 +141,8 @@ impl Play {
             chooser: model.rule.chooser(model.engines, n as u64, from),
             name: stable_hash(format!("10.0.0.{n}:7100").as_bytes()),
             recent: Recent::default(),
+            joined: None,
+            first: 0,
         };
         Self {
             from,
@@ -155,14 +169,27 @@ impl Play {
                 break;
             };
             let (chosen, router) = self.calls[call];
-            let chooser = &mut self.routers[router].chooser;
             if ends {
                 self.engines[chosen.engine].running -= 1;
-                chooser.ended(chosen, self.from + at);
-            } else {
-                chooser.begun(chosen);
+            }
+            let router = &mut self.routers[router];
+            match (call >= router.first, ends) {
+                (true, true) => router.chooser.ended(chosen, self.from + at),
+                (true, false) => router.chooser.begun(chosen),
+                (false, _) => {}
             }
         }
+    }
+
+    /// The first router is another process from now on.
+    fn begin_anew(&mut self, model: &Model) {
+        let now = self.from + self.now;
+        let seed = self.routers.len() as u64;
+        let router = &mut self.routers[0];
+        router.chooser = model.rule.chooser(model.engines, seed, now);
+        router.recent = Recent::default();
+        router.joined = Some(self.now);
+        router.first = self.calls.len();
     }
 
     /// A call comes.
@@ -216,7 +243,7 @@ fn by_beginning(routers: &[Router], ids: &[u64], now: Duration) -> usize {
     let candidates = routers.iter().map(|router| Candidate {
         name: router.name,
         recent: router.recent.at(now),
-        joined: JOINED,
+        joined: router.joined.map_or(JOINED, |at| now - at),
     });
     let candidates: Vec<_> = candidates.collect();
     Affinity(stable_hash(&bytes))

@@ -22,7 +22,7 @@ use crate::{
 /// Engines that the trace goes to.
 const ENGINES: usize = 8;
 /// So many seconds of the trace are one here.
-const FASTER: u64 = 60;
+pub(super) const FASTER: u64 = 60;
 /// Bytes of text that stand for a block, as many as engines and our router count for one.
 const BLOCK: usize = 512;
 /// A block is 512 tokens; an engine reads 16,000 a second.

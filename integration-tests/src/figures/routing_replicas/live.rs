@@ -26,8 +26,13 @@ const TURNS: u64 = 6;
 const BEGINNING: usize = 1600;
 /// Both routers are at work by then.
 const AT_WORK: Duration = Duration::from_millis(300);
-/// Whoever had a connection to what was killed knows it by then.
+/// Whoever had a connection to what was killed knows it by then, and clients are in all parts of conversations.
 const NOTICED: Duration = Duration::from_secs(1);
+/// A router that knows nothing yet is used: so soon engines find what they found before, but for so many points.
+pub(super) const WARM: Duration = Duration::from_secs(5);
+const FEW: f64 = 5.0;
+/// What is found is looked at for so long.
+const WINDOW: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -39,6 +44,10 @@ pub(super) struct Shown {
     pub excused: u64,
     /// After its death, until both routers had left the engine out.
     pub left_out: Duration,
+    /// From a router's use again until as much was found as before, at most.
+    pub warm: Duration,
+    /// How often it took too long.
+    pub cold: u64,
 }
 
 pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> {
@@ -61,6 +70,7 @@ pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> 
     let mut phases = Phases::default();
 
     let load = conversations(&target, "calm");
+    sleep(NOTICED).await;
     let calm = found(&path, long).await?;
     phases.end("before", Excused::Nothing, &load.end().await, calm, "");
 
@@ -73,10 +83,11 @@ pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> 
     let begin = Instant::now();
     path.routers[0].process.start()?;
     let note = back(&path, 0, begin).await?;
+    let first = Warmth::of(&path, calm).await?;
     let warm = found(&path, long).await?;
     let (broken, streams) = held.end(0).await?;
     phases.wrong += broken;
-    let note = format!("{note}; {streams}");
+    let note = format!("{note}{}; {streams}", first.note());
     phases.end(
         "it starts again",
         Excused::Nothing,
@@ -100,7 +111,9 @@ pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> 
     let begin = Instant::now();
     tokio::task::spawn_blocking(move || router.restart()).await??;
     let note = back(&path, 1, begin).await?;
+    let second = Warmth::of(&path, calm).await?;
     let warm = found(&path, long).await?;
+    let note = format!("{note}{}", second.note());
     phases.end(
         "a router restarts",
         Excused::Nothing,
@@ -129,7 +142,45 @@ pub(super) async fn measure(stack: &Stack, tier: Tier) -> anyhow::Result<Shown> 
         wrong: phases.wrong,
         excused: phases.excused,
         left_out,
+        warm: first.after.max(second.after),
+        cold: u64::from(first.is_cold) + u64::from(second.is_cold),
     })
+}
+
+/// How what is found comes back after a router began anew.
+struct Warmth {
+    /// In per cent, at first.
+    at_first: f64,
+    /// Until it is as much as in calm, or is given up.
+    after: Duration,
+    is_cold: bool,
+}
+
+impl Warmth {
+    async fn of(path: &ModelPath, calm: f64) -> anyhow::Result<Self> {
+        let begin = Instant::now();
+        let at_first = found(path, WINDOW).await?;
+        let mut share = at_first;
+        while share + FEW < calm && begin.elapsed() < WARM {
+            share = found(path, WINDOW).await?;
+        }
+        let warmth = Self {
+            at_first,
+            after: begin.elapsed(),
+            is_cold: share + FEW < calm,
+        };
+        if warmth.is_cold {
+            println!("  WRONG: {share:.1} % found after {WARM:?}, {calm:.1} % before");
+        }
+        Ok(warmth)
+    }
+
+    fn note(&self) -> String {
+        let Self {
+            at_first, after, ..
+        } = self;
+        format!("; {at_first:.1} % at first, warm after {after:.2?}")
+    }
 }
 
 /// Clients in conversations that have this word in their names.
