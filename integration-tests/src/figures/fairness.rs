@@ -13,7 +13,7 @@ use toml::Table;
 use super::{
     Figure, Kind, Reading, Tier,
     customers::{customers, scripted},
-    model_path::{Load, ModelPath, Seen, Shot, Wanted, send_at},
+    model_path::{Load, ModelPath, Seen, Shot, Wanted, send_each},
 };
 use crate::{
     journey::Journey,
@@ -58,33 +58,19 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         Tier::Full => Duration::from_secs(60),
     };
     let accounts = customers(&stack, NINE + 1, TOP_UP_FEN).await?;
-    let path = path_with(&stack, 1).await?;
-    let targets = targets(&path, &accounts, 0)?;
-
-    let alone = Served::of(&nine(&targets, long).await);
-    let greedy = send_at(targets[NINE].clone(), RATE * TIMES, long);
-    let (shots, greedy) = tokio::join!(nine(&targets, long), greedy);
-    let beside = Served::of(&shots);
-    let greedy = Served::of(&[greedy]);
     println!(
-        "  {PLACES} places; each of the nine sends {RATE} calls a second, the other {TIMES} times that"
+        "  {PLACES} places a router; each of the nine sends {RATE} calls a second, the other {TIMES} times that"
     );
-    for (name, served) in [
-        ("the nine alone", &alone),
-        ("the nine beside it", &beside),
-        ("the other", &greedy),
-    ] {
-        served.print(name);
-    }
-    let kept = 100.0 * beside.answered as f64 / alone.answered.max(1) as f64;
-
-    let of_each = targets.into_iter().map(|target| vec![target]).collect();
+    let path = path_with(&stack, 1).await?;
+    let of_each = of_each_account(&path, &accounts, 1)?;
+    let mut kept = show_kept(&of_each, 1, long).await;
     let mut even = show_evenness(&all_want_more(of_each, long).await, 1);
     drop(path);
     if let Tier::Full = tier {
         // Each router has turns of its own; what is asked spreads each account over both.
         let path = path_with(&stack, ROUTERS).await?;
-        let of_each = of_each_account(&path, &accounts)?;
+        let of_each = of_each_account(&path, &accounts, QUESTIONS)?;
+        kept = kept.min(show_kept(&of_each, ROUTERS, long).await);
         even = even.min(show_evenness(&all_want_more(of_each, long).await, ROUTERS));
     }
     Ok(Reading {
@@ -113,23 +99,18 @@ async fn path_with(stack: &Stack, routers: usize) -> anyhow::Result<ModelPath> {
     ModelPath::start_with(stack, wanted, &sections).await
 }
 
-/// What each account asks, by the number of a question.
-fn targets(path: &ModelPath, accounts: &[Journey], question: usize) -> anyhow::Result<Vec<Target>> {
+/// What each account asks: so many questions.
+fn of_each_account(
+    path: &ModelPath,
+    accounts: &[Journey],
+    questions: usize,
+) -> anyhow::Result<Vec<Vec<Target>>> {
     // The one has longer answers too.
     let tokens = |n| if n < NINE { TOKENS } else { 2 * TOKENS };
-    let accounts = accounts.iter().enumerate();
-    accounts
-        .map(|(n, account)| target(path, account, tokens(n), question))
-        .collect()
-}
-
-/// Many questions of each account.
-fn of_each_account(path: &ModelPath, accounts: &[Journey]) -> anyhow::Result<Vec<Vec<Target>>> {
-    let mut of_each = vec![Vec::new(); accounts.len()];
-    for question in 0..QUESTIONS {
-        for (known, target) in of_each.iter_mut().zip(targets(path, accounts, question)?) {
-            known.push(target);
-        }
+    let mut of_each = Vec::new();
+    for (n, account) in accounts.iter().enumerate() {
+        let asked = (0..questions).map(|question| target(path, account, tokens(n), question));
+        of_each.push(asked.collect::<anyhow::Result<Vec<_>>>()?);
     }
     Ok(of_each)
 }
@@ -152,12 +133,44 @@ fn target(
     )
 }
 
+/// What the nine keep beside the other of what they get alone, in per cent.
+async fn show_kept(of_each: &[Vec<Target>], routers: usize, long: Duration) -> f64 {
+    let alone = Served::of(&nine(of_each, long).await);
+    let times = times(RATE * TIMES, long);
+    let other = send(of_each[NINE].clone(), times);
+    let (shots, other) = tokio::join!(nine(of_each, long), other);
+    let (beside, other) = (Served::of(&shots), Served::of(&[other]));
+    println!("  {routers} router(s):");
+    for (name, served) in [
+        ("the nine alone", &alone),
+        ("the nine beside it", &beside),
+        ("the other", &other),
+    ] {
+        served.print(name);
+    }
+    100.0 * beside.answered as f64 / alone.answered.max(1) as f64
+}
+
 /// The nine send what they send.
-async fn nine(targets: &[Target], long: Duration) -> Vec<Vec<Shot>> {
-    let sending = targets[..NINE]
-        .iter()
-        .map(|target| send_at(target.clone(), RATE, long));
+async fn nine(of_each: &[Vec<Target>], long: Duration) -> Vec<Vec<Shot>> {
+    let mut sending = Vec::new();
+    for questions in &of_each[..NINE] {
+        sending.push(send(questions.clone(), times(RATE, long)));
+    }
     join_all(sending).await
+}
+
+/// When the calls of an account come.
+fn times(rate: f64, long: Duration) -> Vec<Duration> {
+    let count = (long.as_secs_f64() * rate).round() as u32;
+    let times = (0..count).map(|n| Duration::from_secs_f64(f64::from(n) / rate));
+    times.collect()
+}
+
+/// An account sends its questions in turn, at these times.
+async fn send(questions: Vec<Target>, times: Vec<Duration>) -> Vec<Shot> {
+    let calls = times.into_iter().enumerate();
+    send_each(calls.map(move |(n, at)| (at, questions[n % questions.len()].clone()))).await
 }
 
 /// What accounts got.
