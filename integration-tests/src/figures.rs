@@ -4,6 +4,7 @@
 //! correctness fail `scripts/test`; a goal of speed that is missed is printed. What cannot be measured
 //! fails it, whatever its kind.
 
+mod arrivals;
 mod bad_engine;
 mod cancel;
 mod customers;

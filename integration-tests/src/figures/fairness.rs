@@ -1,6 +1,7 @@
 //! One account sends fifty times the load of each of nine others, to places that are fewer than what
 //! it sends: what the nine get beside what they get alone, and how even the shares are when all ten
-//! want more than there is.
+//! want more than there is. Calls come evenly, and with `--full` as in a trace too, where one is named (see
+//! [`super::arrivals`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use toml::Table;
 
 use super::{
     Figure, Kind, Reading, Tier,
+    arrivals::Arrivals,
     customers::{customers, scripted},
     model_path::{Load, ModelPath, Seen, Shot, Wanted, send_each},
 };
@@ -57,20 +59,29 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         Tier::Quick => Duration::from_secs(4),
         Tier::Full => Duration::from_secs(60),
     };
+    let arrivals = match tier {
+        Tier::Quick => None,
+        Tier::Full => Arrivals::named()?,
+    };
     let accounts = customers(&stack, NINE + 1, TOP_UP_FEN).await?;
     println!(
         "  {PLACES} places a router; each of the nine sends {RATE} calls a second, the other {TIMES} times that"
     );
     let path = path_with(&stack, 1).await?;
     let of_each = of_each_account(&path, &accounts, 1)?;
-    let mut kept = show_kept(&of_each, 1, long).await;
+    let mut kept = show_kept(&of_each, 1, None, long).await;
+    match (&arrivals, tier) {
+        (Some(_), _) => kept = kept.min(show_kept(&of_each, 1, arrivals.as_ref(), long).await),
+        (None, Tier::Full) => println!("  calls come evenly: WANWU_ARRIVALS names no trace"),
+        (None, Tier::Quick) => {}
+    }
     let mut even = show_evenness(&all_want_more(of_each, long).await, 1);
     drop(path);
     if let Tier::Full = tier {
         // Each router has turns of its own; what is asked spreads each account over both.
         let path = path_with(&stack, ROUTERS).await?;
         let of_each = of_each_account(&path, &accounts, QUESTIONS)?;
-        kept = kept.min(show_kept(&of_each, ROUTERS, long).await);
+        kept = kept.min(show_kept(&of_each, ROUTERS, None, long).await);
         even = even.min(show_evenness(&all_want_more(of_each, long).await, ROUTERS));
     }
     Ok(Reading {
@@ -134,13 +145,23 @@ fn target(
 }
 
 /// What the nine keep beside the other of what they get alone, in per cent.
-async fn show_kept(of_each: &[Vec<Target>], routers: usize, long: Duration) -> f64 {
-    let alone = Served::of(&nine(of_each, long).await);
-    let times = times(RATE * TIMES, long);
+async fn show_kept(
+    of_each: &[Vec<Target>],
+    routers: usize,
+    arrivals: Option<&Arrivals>,
+    long: Duration,
+) -> f64 {
+    let alone = Served::of(&nine(of_each, arrivals, long).await);
+    let times = times(arrivals, RATE * TIMES, long, NINE);
     let other = send(of_each[NINE].clone(), times);
-    let (shots, other) = tokio::join!(nine(of_each, long), other);
+    let (shots, other) = tokio::join!(nine(of_each, arrivals, long), other);
     let (beside, other) = (Served::of(&shots), Served::of(&[other]));
-    println!("  {routers} router(s):");
+    let how = if arrivals.is_some() {
+        "as in the trace"
+    } else {
+        "evenly"
+    };
+    println!("  {routers} router(s), calls come {how}:");
     for (name, served) in [
         ("the nine alone", &alone),
         ("the nine beside it", &beside),
@@ -152,16 +173,23 @@ async fn show_kept(of_each: &[Vec<Target>], routers: usize, long: Duration) -> f
 }
 
 /// The nine send what they send.
-async fn nine(of_each: &[Vec<Target>], long: Duration) -> Vec<Vec<Shot>> {
+async fn nine(
+    of_each: &[Vec<Target>],
+    arrivals: Option<&Arrivals>,
+    long: Duration,
+) -> Vec<Vec<Shot>> {
     let mut sending = Vec::new();
-    for questions in &of_each[..NINE] {
-        sending.push(send(questions.clone(), times(RATE, long)));
+    for (n, questions) in of_each[..NINE].iter().enumerate() {
+        sending.push(send(questions.clone(), times(arrivals, RATE, long, n)));
     }
     join_all(sending).await
 }
 
 /// When the calls of an account come.
-fn times(rate: f64, long: Duration) -> Vec<Duration> {
+fn times(arrivals: Option<&Arrivals>, rate: f64, long: Duration, account: usize) -> Vec<Duration> {
+    if let Some(arrivals) = arrivals {
+        return arrivals.at(rate, long, account, NINE + 1);
+    }
     let count = (long.as_secs_f64() * rate).round() as u32;
     let times = (0..count).map(|n| Duration::from_secs_f64(f64::from(n) / rate));
     times.collect()
