@@ -4,6 +4,7 @@
 //! The script of a call is in its body, in the field `wanwu_script`; a platform that passes unknown
 //! fields through passes it too. For one that does not, it may be JSON in the field `user`. The whole engine can be made [ill](Illness), at an address of its own.
 
+mod batch;
 mod call;
 mod illness;
 mod listener;
@@ -36,6 +37,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::faults::{Faults, Kind};
+use batch::Batch;
+pub use batch::Batched;
 pub use call::Script;
 use call::{Call, prompt_text, prompt_tokens};
 pub use illness::Illness;
@@ -56,8 +59,7 @@ struct Engine {
     prefixes: Mutex<PrefixCache>,
     /// Calls that run at the same time at most.
     room: AtomicU64,
-    /// Who has it reads its prompt.
-    reading: tokio::sync::Mutex<()>,
+    batch: Batch,
 }
 
 const TEXT: &str = "万物皆有其名，名正则言顺，言顺则事成。";
@@ -78,7 +80,7 @@ pub async fn serve(listen: SocketAddr, control: Option<SocketAddr>) -> anyhow::R
         connections: Arc::default(),
         prefixes: Mutex::new(PrefixCache::new(BLOCKS)),
         room: AtomicU64::new(u64::MAX),
-        reading: tokio::sync::Mutex::default(),
+        batch: Batch::new(BLOCKS),
     });
     let listener = TcpListener::bind(listen).await?;
     let illness = engine.illness.subscribe();
@@ -122,6 +124,7 @@ fn controls(engine: &Arc<Engine>) -> Router {
     };
     let forget = |State(engine): State<Arc<Engine>>, Json(kept): Json<Kept>| async move {
         *engine.prefixes.lock() = PrefixCache::new(kept.blocks);
+        engine.batch.keep(kept.blocks);
         StatusCode::NO_CONTENT
     };
     let make_room = |State(engine): State<Arc<Engine>>, Json(room): Json<Room>| async move {
@@ -141,7 +144,8 @@ async fn models() -> Json<Value> {
     Json(json!({"object": "list", "data": [{"id": "scripted", "object": "model"}]}))
 }
 
-/// How many blocks of prompts are kept from now on, beginning with none.
+/// How many blocks of prompts are kept from now on, beginning with none, and how many calls that run together
+/// can hold.
 #[derive(Deserialize)]
 struct Kept {
     blocks: usize,
@@ -251,10 +255,9 @@ impl Engine {
         }
         let mut prompt = String::new();
         prompt_text(call.asked(), &mut prompt);
-        let new = self.prefixes.lock().take(&prompt);
-        if call.wanwu_script.prefill_us > 0 {
-            let _turn = self.reading.lock().await;
-            tokio::time::sleep(Duration::from_micros(call.wanwu_script.prefill_us * new)).await;
+        let [all, new] = self.prefixes.lock().take(&prompt);
+        if let Some(batched) = call.wanwu_script.batched {
+            call.running = Some(self.batch.enter(batched, all, new).await);
         }
         if let Some(status) = call.wanwu_script.status {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -301,27 +304,33 @@ async fn answer(
         "stop"
     };
     if call.stream {
-        let frames = Frames::new(shape, &text[..length], finish, &call, record).into_stream();
-        let answer = match script.pieces {
+        let pieces = script.pieces;
+        let frames = Frames::new(shape, &text[..length], finish, call, record).into_stream();
+        let answer = match pieces {
             Some(pieces) => Body::from_stream(pieces.write(frames)),
             None => Body::from_stream(frames),
         };
         return ([("content-type", "text/event-stream")], answer).into_response();
     }
-    whole(shape, &text[..length], finish, &call, record).await
+    whole(shape, &text[..length], finish, call, record).await
 }
 
 async fn whole(
     shape: Shape,
     text: &[String],
     finish: &str,
-    call: &Call,
+    call: Call,
     mut record: Record,
 ) -> Response {
     let script = &call.wanwu_script;
     let tokens = text.len() as u64;
     tokio::time::sleep(Duration::from_millis(script.first_delay_ms)).await;
     tokio::time::sleep(Duration::from_millis(script.delay_ms * tokens)).await;
+    if let Some(mut running) = call.running {
+        for index in 0..text.len() {
+            running.frame(index, text.len()).await;
+        }
+    }
     if script.hang_after.is_some() {
         std::future::pending::<()>().await;
     }

@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use wanwu_testkit::Pieces;
 
+use super::batch::{Batched, Running};
+
 /// What the engine does for one call.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,9 +16,8 @@ pub struct Script {
     pub delay_ms: u64,
     /// Before the first token.
     pub first_delay_ms: u64,
-    /// For each block of the prompt that is not in the engine's cache, in microseconds; an engine takes
-    /// one prompt after the other.
-    pub prefill_us: u64,
+    /// The call runs with others as on a real engine; what comes before its tokens comes beside that.
+    pub batched: Option<Batched>,
     /// The connection breaks after so many tokens.
     pub cut_after: Option<u32>,
     /// A frame that is no JSON comes after so many tokens.
@@ -46,7 +47,7 @@ impl Default for Script {
             tokens: 16,
             delay_ms: 0,
             first_delay_ms: 0,
-            prefill_us: 0,
+            batched: None,
             cut_after: None,
             garbage_after: None,
             hang_after: None,
@@ -84,6 +85,9 @@ pub(super) struct Call {
     pub(super) wanwu_script: Script,
     #[serde(default)]
     safety_identifier: Option<String>,
+    /// Its place among those that run, once it has one.
+    #[serde(skip)]
+    pub(super) running: Option<Running>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]

@@ -37,8 +37,8 @@ impl PrefixCache {
     }
 
     /// Takes a prompt: counts its blocks and those of its beginning that are here, and keeps all. Answers
-    /// how many were not here.
-    pub fn take(&mut self, prompt: &str) -> u64 {
+    /// how many it has, and how many were not here.
+    pub fn take(&mut self, prompt: &str) -> [u64; 2] {
         let mut before = 0_u64;
         let blocks: Vec<u64> = prompt
             .as_bytes()
@@ -58,7 +58,7 @@ impl PrefixCache {
         for block in blocks.into_iter().rev() {
             self.touch(block);
         }
-        all - known
+        [all, all - known]
     }
 
     fn touch(&mut self, block: u64) {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     Script,
+    batch::Running,
     call::{Call, StreamOptions},
     shape::Shape,
     truth::{Ending, Record},
@@ -22,6 +23,7 @@ pub(super) struct Frames {
     script: Script,
     options: StreamOptions,
     record: Record,
+    running: Option<Running>,
     came: Instant,
 }
 
@@ -30,16 +32,17 @@ impl Frames {
         shape: Shape,
         text: &[String],
         finish: &str,
-        call: &Call,
+        call: Call,
         record: Record,
     ) -> Self {
         Self {
             shape,
             tokens: text.to_vec(),
             finish: finish.to_owned(),
-            script: call.wanwu_script.clone(),
+            script: call.wanwu_script,
             options: call.stream_options,
             record,
+            running: call.running,
             came: Instant::now(),
         }
     }
@@ -83,6 +86,9 @@ impl Frames {
                     std::future::pending::<()>().await;
                 }
                 pause(self.script.delay_ms).await;
+                if let Some(running) = &mut self.running {
+                    running.frame(index, self.tokens.len()).await;
+                }
                 sent += 1;
                 let piece = self.shape.piece(&self.tokens[index], sent);
                 // Counted before it is given away: what the peer has got is never above this.
