@@ -193,7 +193,8 @@ async fn an_engine_that_is_ten_times_slower_costs_no_client_its_answer(pool: PgP
     let (seen, later) = Trial::start(pool).await.run(Fault::TenTimesSlower).await;
     at_most_one_in_a_thousand(&seen);
     let calls = u64::from(seen.calls.load(Ordering::Relaxed));
-    assert!(later * 5 < calls, "{later} of {calls} went to the slow one");
+    // A third of them would be a sixth of all: the first half of the calls came before it was slow.
+    assert!(later * 8 < calls, "{later} of {calls} went to the slow one");
 }
 
 #[sqlx::test]
