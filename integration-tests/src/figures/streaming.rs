@@ -30,8 +30,10 @@ const OTHERS_EVERY: usize = 4;
 /// Streams at once of each that is measured.
 const AT_ONCE: usize = 16;
 /// Streams from the engine itself at the same time as those of the platform: what PostgreSQL, billing and
-/// the others do meanwhile on the processor of engine and load falls on them too, and is not the path's.
+/// the others do meanwhile on the processor of engine and load falls on them too, and is not the path's. They
+/// begin and end over the same time.
 const BESIDE: usize = 4;
+const BESIDE_APART: Duration = Duration::from_millis(80);
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -95,15 +97,15 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let mut waited = Duration::ZERO;
     for round in 0..rounds {
         if round % OTHERS_EVERY == 0 {
-            watch(&engine, AT_ONCE, &mut bare).await?;
+            watch(&engine, AT_ONCE, APART, &mut bare).await?;
             for (_, target, seen) in &mut others {
-                watch(target, AT_ONCE, seen).await?;
+                watch(target, AT_ONCE, APART, seen).await?;
             }
         }
         let before = meter.waited();
         tokio::try_join!(
-            watch(&platform, AT_ONCE, &mut ours),
-            watch(&engine, BESIDE, &mut beside),
+            watch(&platform, AT_ONCE, APART, &mut ours),
+            watch(&engine, BESIDE, BESIDE_APART, &mut beside),
         )?;
         waited += meter.waited().saturating_sub(before);
     }
@@ -180,8 +182,8 @@ fn passing(tokens: usize) -> Vec<String> {
 /// limits and credit are asked for, once. Measured apart.
 async fn beginning(engine: &Target, platform: &Target) -> anyhow::Result<()> {
     let (mut bare, mut ours) = (Seen::default(), Seen::default());
-    watch(engine, 1, &mut bare).await?;
-    watch(platform, 1, &mut ours).await?;
+    watch(engine, 1, APART, &mut bare).await?;
+    watch(platform, 1, APART, &mut ours).await?;
     println!(
         "  the first call of an account that no process knows: first token after {} us, from the engine {} us",
         ours.first[0].as_micros(),
@@ -196,8 +198,8 @@ async fn held_back(way: &Way, customer: &Journey) -> anyhow::Result<()> {
     let script = json!({"tokens": 180, "delay_ms": 5});
     let [engine, platform] = way.paths(customer, script)?;
     let (mut bare, mut ours) = (Seen::default(), Seen::default());
-    watch(&engine, 1, &mut bare).await?;
-    watch(&platform, 1, &mut ours).await?;
+    watch(&engine, 1, APART, &mut bare).await?;
+    watch(&platform, 1, APART, &mut ours).await?;
     let longest = |seen: &mut Seen| quantile(&mut seen.gaps, 1.0).as_micros();
     println!(
         "  a text that begins like a term every 18 tokens waits for the token that says that it is none: longest gap {} us, from the engine {} us",
@@ -207,14 +209,19 @@ async fn held_back(way: &Way, customer: &Journey) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads so many streams at once, begun one after the other: what many that begin at the same instant wait
+/// Reads so many streams at once, begun one after the other, so far apart: what many that begin at the same instant wait
 /// for each other is no part of the claim.
-async fn watch(target: &Target, count: usize, seen: &mut Seen) -> anyhow::Result<()> {
+async fn watch(
+    target: &Target,
+    count: usize,
+    apart: Duration,
+    seen: &mut Seen,
+) -> anyhow::Result<()> {
     let streams: Vec<_> = (0..count)
         .map(|index| {
             let target = target.clone();
             tokio::spawn(async move {
-                sleep(APART * u32::try_from(index)?).await;
+                sleep(apart * u32::try_from(index)?).await;
                 let stream = Stream::open(&target).await?;
                 let trace_id = stream.trace_id.clone();
                 anyhow::Ok((trace_id, stream.all().await?))
