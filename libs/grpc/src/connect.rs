@@ -32,10 +32,10 @@ pub(crate) enum ConnectError {
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a peer may send of one answer that nobody reads yet. It is little beside the window of the
-/// connection: a thousand readers can stop before their answers hold up those of others.
+/// What a peer may send of one answer that nobody reads yet. The window of the connection has room for as many
+/// as a connection has streams: who does not read never holds up others.
 const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 64 << 20;
+const CONNECTION_WINDOW: u32 = 512 << 20;
 const MAX_HEADER_LIST: u32 = 64 << 10;
 
 /// Connects to `place` and verifies that its certificate is of `service`.

@@ -22,10 +22,10 @@ use crate::{
 /// Tokens of each stream.
 const TOKENS: u32 = 20;
 
-/// What both processes may grow by together, in MiB: for the connections and buffers of each stream 64 KiB, and
-/// for their runtimes and caches.
+/// What both processes may grow by together, in MiB: for each stream 96 KiB, a third of it for each connection that
+/// it is on (of the client, between the two, of the engine), and for their runtimes and caches.
 const fn may_grow(streams: usize) -> u64 {
-    streams as u64 / 16 + 32
+    streams as u64 * 3 / 32 + 32
 }
 
 /// Holds many streams at once, each for so long, within their memory; answers how many did not bring what the

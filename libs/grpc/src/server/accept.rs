@@ -20,7 +20,9 @@ type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_STREAMS: u32 = 1024;
+/// Calls under way on one connection: as many as an edge has at most. One more would wait for another to end
+/// with no word to anybody; what is too much the service refuses itself, with a reason.
+const MAX_STREAMS: u32 = 8192;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 const MAX_HEADER_LIST: u32 = 64 << 10;

@@ -6,4 +6,5 @@ mod drain;
 mod replicas;
 mod stack;
 mod stand;
+mod streams;
 mod tls;

@@ -147,6 +147,7 @@ impl StandingService for Handler {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 return client.get_standing(ask("remaining")).await;
             }
+            "without end" => std::future::pending().await,
             "slow" => {
                 tokio::time::sleep(Duration::from_millis(800)).await;
                 self.finished.fetch_add(1, Ordering::SeqCst);
