@@ -47,8 +47,9 @@ pub(super) async fn hold(
     let beside = way.most_at_once(&customers[0]).await?;
     let rest = way.memory();
     let begin = Instant::now();
-    // A burst of connections is no part of the claim.
-    let opening = Arc::new(Semaphore::new(64));
+    // A burst of connections is no part of the claim. Each is open with its first token, after a twentieth of the
+    // time that it lasts: by so many at once all are before the first one ends.
+    let opening = Arc::new(Semaphore::new(count.div_ceil(8)));
     let opened = Arc::new(Mutex::new(Duration::ZERO));
     let streams: Vec<_> = (0..count)
         .map(|index| {
