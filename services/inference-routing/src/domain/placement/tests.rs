@@ -369,35 +369,6 @@ fn a_fresh_replica_begins_slowly() {
 }
 
 #[test]
-fn a_replica_that_is_trusted_again_begins_slowly() {
-    for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
-        let mut world = world(policy, 3, 7);
-        let ill = SlotId(1);
-        given_of_a_hundred(&mut world, ill);
-        let prompt = world.prompt(1);
-        for id in [0, 1, 2].map(|_| world.choose(&prompt)) {
-            world.end(id, Ending::Unknown);
-        }
-        while world
-            .placement
-            .asked(ill, false, Progress::default(), world.now)
-            != Change::Ejected
-        {
-            world.now += Duration::from_millis(20);
-        }
-        world
-            .placement
-            .asked(ill, true, Progress::default(), world.now);
-        world.now += LIMITS.breaker.first_backoff;
-        let trial = world.placement.choose(&prompt, &[], world.now).unwrap();
-        assert!(trial.on_trial && trial.id == ill);
-        assert_eq!(world.end(ill, Ending::Well), Change::Trusted);
-        let given = given_of_a_hundred(&mut world, ill);
-        assert!((1..=12).contains(&given), "{policy:?}: {given} of 100");
-    }
-}
-
-#[test]
 fn replicas_that_their_router_finds_when_it_starts_share_alike() {
     for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
         let mut world = world(policy, 8, 7);
