@@ -167,7 +167,19 @@ fn line_of(figure: &Figure, measured: &Result<Reading, String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    // Here and not beside the list: there it would have every figure compiled a second time.
+    #[test]
+    fn names_are_unique_and_claims_are_lines() {
+        let mut names = HashSet::new();
+        for figure in all() {
+            assert!(names.insert(figure.name), "{} is there twice", figure.name);
+            assert!(!figure.claim.contains('\n') && !figure.claim.is_empty());
+        }
+    }
 
     #[test]
     fn only_a_missed_goal_of_speed_is_printed_and_no_more() {

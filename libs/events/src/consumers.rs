@@ -1,5 +1,6 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::BoxFuture};
 use prost::{Message, Name};
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval};
@@ -94,7 +95,13 @@ impl Consumers {
 
     /// Consumes until `stop`, then finishes what is in hand. A broker or database that is away
     /// is waited for.
-    pub async fn run(self, stop: CancellationToken) {
+    #[must_use]
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        // Boxed: it is compiled here and not in each service.
+        self.consume(stop).boxed()
+    }
+
+    async fn consume(self, stop: CancellationToken) {
         for event in self.unhandled() {
             tracing::error!(event, "no handler for an event that the contract gives us");
         }

@@ -1,6 +1,9 @@
 use std::{collections::HashSet, time::Duration};
 
-use futures::future;
+use futures::{
+    FutureExt,
+    future::{self, BoxFuture},
+};
 use lapin::Channel;
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -56,8 +59,13 @@ impl Relay {
     }
 
     /// Sends until `stop`. A broker or database that is away is waited for.
-    pub async fn run(self, stop: CancellationToken) {
-        tokio::join!(self.keep_sending(&stop), self.measure(&stop));
+    #[must_use]
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        // Boxed: it is compiled here and not in each service.
+        async move {
+            tokio::join!(self.keep_sending(&stop), self.measure(&stop));
+        }
+        .boxed()
     }
 
     async fn keep_sending(&self, stop: &CancellationToken) {

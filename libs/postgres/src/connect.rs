@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures::{FutureExt, future::BoxFuture};
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -29,7 +30,15 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// When the configuration is wrong or the database cannot be reached within `acquire_timeout`.
-pub async fn connect(config: &DatabaseConfig, service: &str) -> Result<PgPool, ConnectError> {
+pub fn connect<'a>(
+    config: &'a DatabaseConfig,
+    service: &'a str,
+) -> BoxFuture<'a, Result<PgPool, ConnectError>> {
+    // Boxed: it is compiled here and not in each service.
+    open(config, service).boxed()
+}
+
+async fn open(config: &DatabaseConfig, service: &str) -> Result<PgPool, ConnectError> {
     config.check()?;
     let options = session(config.options()?, config, service);
     PgPoolOptions::new()

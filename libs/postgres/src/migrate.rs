@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use futures::{FutureExt, future::BoxFuture};
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
     migrate::{MigrateError as SqlxMigrateError, Migrator},
@@ -42,7 +43,15 @@ pub enum MigrateError {
 /// # Errors
 /// When the configuration is wrong, the database does not answer, a migration fails, or
 /// `migrate_timeout` passes.
-pub async fn migrate(config: &DatabaseConfig, migrator: &Migrator) -> Result<(), MigrateError> {
+pub fn migrate<'a>(
+    config: &'a DatabaseConfig,
+    migrator: &'a Migrator,
+) -> BoxFuture<'a, Result<(), MigrateError>> {
+    // Boxed: it is compiled here and not in each service.
+    bring_to(config, migrator).boxed()
+}
+
+async fn bring_to(config: &DatabaseConfig, migrator: &Migrator) -> Result<(), MigrateError> {
     config.check()?;
     let deadline = Instant::now() + config.migrate_timeout;
     let options = config.options()?.application_name("migrate").options([

@@ -2,12 +2,13 @@ use std::{future::Future, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Subcommand};
+use futures::{FutureExt, future::BoxFuture};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
-use wanwu_telemetry::Metrics;
+use wanwu_telemetry::{Metrics, TelemetryConfig};
 
 use crate::{
-    Configuration, Shell,
+    AdminConfig, Configuration, ProcessConfig, Shell,
     admin::{self, Admin},
     cli::{Cli, Command},
     drain,
@@ -83,12 +84,20 @@ pub fn run<S: Service>() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let config = loaded.config;
-    let runtime = match runtime(config.service().workers) {
+    let sections = Sections {
+        process: config.service().clone(),
+        admin: config.admin().clone(),
+        telemetry: config.telemetry().clone(),
+    };
+    let runtime = match runtime(sections.process.workers) {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("the runtime cannot start: {error}")),
     };
     let result = match cli.command {
-        Command::Serve => runtime.block_on(serve::<S>(config)),
+        Command::Serve => {
+            let start = |shell| S::serve(config, shell).boxed();
+            runtime.block_on(serve(S::NAME, sections, Box::new(start)))
+        }
         Command::Migrate => runtime.block_on(S::migrate(config)),
         Command::Own(command) => runtime.block_on(S::command(config, command)),
         Command::CheckConfig => Ok(()),
@@ -119,10 +128,37 @@ fn runtime(workers: usize) -> std::io::Result<Runtime> {
         .build()
 }
 
-async fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
+/// What every process needs of its configuration.
+struct Sections {
+    process: ProcessConfig,
+    admin: AdminConfig,
+    telemetry: TelemetryConfig,
+}
+
+/// Starts what the process is there for.
+type Start = Box<dyn FnOnce(Shell) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+
+/// Boxed, and not generic: it is compiled here and not in each program.
+fn serve(
+    name: &'static str,
+    sections: Sections,
+    start: Start,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    serve_until_told(name, sections, start).boxed()
+}
+
+async fn serve_until_told(
+    name: &'static str,
+    sections: Sections,
+    start: Start,
+) -> anyhow::Result<()> {
+    let Sections {
+        process,
+        admin,
+        telemetry,
+    } = sections;
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
-    let process = config.service().clone();
-    let telemetry = wanwu_telemetry::init(config.telemetry(), S::NAME, process.environment.name())
+    let telemetry = wanwu_telemetry::init(&telemetry, name, process.environment.name())
         .context("telemetry cannot start")?;
     log_panics();
 
@@ -133,14 +169,14 @@ async fn serve<S: Service>(config: S::Config) -> anyhow::Result<()> {
         shell: shell.clone(),
         metrics: telemetry.metrics(),
     };
-    let admin = admin::serve(config.admin(), port, end.clone())
+    let admin = admin::serve(&admin, port, end.clone())
         .await
         .context("the admin port cannot be listened on")?;
     let admin = tokio::task::spawn(admin);
     shell.spawn_infallible("metrics", upkeep(telemetry.metrics(), shell.stopping()));
 
     let outcome = async {
-        S::serve(config, shell.clone())
+        start(shell.clone())
             .await
             .context("the service cannot start")?;
         drop(starting);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use wanwu_access::{StandingAnswer, StandingSource, StandingUnknown};
@@ -36,8 +36,10 @@ impl WatchedStanding {
     }
 
     /// Keeps the watch open until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        self.holder.run(stop).await;
+    #[must_use]
+    pub fn run(self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        // Boxed: it is compiled here and not in each service.
+        self.holder.run(stop).boxed()
     }
 
     /// The standing of an account; `None`: there is no such account.

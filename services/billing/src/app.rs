@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Duration, SubsecRound, Utc};
+use futures::{FutureExt, future::BoxFuture};
 use parking_lot::RwLock;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
@@ -132,7 +133,13 @@ impl App {
     }
 
     /// Builds the service and starts its tasks.
-    pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
+    ///
+    /// Boxed: all of it is compiled in this crate, and not again in the program and the tests.
+    pub fn start(config: Config, shell: &Shell) -> BoxFuture<'_, anyhow::Result<()>> {
+        Self::start_tasks(config, shell).boxed()
+    }
+
+    async fn start_tasks(config: Config, shell: &Shell) -> anyhow::Result<()> {
         let tls = Tls::load(&config.tls)?;
         shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
         let pool = wanwu_postgres::connect(&config.database, "billing").await?;

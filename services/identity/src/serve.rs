@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 use wanwu_clock::{SharedClock, SharedEntropy, SystemClock, SystemEntropy};
 use wanwu_events::Relay;
@@ -18,7 +19,13 @@ use crate::{
 };
 
 /// Builds the service and starts its tasks.
-pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
+///
+/// Boxed: all of it is compiled in this crate, and not again in the program and the tests.
+pub fn start(config: Config, shell: &Shell) -> BoxFuture<'_, anyhow::Result<()>> {
+    start_tasks(config, shell).boxed()
+}
+
+async fn start_tasks(config: Config, shell: &Shell) -> anyhow::Result<()> {
     let tls = Tls::load(&config.tls)?;
     shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
     let app = build(&config, &tls, shell.stopping()).await?;
@@ -41,8 +48,8 @@ pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
 }
 
 /// The service for a command on the host: no server, no tasks.
-pub async fn on_host(config: &Config) -> anyhow::Result<Arc<App>> {
-    build(config, &Tls::load(&config.tls)?, CancellationToken::new()).await
+pub fn on_host(config: &Config) -> BoxFuture<'_, anyhow::Result<Arc<App>>> {
+    async move { build(config, &Tls::load(&config.tls)?, CancellationToken::new()).await }.boxed()
 }
 
 async fn build(config: &Config, tls: &Tls, stop: CancellationToken) -> anyhow::Result<Arc<App>> {

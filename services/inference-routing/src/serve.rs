@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::{FutureExt, future::BoxFuture};
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 use wanwu_access::AccessLayer;
@@ -26,7 +27,13 @@ use crate::{
 pub const NAME: &str = "inference-routing";
 
 /// Builds the service and starts its tasks.
-pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
+///
+/// Boxed: all of it is compiled in this crate, and not again in the program and the tests.
+pub fn start(config: Config, shell: &Shell) -> BoxFuture<'_, anyhow::Result<()>> {
+    start_tasks(config, shell).boxed()
+}
+
+async fn start_tasks(config: Config, shell: &Shell) -> anyhow::Result<()> {
     let tls = Tls::load(&config.tls)?;
     shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
     let pool = wanwu_postgres::connect(&config.database, NAME).await?;

@@ -1,5 +1,6 @@
 use std::{path::Path, sync::Arc};
 
+use futures::{FutureExt, future::BoxFuture};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -47,7 +48,13 @@ pub struct App {
 
 impl App {
     /// Builds the service and starts its tasks.
-    pub async fn start(config: Config, shell: &Shell) -> anyhow::Result<()> {
+    ///
+    /// Boxed: all of it is compiled in this crate, and not again in the program and the tests.
+    pub fn start(config: Config, shell: &Shell) -> BoxFuture<'_, anyhow::Result<()>> {
+        Self::start_tasks(config, shell).boxed()
+    }
+
+    async fn start_tasks(config: Config, shell: &Shell) -> anyhow::Result<()> {
         let tls = Tls::load(&config.tls)?;
         shell.spawn_infallible("tls", tls.clone().reload(shell.stopping()));
         let pool = wanwu_postgres::connect(&config.database, "privacy").await?;

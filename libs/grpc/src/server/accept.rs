@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
+use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -30,7 +31,17 @@ const MAX_HEADER_LIST: u32 = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `stop`, then waits for them to end, at most for the configured time.
-pub(super) async fn accept(server: Server, stack: Stack, stop: CancellationToken) {
+///
+/// Boxed: HTTP/2 over TLS is compiled here, once, and not in each crate that runs a server.
+pub(super) fn accept(
+    server: Server,
+    stack: Stack,
+    stop: CancellationToken,
+) -> BoxFuture<'static, ()> {
+    accept_until(server, stack, stop).boxed()
+}
+
+async fn accept_until(server: Server, stack: Stack, stop: CancellationToken) {
     let Server {
         listener,
         config,
