@@ -1,9 +1,6 @@
-//! The body of a request: read once, changed in at most four places.
-//!
-//! The bytes that the engine gets are the client's own bytes with `model`, `stream_options`, an
-//! absent limit of the answer and an absent `store` spliced in: a field that Wanwu does not know
-//! arrives byte for byte.
+//! What a request says: its body, read once.
 
+mod engine_body;
 mod images;
 mod items;
 mod messages;
@@ -312,43 +309,6 @@ impl RequestBody {
             .map_err(|e| invalid("body", &e.to_string()))
     }
 
-    /// The body for the engine. `model` is the engine's name of the model, `max_tokens` the
-    /// limit to set where the client set none, `continuous` asks for usage in every chunk.
-    #[must_use]
-    pub fn engine_body(&self, model: &str, max_tokens: Option<u64>, continuous: bool) -> Bytes {
-        let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(4);
-        let mut inserted = String::new();
-        let mut set = |at: Option<Range<usize>>, name: &str, value: String| match at {
-            Some(at) => edits.push((at, value)),
-            None => inserted.push_str(&format!("\"{name}\":{value},")),
-        };
-        if model != self.model {
-            let name = serde_json::Value::from(model).to_string();
-            set(Some(self.model_at.clone()), "model", name);
-        }
-        if self.stream && !self.shape.has_typed_events() {
-            let options = self.stream_options.for_engine(&self.raw, continuous);
-            set(self.stream_options.at.clone(), "stream_options", options);
-        }
-        if let (None, Some(tokens), true) = (self.max_tokens, max_tokens, self.shape.is_generated())
-        {
-            let name = self.shape.limit_field();
-            set(self.null_limit_at.clone(), name, tokens.to_string());
-        }
-        if self.shape == Shape::Responses {
-            // Whoever does not say otherwise has his answer stored.
-            match &self.store {
-                (None, true) => {}
-                (at, _) => set(at.clone(), "store", "false".to_owned()),
-            }
-        }
-        if !inserted.is_empty() {
-            let open = self.raw.iter().position(|b| *b == b'{').unwrap_or_default() + 1;
-            edits.push((open..open, inserted));
-        }
-        splice(&self.raw, edits)
-    }
-
     fn read_limit(
         &mut self,
         name: &str,
@@ -384,44 +344,6 @@ impl StreamOptions {
             continuous_usage: known.continuous_usage_stats.unwrap_or(false),
         })
     }
-
-    /// The client's options, its unknown ones included, with usage asked for.
-    fn for_engine(&self, raw: &[u8], continuous: bool) -> String {
-        let mut members = String::from("{\"include_usage\":true");
-        if continuous {
-            members.push_str(",\"continuous_usage_stats\":true");
-        }
-        let client = self
-            .at
-            .clone()
-            .and_then(|at| serde_json::from_slice(&raw[at]).ok());
-        for (name, value) in client.map(|Fields(fields)| fields).unwrap_or_default() {
-            let ours = name == "include_usage" || (continuous && name == "continuous_usage_stats");
-            if !ours {
-                let name = serde_json::Value::from(name.as_ref());
-                members.push_str(&format!(",{name}:{}", value.get()));
-            }
-        }
-        members.push('}');
-        members
-    }
-}
-
-/// Applies non-overlapping edits.
-fn splice(raw: &Bytes, mut edits: Vec<(Range<usize>, String)>) -> Bytes {
-    if edits.is_empty() {
-        return raw.clone();
-    }
-    edits.sort_by_key(|(at, _)| at.start);
-    let mut out = Vec::with_capacity(raw.len() + 128);
-    let mut from = 0;
-    for (at, text) in edits {
-        out.extend_from_slice(&raw[from..at.start]);
-        out.extend_from_slice(text.as_bytes());
-        from = at.end;
-    }
-    out.extend_from_slice(&raw[from..]);
-    out.into()
 }
 
 /// Where `part`, a slice of `whole`, stands in it.
