@@ -1,25 +1,12 @@
 //! How a router of the model chooses among engines: by inference-routing's own placement, or by the
 //! plainest rule that minds both caches and load.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use inference_routing::domain::{
-    breaker::BreakerLimits,
-    placement::{Ending, Placement, PlacementLimits, Policy, PrefixCache, Prompt, SlotId},
+use inference_routing::domain::placement::{
+    Ending, Placement, PlacementLimits, Policy, PrefixCache, Prompt, SlotId,
 };
 
-/// As inference-routing's defaults.
-const LIMITS: PlacementLimits = PlacementLimits {
-    breaker: BreakerLimits {
-        failures: 3,
-        transport_failures: 5,
-        first_backoff: Duration::from_secs(1),
-        longest_backoff: Duration::from_secs(30),
-    },
-    stall: Duration::from_secs(20),
-    slow_start: Duration::from_secs(30),
-    blocks: 65_536,
-};
 /// Calls of the pool, for each of its engines, in which the plain rule forgets one.
 const FORGOTTEN: f64 = 100.0;
 
@@ -63,13 +50,13 @@ impl Rule {
     pub(super) fn chooser(self, engines: usize, seed: u64, now: Instant) -> Box<dyn Choose> {
         match self {
             Self::Ours(policy) => {
-                let mut placement = Placement::new(policy, LIMITS, seed);
+                let mut placement = Placement::new(policy, PlacementLimits::DEFAULT, seed);
                 let ids = (0..engines).map(|_| placement.add(now)).collect();
                 Box::new(Placed { placement, ids })
             }
             Self::Plain(load) => {
                 let known = |_| Known {
-                    cache: PrefixCache::new(LIMITS.blocks),
+                    cache: PrefixCache::new(PlacementLimits::DEFAULT.blocks),
                     load: 0.0,
                 };
                 let engines = (0..engines).map(known).collect();

@@ -305,3 +305,16 @@ fn chat() -> String {
 fn health() -> String {
     "/health".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::DEFAULTS;
+
+    #[test]
+    fn the_limits_of_placement_in_the_file_are_those_that_models_have() {
+        let mut defaults: toml::Table = toml::from_str(DEFAULTS).unwrap();
+        let engines: EngineConfig = defaults.remove("engines").unwrap().try_into().unwrap();
+        assert_eq!(engines.placement(), PlacementLimits::DEFAULT);
+    }
+}

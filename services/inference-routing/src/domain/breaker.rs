@@ -23,7 +23,7 @@ pub enum Failure {
 }
 
 /// When a replica is left out.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerLimits {
     /// Failures in a row, those of the way there not counted.
     pub failures: u32,
@@ -68,6 +68,16 @@ struct Doubt {
     /// It was not reached, or said itself that it is not well: its own word that it is well ends the doubt.
     /// What calls showed of it, only a call can disprove.
     ends_by_word: bool,
+}
+
+impl BreakerLimits {
+    /// Those of the service's defaults, for tests and models.
+    pub const DEFAULT: Self = Self {
+        failures: 3,
+        transport_failures: 5,
+        first_backoff: Duration::from_secs(1),
+        longest_backoff: Duration::from_secs(30),
+    };
 }
 
 /// The breaker of one replica.

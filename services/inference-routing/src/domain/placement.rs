@@ -44,7 +44,7 @@ pub enum Policy {
 }
 
 /// The limits of a pool.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlacementLimits {
     /// When a replica is left out.
     pub breaker: BreakerLimits,
@@ -54,6 +54,16 @@ pub struct PlacementLimits {
     pub slow_start: Duration,
     /// Blocks of prompts that are remembered of one replica.
     pub blocks: usize,
+}
+
+impl PlacementLimits {
+    /// Those of the service's defaults, for tests and models.
+    pub const DEFAULT: Self = Self {
+        breaker: BreakerLimits::DEFAULT,
+        stall: Duration::from_secs(20),
+        slow_start: Duration::from_secs(30),
+        blocks: 65_536,
+    };
 }
 
 /// The replicas of a model and what is known of them.

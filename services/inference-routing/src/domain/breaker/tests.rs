@@ -2,12 +2,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 
-const LIMITS: BreakerLimits = BreakerLimits {
-    failures: 3,
-    transport_failures: 5,
-    first_backoff: Duration::from_secs(1),
-    longest_backoff: Duration::from_secs(30),
-};
+const LIMITS: BreakerLimits = BreakerLimits::DEFAULT;
 
 fn fail(breaker: &mut Breaker, failure: Failure, now: Instant) -> bool {
     breaker.failed(failure, false, &LIMITS, now)

@@ -5,16 +5,10 @@ use rand_chacha::ChaCha20Rng;
 
 use super::*;
 
+/// Those of the service, with fewer blocks to remember.
 const LIMITS: PlacementLimits = PlacementLimits {
-    breaker: BreakerLimits {
-        failures: 3,
-        transport_failures: 5,
-        first_backoff: Duration::from_secs(1),
-        longest_backoff: Duration::from_secs(30),
-    },
-    stall: Duration::from_secs(20),
-    slow_start: Duration::from_secs(30),
     blocks: 10_000,
+    ..PlacementLimits::DEFAULT
 };
 
 struct World {
