@@ -1,6 +1,7 @@
 //! One JSON document from an engine: a chunk of a stream or a whole answer. It is parsed once,
 //! borrowed, and sent on as it is but for what must be taken out or put in.
 
+mod edits;
 mod event;
 
 use std::{borrow::Cow, ops::Range};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
 use super::{engine_usage, finish::FinishReason, shape::Shape, usage::Tokens};
+pub use edits::{Edits, labelled};
 use event::Event;
 
 /// The longest id of an answer that is taken for one, in bytes.
@@ -28,17 +30,6 @@ pub struct Chunk<'a> {
     head: [Option<&'a RawValue>; 3],
     /// The engine reports an error inside its stream.
     pub is_error: bool,
-}
-
-/// What to change in a chunk.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Edits<'a> {
-    /// Take the usage out.
-    pub without_usage: bool,
-    /// Name this model, as JSON text.
-    pub model: Option<&'a str>,
-    /// Put this label in, as JSON text.
-    pub label: Option<&'a str>,
 }
 
 /// Not the chunk or the answer that it should be.
@@ -282,37 +273,6 @@ impl<'a> Chunk<'a> {
     pub fn texts(&self) -> Vec<String> {
         self.event.as_ref().map(Event::texts).unwrap_or_default()
     }
-
-    /// The chunk as it goes on to the client.
-    #[must_use]
-    pub fn edited(&self, edits: Edits<'_>) -> Bytes {
-        let usage = match &self.usage {
-            Some((_, at)) if edits.without_usage => Some(member(self.raw, at)),
-            _ => None,
-        };
-        let model = edits
-            .model
-            .and_then(|name| Some((self.model_at.clone()?, name)));
-        if usage.is_none() && model.is_none() && edits.label.is_none() {
-            return self.raw.clone();
-        }
-        let mut spliced: Vec<(Range<usize>, String)> = Vec::with_capacity(3);
-        spliced.extend(usage.map(|at| (at, String::new())));
-        spliced.extend(model.map(|(at, name)| (at, name.to_owned())));
-        spliced.sort_by_key(|(at, _)| at.start);
-        let mut out = Vec::with_capacity(self.raw.len() + 256);
-        let mut from = 0;
-        for (at, text) in spliced {
-            out.extend_from_slice(&self.raw[from..at.start]);
-            out.extend_from_slice(text.as_bytes());
-            from = at.end;
-        }
-        out.extend_from_slice(&self.raw[from..]);
-        match edits.label {
-            Some(label) => labelled(&out, label),
-            None => out.into(),
-        }
-    }
 }
 
 impl Choice<'_> {
@@ -356,51 +316,6 @@ impl Choice<'_> {
                 })
         });
         delta.chain(text)
-    }
-}
-
-/// A JSON object with `"aigc":<label>` as its last member.
-#[must_use]
-pub fn labelled(json: &[u8], label: &str) -> Bytes {
-    let Some(close) = json.iter().rposition(|b| *b == b'}') else {
-        return Bytes::copy_from_slice(json);
-    };
-    let before = json[..close].iter().rposition(|b| !b.is_ascii_whitespace());
-    let comma = if before.is_some_and(|at| json[at] == b'{') {
-        ""
-    } else {
-        ","
-    };
-    let mut out = Vec::with_capacity(json.len() + label.len() + 9);
-    out.extend_from_slice(&json[..close]);
-    out.extend_from_slice(comma.as_bytes());
-    out.extend_from_slice(b"\"aigc\":");
-    out.extend_from_slice(label.as_bytes());
-    out.extend_from_slice(&json[close..]);
-    out.into()
-}
-
-/// The whole member whose value stands at `value`: its name and one of its commas too.
-fn member(json: &[u8], value: &Range<usize>) -> Range<usize> {
-    let blank = |b: &u8| b.is_ascii_whitespace();
-    let back = |from: usize| json[..from].iter().rposition(|b| !blank(b));
-    // value <- `:` <- `"` <- name <- `"`; the parser has seen that they are there.
-    let name = back(value.start)
-        .and_then(back)
-        .and_then(|quote| json[..quote].iter().rposition(|b| *b == b'"'));
-    let Some(name) = name else {
-        return value.clone();
-    };
-    if let Some(comma) = back(name).filter(|at| json[*at] == b',') {
-        return comma..value.end;
-    }
-    let after = json[value.end..]
-        .iter()
-        .position(|b| !blank(b))
-        .map(|at| at + value.end);
-    match after.filter(|at| json[*at] == b',') {
-        Some(comma) => name..comma + 1,
-        None => name..value.end,
     }
 }
 

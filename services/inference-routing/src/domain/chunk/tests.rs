@@ -1,46 +1,5 @@
 use super::*;
 
-fn edited(json: &str, edits: Edits<'_>) -> String {
-    let raw = Bytes::copy_from_slice(json.as_bytes());
-    let out = Chunk::parse(Shape::Chat, &raw).unwrap().edited(edits);
-    String::from_utf8(out.to_vec()).unwrap()
-}
-
-#[test]
-fn usage_is_taken_out_wherever_it_stands() {
-    let edits = Edits {
-        without_usage: true,
-        ..Edits::default()
-    };
-    let cases = [
-        (
-            r#"{"id":1,"usage":{"prompt_tokens":1},"choices":[]}"#,
-            r#"{"id":1,"choices":[]}"#,
-        ),
-        (r#"{"usage" : null , "id":1}"#, r#"{ "id":1}"#),
-        (r#"{"id":1 , "usage": {"a":{}} }"#, r#"{"id":1  }"#),
-        (r#"{"usage":null}"#, "{}"),
-        (r#"{"id":1}"#, r#"{"id":1}"#),
-    ];
-    for (json, expected) in cases {
-        assert_eq!(edited(json, edits), expected);
-    }
-}
-
-#[test]
-fn label_and_model_are_put_in_and_the_rest_stays_as_it_is() {
-    let edits = Edits {
-        without_usage: true,
-        model: Some("\"m\""),
-        label: Some("{}"),
-    };
-    let json = r#"{"odd": 1.50,"model":"/path","usage":{"prompt_tokens":2},"choices":[{"delta":{"x":"\u4f60"}}] }"#;
-    let expected = r#"{"odd": 1.50,"model":"m","choices":[{"delta":{"x":"\u4f60"}}] ,"aigc":{}}"#;
-    assert_eq!(edited(json, edits), expected);
-    assert_eq!(labelled(b"{ }", "1"), Bytes::from_static(br#"{ "aigc":1}"#));
-    assert_eq!(edited(json, Edits::default()), json);
-}
-
 #[test]
 fn a_chunk_tells_its_text_its_units_and_its_end() {
     let raw = Bytes::from_static(
