@@ -9,6 +9,7 @@ mod mirror;
 mod refused;
 pub mod routes;
 mod run_call;
+mod spent;
 mod stream_answer;
 mod turn;
 mod waited;
