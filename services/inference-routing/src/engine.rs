@@ -8,6 +8,7 @@ mod gauges;
 pub mod pool;
 pub mod probe;
 mod progress;
+mod refusal;
 pub mod reports;
 pub mod sse;
 
