@@ -30,26 +30,3 @@ fn while_calls_on_trial_have_no_end_few_others_follow_them() {
     // The end of any of them decides.
     assert_eq!(world.end(hung, Ending::Well), Change::Trusted);
 }
-
-#[test]
-fn a_replica_that_is_trusted_again_begins_slowly() {
-    for policy in [Policy::PrefixAware, Policy::LeastOfTwo] {
-        let mut world = world(policy, 4, 7);
-        let ill = SlotId(1);
-        let given = given_of_a_hundred(&mut world, ill);
-        assert!((20..=30).contains(&given), "{policy:?}: {given} before");
-        let change = world.end(ill, Ending::Failed(Failure::Refused));
-        assert_eq!(change, Change::Ejected);
-        world.now += LIMITS.breaker.first_backoff;
-        let prompt = world.prompt(4);
-        let trial = world.placement.choose(&prompt, &[], world.now).unwrap();
-        assert!(trial.on_trial && trial.id == ill);
-        assert_eq!(world.end(ill, Ending::Well), Change::Trusted);
-        let given = given_of_a_hundred(&mut world, ill);
-        assert!(given <= 10, "{policy:?}: {given} at first");
-        // By prefixes it then makes up for what it did not get.
-        world.now += LIMITS.slow_start;
-        let given = given_of_a_hundred(&mut world, ill);
-        assert!((15..=60).contains(&given), "{policy:?}: {given} later");
-    }
-}
