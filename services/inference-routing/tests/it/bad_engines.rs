@@ -3,152 +3,23 @@
 mod engine;
 mod half;
 mod health;
+mod storm;
 mod transport;
+mod trial;
 mod whole_answers;
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
-use futures::future::join_all;
-use inference_routing::{config::Sections, domain::shape::Shape};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
 use crate::{
     metrics::Metrics,
-    world::{World, chat, config},
+    world::{World, chat},
 };
 use engine::{BadEngine, Fault};
-
-const WORKERS: usize = 12;
-
-/// What clients saw.
-#[derive(Debug, Default)]
-struct Seen {
-    calls: AtomicU32,
-    refused: AtomicU32,
-    cut: AtomicU32,
-}
-
-struct Trial {
-    world: World,
-    engines: Vec<BadEngine>,
-    /// What clients ask for.
-    asked: (Shape, Value),
-}
-
-impl Trial {
-    async fn start(pool: PgPool) -> Self {
-        Self::start_with(pool, |sections| {
-            sections.engines.first_token_timeout = Duration::from_millis(800);
-        })
-        .await
-    }
-
-    /// With some more settings changed.
-    async fn start_with(pool: PgPool, change: impl FnOnce(&mut Sections)) -> Self {
-        let mut engines = Vec::new();
-        for _ in 0..3 {
-            engines.push(BadEngine::start().await);
-        }
-        let urls: Vec<_> = engines.iter().map(|engine| engine.url.as_str()).collect();
-        let addresses = config(&urls).models.remove(0).engines;
-        let world = World::with(pool, |sections| {
-            sections.models[0].engines = addresses;
-            sections.engines.probe_every = Duration::from_millis(200);
-            sections.engines.probe_timeout = Duration::from_millis(200);
-            sections.engines.stall_timeout = Duration::from_millis(400);
-            sections.engines.first_backoff = Duration::from_millis(300);
-            sections.engines.slow_start = Duration::from_secs(1);
-            change(sections);
-        })
-        .await;
-        Self {
-            world,
-            engines,
-            asked: (Shape::Chat, chat(true, json!({}))),
-        }
-    }
-
-    /// With time enough for a first token that nobody should wait for.
-    async fn start_patient(pool: PgPool) -> Self {
-        Self::start_with(pool, |sections| {
-            sections.engines.first_token_timeout = Duration::from_secs(60);
-        })
-        .await
-    }
-
-    /// Calls for so long, from as many clients as there are workers.
-    async fn load(&self, long: Duration) -> Seen {
-        self.load_from(WORKERS, long).await
-    }
-
-    async fn load_from(&self, workers: usize, long: Duration) -> Seen {
-        let (seen, end) = (Seen::default(), Instant::now() + long);
-        let (shape, body) = &self.asked;
-        let workers = (0..workers).map(|_| async {
-            while Instant::now() < end {
-                seen.calls.fetch_add(1, Ordering::Relaxed);
-                match self.world.call_as(*shape, body).await {
-                    Err(error) => {
-                        eprintln!("{error:?}");
-                        seen.refused.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Ok(got) if got.error.is_some() => {
-                        seen.cut.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Ok(_) => {}
-                }
-            }
-        });
-        join_all(workers).await;
-        seen
-    }
-
-    /// Load with the fault, then until the engine is used again; answers what was seen with it and
-    /// the calls that still reached the engine in its second half.
-    async fn run(&self, fault: Fault) -> (Seen, u64) {
-        self.load(Duration::from_millis(300)).await;
-        let bad = &self.engines[0];
-        bad.set(fault).await;
-        let first = self.load(Duration::from_millis(1500)).await;
-        let before = bad.calls();
-        let second = self.load(Duration::from_millis(1500)).await;
-        let later = bad.calls() - before;
-        for (into, from) in [
-            (&first.calls, &second.calls),
-            (&first.refused, &second.refused),
-            (&first.cut, &second.cut),
-        ] {
-            into.fetch_add(from.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-        bad.set(Fault::Nothing).await;
-        let (healed, calls) = (Instant::now(), bad.calls());
-        while bad.calls() < calls + 20 {
-            assert!(
-                healed.elapsed() < Duration::from_secs(20),
-                "{fault:?}: it is not trusted again"
-            );
-            self.load(Duration::from_millis(100)).await;
-        }
-        println!(
-            "{fault:?}: {first:?}, {later} calls reached it in the second half, used again after {:?}",
-            healed.elapsed()
-        );
-        (first, later)
-    }
-}
-
-fn at_most_one_in_a_thousand(seen: &Seen) {
-    let (calls, refused) = (
-        seen.calls.load(Ordering::Relaxed),
-        seen.refused.load(Ordering::Relaxed),
-    );
-    assert!(calls > 100 && refused * 1000 <= calls, "{seen:?}");
-}
+use trial::{Trial, WORKERS, at_most_one_in_a_thousand};
 
 #[sqlx::test]
 async fn an_engine_that_refuses_connections_costs_no_client_anything(pool: PgPool) {
@@ -234,118 +105,6 @@ async fn a_busy_engine_is_left_alone_as_long_as_it_wants(pool: PgPool) {
     at_most_one_in_a_thousand(&seen);
     // It said one second: of a second and a half it saw the calls of two moments.
     assert!(later <= 2 * WORKERS as u64, "{later}");
-}
-
-/// Every engine goes wrong while so many clients call, each with so long for its first token: attempts are at
-/// most a fifth more than calls, and there is a way back.
-async fn storm(pool: PgPool, fault: Fault, clients: usize, first_token: Duration) {
-    let trial = Trial::start_with(pool.clone(), |sections| {
-        sections.engines.first_token_timeout = first_token;
-    })
-    .await;
-    // Calls that run at the same time are all paid for beforehand.
-    let (billing, account) = (&trial.world.billing, trial.world.caller.account_id);
-    billing.give(account, 1_000_000_000_000);
-    // Shortly: what is saved up for further attempts is to be little beside the calls of the storm.
-    trial.load(Duration::from_millis(100)).await;
-    for engine in &trial.engines {
-        engine.set(fault).await;
-    }
-    let storm = trial.load_from(clients, Duration::from_secs(3)).await;
-    let calls = storm.calls.load(Ordering::Relaxed);
-    crate::world::wait_for("the final rows", async || {
-        refused(&pool).await.0 == i64::from(storm.refused.load(Ordering::Relaxed))
-    })
-    .await;
-    let (rows, attempts) = refused(&pool).await;
-    println!("{fault:?}: {calls} calls, {rows} of them unanswered with {attempts} attempts");
-    assert!(
-        calls > 200 && attempts * 5 <= rows * 6,
-        "{fault:?}: {attempts} of {rows}"
-    );
-    for engine in &trial.engines {
-        engine.set(Fault::Nothing).await;
-    }
-    let begin = Instant::now();
-    while trial.world.call(&chat(true, json!({}))).await.is_err() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "no way back");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[sqlx::test]
-async fn in_a_storm_attempts_are_at_most_a_fifth_more_than_calls(pool: PgPool) {
-    storm(pool, Fault::Refuses, WORKERS, Duration::from_millis(800)).await;
-}
-
-#[sqlx::test]
-async fn in_a_storm_of_engines_that_fail_attempts_are_as_few(pool: PgPool) {
-    storm(pool, Fault::Fails, WORKERS, Duration::from_millis(800)).await;
-}
-
-#[sqlx::test]
-async fn in_a_storm_of_blackholed_engines_attempts_are_as_few(pool: PgPool) {
-    storm(pool, Fault::Blackholed, 60, Duration::from_millis(200)).await;
-}
-
-#[sqlx::test]
-async fn in_a_storm_of_engines_that_hang_attempts_are_as_few(pool: PgPool) {
-    storm(pool, Fault::Hangs, 60, Duration::from_millis(200)).await;
-}
-
-/// Every engine goes wrong: as long as that lasts each is shown as not well, the last one standing too, or no
-/// alert would tell of it. Then all are well again.
-async fn shown_as_they_are(pool: PgPool, fault: Fault) {
-    let metrics = Metrics::collected();
-    let trial = Trial::start(pool).await;
-    let model = ("model", "test");
-    let well = || metrics.sum("inference_routing_engine_well", &[model]);
-    let all = trial.engines.len() as f64;
-    let until = async |what: &str, are_well: f64| {
-        let begin = Instant::now();
-        while well() != are_well {
-            let waited = begin.elapsed();
-            assert!(waited < Duration::from_secs(60), "{fault:?}: {what}");
-            trial.load(Duration::from_millis(100)).await;
-        }
-    };
-    until("they are well", all).await;
-    for engine in &trial.engines {
-        engine.set(fault).await;
-    }
-    until("none is well", 0.0).await;
-    trial.load(Duration::from_millis(500)).await;
-    assert_eq!(well(), 0.0, "with calls");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(well(), 0.0, "without");
-    for engine in &trial.engines {
-        engine.set(Fault::Nothing).await;
-    }
-    until("they are well again", all).await;
-    for to in ["ejected", "trusted"] {
-        let changes = metrics.sum("inference_routing_engine_changes", &[model, ("to", to)]);
-        assert!(changes >= 2.0, "{to}: {changes}");
-    }
-}
-
-#[sqlx::test]
-async fn engines_that_all_refuse_connections_are_shown_as_ill_and_then_as_well(pool: PgPool) {
-    shown_as_they_are(pool, Fault::Refuses).await;
-}
-
-#[sqlx::test]
-async fn engines_that_all_hang_are_shown_as_ill_and_then_as_well(pool: PgPool) {
-    shown_as_they_are(pool, Fault::Hangs).await;
-}
-
-/// Calls that no engine answered, and their attempts.
-async fn refused(pool: &PgPool) -> (i64, i64) {
-    sqlx::query_as(
-        "select count(*), coalesce(sum(attempts), 0)::bigint from calls where outcome = 3",
-    )
-    .fetch_one(pool)
-    .await
-    .unwrap()
 }
 
 #[sqlx::test]
