@@ -1,128 +1,17 @@
-use std::path::Path;
+mod shop;
 
-use billing::grpc::ProductHandlers;
 use sqlx::PgPool;
-use tonic::{Code, Request, Status};
-use wanwu_ids::{AccountId, OperatorId};
+use tonic::{Code, Request};
+use wanwu_ids::OperatorId;
 use wanwu_proto::billing::v1::{
-    ApproveRefundRequest, CreateProductOrderRequest, FulfilmentState, GetDeliveryRequest,
-    GetProductOrderRequest, ListMoneyAccessesRequest, ListPaymentMethodsRequest,
-    ListProductsRequest, OrderState, PaymentProvider, ProductOrder, Recipient,
-    RecordFulfilmentRequest, RefundReason, RequestRefundRequest,
+    CreateProductOrderRequest, FulfilmentState, GetDeliveryRequest, ListMoneyAccessesRequest,
+    ListPaymentMethodsRequest, ListProductsRequest, OrderState, PaymentProvider,
     money_service_server::MoneyService, order_service_server::OrderService,
-    product_service_server::ProductService, refund_service_server::RefundService,
+    product_service_server::ProductService,
 };
 
-use crate::world::{World, YUAN, nanos, reason};
-
-struct Shop {
-    world: World,
-    api: ProductHandlers,
-}
-
-impl Shop {
-    async fn new(pool: PgPool) -> Self {
-        let world = World::new(pool).await;
-        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/products"));
-        world.app().publish_catalogues(folder).await.unwrap();
-        let api = ProductHandlers(world.order_desk());
-        Self { world, api }
-    }
-
-    fn handbook(&self, quantity: i32) -> CreateProductOrderRequest {
-        CreateProductOrderRequest {
-            request_id: self.world.ids.id::<()>().to_string(),
-            product_id: "printed-handbook".to_owned(),
-            quantity,
-            provider: PaymentProvider::WechatNative.into(),
-            accepted_addendum: "goods-terms-1".to_owned(),
-            recipient: Some(Recipient {
-                name: "王小明".to_owned(),
-                phone: "13812345678".to_owned(),
-                address: "福建省厦门市思明区某路1号".to_owned(),
-            }),
-            payer: None,
-        }
-    }
-
-    fn day(&self) -> CreateProductOrderRequest {
-        CreateProductOrderRequest {
-            product_id: "integration-day".to_owned(),
-            accepted_addendum: String::new(),
-            recipient: None,
-            ..self.handbook(1)
-        }
-    }
-
-    async fn order(
-        &self,
-        account: AccountId,
-        request: CreateProductOrderRequest,
-    ) -> Result<ProductOrder, Status> {
-        let request = self.world.by(account, request);
-        let answer = self.api.create_product_order(request).await?;
-        Ok(answer.into_inner().product_order.unwrap())
-    }
-
-    async fn pay(&self, order: &ProductOrder) -> String {
-        let order_id = order.order.clone().unwrap().order_id;
-        let transaction = self.world.wechat.pay(&order_id.replace('-', ""));
-        assert_eq!(self.world.notify(transaction).await, 204);
-        order_id
-    }
-
-    async fn read(&self, account: AccountId, order_id: &str) -> Result<ProductOrder, Status> {
-        let order_id = order_id.to_owned();
-        let request = self.world.by(account, GetProductOrderRequest { order_id });
-        let answer = self.api.get_product_order(request).await?;
-        Ok(answer.into_inner().product_order.unwrap())
-    }
-
-    async fn record(&self, order_id: &str, state: FulfilmentState) -> Result<(), Status> {
-        let request = RecordFulfilmentRequest {
-            order_id: order_id.to_owned(),
-            state: state.into(),
-            tracking: if state == FulfilmentState::Shipped {
-                "SF1234567890".to_owned()
-            } else {
-                String::new()
-            },
-        };
-        let request = self.world.by_operator(self.world.ids.id(), request);
-        self.api.record_fulfilment(request).await.map(drop)
-    }
-
-    /// Held and earned, in 10^-9 CNY.
-    async fn books(&self, account: AccountId) -> (i64, i64) {
-        sqlx::query_as(
-            "select coalesce(sum(balance_nanos) filter (where kind = 'held'), 0)::bigint,
-                    coalesce(sum(balance_nanos) filter (where kind = 'revenue'), 0)::bigint
-             from ledger_accounts where account_id = $1",
-        )
-        .bind(account)
-        .fetch_one(&self.world.pool)
-        .await
-        .unwrap()
-    }
-
-    async fn give_back(&self, order_id: &str, fen: i64) {
-        let world = &self.world;
-        let wanted = RequestRefundRequest {
-            request_id: world.ids.id::<()>().to_string(),
-            order_id: order_id.to_owned(),
-            amount: World::fen(fen),
-            reason: RefundReason::PrepaidNotProvided.into(),
-            case_id: "CASE-1".to_owned(),
-            evidence_sha256: vec![1; 32],
-            service_unusable: false,
-        };
-        let wanted = world.by_operator(world.ids.id(), wanted);
-        let refund = world.api.request_refund(wanted).await.unwrap().into_inner();
-        let refund_id = refund.refund.unwrap().refund_id;
-        let approve = world.by_operator(world.ids.id(), ApproveRefundRequest { refund_id });
-        world.api.approve_refund(approve).await.unwrap();
-    }
-}
+use crate::world::{YUAN, nanos, reason};
+use shop::Shop;
 
 #[sqlx::test]
 async fn a_delivered_order_needs_a_recipient_whose_data_is_sealed_and_masked(pool: PgPool) {
