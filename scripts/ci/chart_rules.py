@@ -3,9 +3,10 @@
 Every document is valid for Kubernetes (schemas inside the package kubernetes-validate); the
 resources of operators, which have no schema there, are counted by kind. Then: pods are restricted,
 pods stay in the region, every workload has probes, a budget and a policy, and the network edges are
-the call graph that the access rules of the contract allow. Files that a configuration names are mounted,
-and engines that it finds by a name may be reached. Each alert asks metrics that the code has and has its
-heading in the runbook; all go to rules.yaml, for promtool.
+the call graph that the access rules of the contract allow. Files and folders that a configuration names,
+itself or by its defaults, are mounted, and engines that it finds by a name may be reached. Folders of the
+repository that become ConfigMaps fit into one. Each alert asks metrics that the code has and has its heading
+in the runbook; all go to rules.yaml, for promtool.
 """
 
 import pathlib
@@ -18,6 +19,9 @@ import yaml
 
 VERSION = "1.36"
 OPERATOR_KINDS = {"Certificate", "PodMonitor", "PrometheusRule"}
+# What the runbook makes ConfigMaps of, and what one holds at most.
+CONFIG_MAPS = ("services/billing/price-lists", "services/billing/products", "services/privacy/agreements")
+CONFIG_MAP_BYTES = 1 << 20
 repository, rendered = map(pathlib.Path, sys.argv[1:])
 proto = repository / "proto"
 problems = []
@@ -62,18 +66,33 @@ def check_pod(where, spec):
         check("memory" in container["resources"].get("limits", {}), where, "no memory limit")
 
 
-def files_named(value, key=""):
-    """Paths in a configuration: under keys that end with `file`, and behind `file:`."""
+def over_defaults(service, config):
+    """A configuration as the service has it: over its own defaults."""
+
+    def over(below, above):
+        if isinstance(below, dict) and isinstance(above, dict):
+            return below | {key: over(below.get(key), value) for key, value in above.items()}
+        return above
+
+    defaults = (repository / "services" / service / "config.default.toml").read_text()
+    return over(tomllib.loads(defaults), config)
+
+
+def paths_named(value, key=""):
+    """Files and folders in a configuration: by their keys, behind `file:`, and whatever else begins like a path."""
     if isinstance(value, dict):
         for inner, item in value.items():
-            yield from files_named(item, inner)
+            yield from paths_named(item, inner)
     elif isinstance(value, list):
         for item in value:
-            yield from files_named(item, key)
+            yield from paths_named(item, key)
     elif isinstance(value, str) and value.startswith("file:"):
         yield value.removeprefix("file:")
-    elif value and (key == "file" or key.endswith("_file")):
-        yield value
+    # The path in an engine's URL is none of ours.
+    elif value and key != "health_path":
+        by_key = re.search("(^|_)(file|folder)$", key)
+        if by_key or (isinstance(value, str) and value.startswith("/")):
+            yield value
 
 
 def check_mounts(where, config, pod):
@@ -81,9 +100,21 @@ def check_mounts(where, config, pod):
     for container in pod["containers"]:
         mounts = container["volumeMounts"]
         check({mount["name"] for mount in mounts} <= volumes, where, "mounts what is no volume of it")
-        for file in files_named(config):
-            mounted = any(file.startswith(f"{mount['mountPath']}/") for mount in mounts)
-            check(mounted, where, f"does not mount {file}, which its configuration names")
+        for mount in mounts:
+            check(mount.get("readOnly") is True, where, f"may write {mount['mountPath']}")
+        for path in paths_named(config):
+            mounted = any(f"{path}/".startswith(f"{mount['mountPath']}/") for mount in mounts)
+            check(mounted, where, f"does not mount {path}, which its configuration names")
+
+
+def check_config_map(folder):
+    """What `kubectl create configmap --from-file=FOLDER` leaves out or refuses."""
+    files = list((repository / folder).iterdir())
+    check(all(file.is_file() for file in files), folder, "has a folder, which a ConfigMap leaves out")
+    named = all(re.fullmatch("[-._a-zA-Z0-9]+", file.name) for file in files)
+    check(named, folder, "has a file whose name is no key of a ConfigMap")
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    check(files and size < CONFIG_MAP_BYTES, folder, f"has {size} bytes, which are no ConfigMap")
 
 
 def check_engines(where, config, policy):
@@ -140,6 +171,8 @@ described = (repository / "docs/METRICS.md").read_text()
 for name in sorted(metrics):
     shown = name != "up" and not name.startswith("wanwu_test_") and not re.search("_(bucket|sum|count)$", name)
     check(not shown or f"`{name}`" in described, "docs/METRICS.md", f"does not describe {name}")
+for folder in CONFIG_MAPS:
+    check_config_map(folder)
 graph = call_graph()
 for variant in ("default", "production"):
     inward, outward = set(), set()
@@ -174,8 +207,9 @@ for variant in ("default", "production"):
                 inward |= into
                 outward |= out
         config = tomllib.loads(kinds["ConfigMap"]["data"]["config.toml"])
+        whole = over_defaults(service, config)
         for kind in kinds.keys() & {"Deployment", "Job"}:
-            check_mounts(f"{file.name} {kind}", config, kinds[kind]["spec"]["template"]["spec"])
+            check_mounts(f"{file.name} {kind}", whole, kinds[kind]["spec"]["template"]["spec"])
         check_engines(f"{file.name} NetworkPolicy", config, kinds["NetworkPolicy"]["spec"])
         if service == "inference-routing" and variant == "production":
             check(config.get("models"), file.name, "serves no model")

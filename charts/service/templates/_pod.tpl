@@ -47,6 +47,16 @@ nodeAffinity:
 {{- end }}
 {{- end }}
 
+{{/* What the configuration names at /files has to be in `files`: refused here, before a pod starts without it. */}}
+{{- define "wanwu.check-files" -}}
+{{- range regexFindAll "[\":]/files/[^/\"]*" (include "wanwu.config" .) -1 }}
+{{- $name := regexReplaceAll "^./files/" . "" }}
+{{- if not (hasKey ($.Values.files | default dict) $name) }}
+{{- fail (printf "config names /files/%s, and files.%s is not set" $name $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "wanwu.volumes" -}}
 - name: certificates
   secret:

@@ -1,5 +1,6 @@
 {{/* Everything that one service needs, from its values. */}}
 {{- define "wanwu.service" -}}
+{{- include "wanwu.check-files" . -}}
 {{ include "wanwu.service-account" . }}
 ---
 {{ include "wanwu.config-map" . }}
