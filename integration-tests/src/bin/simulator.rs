@@ -1,6 +1,6 @@
 //! A provider's other side: `simulator sms|wechat-pay|alipay|agency|engine|fast-engine|
 //! bare-edge|bare-router --listen ADDRESS [--config FILE]
-//! [--control ADDRESS]`.
+//! [--control ADDRESS] [--also ADDRESS]`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -21,6 +21,9 @@ struct Arguments {
     /// Where an engine is told to fall ill, and answers for the truth whatever ails it.
     #[arg(long)]
     control: Option<SocketAddr>,
+    /// Where the same fast engine answers too, to those who then see two.
+    #[arg(long)]
+    also: Option<SocketAddr>,
     /// Its configuration, TOML.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -60,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
         Kind::Agency => agency::routes(arguments.config()?),
         Kind::BareEdge => return bare::edge(arguments.listen, arguments.config()?).await,
         Kind::BareRouter => return bare::router(arguments.listen, arguments.config()?).await,
-        Kind::FastEngine => return fast_engine::serve(arguments.listen).await,
+        Kind::FastEngine => return fast_engine::serve(arguments.listen, arguments.also).await,
         Kind::Engine => return engine::serve(arguments.listen, arguments.control).await,
     };
     serve(arguments.listen, routes).await

@@ -46,8 +46,8 @@ pub(super) struct Wanted {
 pub(super) struct Alone<'a> {
     /// The programs that it measures.
     pub binaries: &'a Path,
-    /// The engine, which the figure started.
-    pub engine: &'a str,
+    /// The engines, `http://host:port`, which the figure started.
+    pub engines: &'a [String],
     /// The processor that edge and routers share.
     pub processor: usize,
 }
@@ -118,8 +118,8 @@ impl ModelPath {
         };
         // What is started has the processors of the thread that starts it, from its first moment on.
         let path = on_processor(alone.processor, || {
-            let (engine, binaries) = (Some(alone.engine), Some(alone.binaries));
-            Self::spawn(stack, wanted, &Table::new(), engine, binaries)
+            let (engines, binaries) = (Some(alone.engines), Some(alone.binaries));
+            Self::spawn(stack, wanted, &Table::new(), engines, binaries)
         })?;
         path.ready().await?;
         Ok(path)
@@ -129,7 +129,7 @@ impl ModelPath {
         stack: &Stack,
         wanted: Wanted,
         sections: &Table,
-        engine: Option<&str>,
+        others: Option<&[String]>,
         released: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let binaries = released.unwrap_or(&stack.description().binaries);
@@ -140,8 +140,8 @@ impl ModelPath {
         for n in 0..wanted.engines {
             engines.push(ScriptedEngine::start(&layout, &mut ports, n)?);
         }
-        let urls: Vec<&str> = match engine {
-            Some(engine) => vec![engine],
+        let urls: Vec<&str> = match others {
+            Some(others) => others.iter().map(String::as_str).collect(),
             None => engines.iter().map(|engine| engine.url.as_str()).collect(),
         };
         let mut routers = Vec::new();

@@ -1,6 +1,7 @@
 //! An engine that costs next to nothing: one short answer, put together beforehand, on one thread.
 //! Figures of speed stand gateways before it. It keeps no record and has no script; `delay=20ms` in the
-//! body makes it wait so long.
+//! body makes it wait so long. At two addresses it is two engines to who chooses among engines, and the same
+//! thread.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -15,22 +16,23 @@ const ANSWER: &str = r#"{"id":"chatcmpl-fast","object":"chat.completion","create
 const ABOUT: &str = r#"{"object":"list","data":[{"id":"scripted","object":"model","created":1764000000,"owned_by":"us"}],"status":"ok","model_path":"scripted","served_model_name":"scripted","is_generation":true}"#;
 const MOST: usize = 1 << 20;
 
-/// Serves it until the process is ended.
+/// Serves it until the process is ended, at `also` too where that is given.
 ///
 /// # Errors
-/// When the address cannot be bound.
-pub async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
+/// When an address cannot be bound.
+pub async fn serve(listen: SocketAddr, also: Option<SocketAddr>) -> anyhow::Result<()> {
     let serving = tokio::task::spawn_blocking(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
-            let listener = TcpListener::bind(listen).await?;
-            loop {
-                let (stream, _) = listener.accept().await?;
-                tokio::task::spawn_local(connection(stream));
+            let mut accepting = Vec::new();
+            for address in [Some(listen), also].into_iter().flatten() {
+                accepting.push(accept(TcpListener::bind(address).await?));
             }
+            futures::future::try_join_all(accepting).await?;
+            anyhow::Ok(())
         })
     });
     let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
@@ -38,6 +40,13 @@ pub async fn serve(listen: SocketAddr) -> anyhow::Result<()> {
         served = serving => served?,
         // The thread ends with the process.
         _ = stop.recv() => std::process::exit(0),
+    }
+}
+
+async fn accept(listener: TcpListener) -> std::io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        tokio::task::spawn_local(connection(stream));
     }
 }
 

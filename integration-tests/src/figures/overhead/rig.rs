@@ -44,7 +44,12 @@ pub(super) struct Rig {
     _others: Others,
 }
 
-struct Engine(Process);
+/// One thread at two addresses: who chooses among engines has a choice, and nobody has more of an engine.
+struct Engine {
+    process: Process,
+    /// `host:port`.
+    addresses: [String; 2],
+}
 
 impl Rig {
     pub async fn start(stack: &Stack) -> anyhow::Result<Self> {
@@ -55,10 +60,14 @@ impl Rig {
         create_private_folder(&folder)?;
         let mut ports = Ports::keeping(Default::default());
         let engine = Engine::start(&binaries, &folder, &mut ports).await?;
-        let address = engine.address();
+        let address = &engine.addresses[0];
+        let engines = engine
+            .addresses
+            .each_ref()
+            .map(|address| format!("http://{address}"));
         let alone = Alone {
             binaries: &binaries,
-            engine: &format!("http://{address}"),
+            engines: &engines,
             processor: MEASURED,
         };
         let path = ModelPath::start_alone(stack, "overhead", alone).await?;
@@ -67,11 +76,11 @@ impl Rig {
             .filter_map(|replica| replica.process.pid())
             .collect();
         let body = body(0);
-        let bare = Bare::start(stack, &binaries, &folder, &address, &body, MEASURED).await?;
+        let bare = Bare::start(stack, &binaries, &folder, address, &body, MEASURED).await?;
         let peers = Peers {
             installed: &installed,
             folder: &folder.join("peers"),
-            engines: std::slice::from_ref(&address),
+            engines: &engine.addresses,
             policy: "round_robin",
             body: &body,
             processor: MEASURED,
@@ -173,10 +182,14 @@ fn body(delay_ms: u64) -> Bytes {
 impl Engine {
     async fn start(binaries: &Path, folder: &Path, ports: &mut Ports) -> anyhow::Result<Self> {
         let layout = Layout::new(folder.to_owned(), binaries.to_owned());
-        let port = ports.get("engine");
+        let [port, also] = ["engine", "engine.also"].map(|name| ports.get(name));
+        let addresses = [port, also].map(|port| format!("127.0.0.1:{port}"));
         let mut spec = simulator_spec(&layout, "fast-engine", "fast-engine", port, None);
+        spec.argv
+            .extend(["--also".to_owned(), addresses[1].clone()]);
+        // The one that it binds last.
         spec.ready = Ready::Tcp {
-            address: format!("127.0.0.1:{port}"),
+            address: addresses[1].clone(),
         };
         create_private_folder(&spec.cwd)?;
         let process = Process::new(spec);
@@ -185,19 +198,12 @@ impl Engine {
         }
         on_processor(OTHERS, || Ok(process.start()?))?;
         process.wait_ready(Duration::from_secs(10)).await?;
-        Ok(Self(process))
-    }
-
-    fn address(&self) -> String {
-        match &self.0.spec().ready {
-            Ready::Tcp { address } => address.clone(),
-            _ => String::new(),
-        }
+        Ok(Self { process, addresses })
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.0.kill9();
+        self.process.kill9();
     }
 }

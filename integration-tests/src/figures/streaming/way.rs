@@ -58,7 +58,7 @@ impl Way {
         let peers = peers.start_passing().await?;
         let alone = Alone {
             binaries: &rig::release()?,
-            engine: &engine,
+            engines: std::slice::from_ref(&engine),
             processor: MEASURED,
         };
         let path = ModelPath::start_alone(stack, "streaming", alone).await?;
