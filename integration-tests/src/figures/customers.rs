@@ -36,6 +36,16 @@ pub(super) fn scripted(script: Value) -> Value {
     body
 }
 
+/// Tokens of which none could begin a term of the lexicon: the screen holds none of them back.
+pub(super) fn passing(tokens: usize) -> Vec<String> {
+    let text = "明月几时有，把酒问青天。不知天上宫阙，今夕是何年。";
+    text.chars()
+        .cycle()
+        .take(tokens)
+        .map(String::from)
+        .collect()
+}
+
 /// Customers with credit, apps and keys.
 pub(super) async fn customers(
     stack: &Stack,

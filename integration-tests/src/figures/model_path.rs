@@ -50,10 +50,12 @@ pub(super) struct Alone<'a> {
     pub engines: &'a [String],
     /// The processor that edge and routers share.
     pub processor: usize,
+    /// The share of calls of which a trace is recorded.
+    pub recorded: f64,
 }
 
 /// The share of traces that release programs record, as the charts' values have it; the stack records all.
-const AS_DEPLOYED: f64 = 0.1;
+pub(super) const AS_DEPLOYED: f64 = 0.1;
 
 /// The way of a call from an edge over routers to engines.
 pub(super) struct ModelPath {
@@ -85,7 +87,8 @@ impl ModelPath {
         wanted: Wanted,
         sections: &Table,
     ) -> anyhow::Result<Self> {
-        let path = Self::spawn(stack, wanted, sections, None, None)?;
+        let binaries = &stack.description().binaries;
+        let path = Self::spawn(stack, wanted, sections, None, binaries, None)?;
         path.ready().await?;
         Ok(path)
     }
@@ -97,7 +100,8 @@ impl ModelPath {
         sections: &Table,
         binaries: &Path,
     ) -> anyhow::Result<Self> {
-        let path = Self::spawn(stack, wanted, sections, None, Some(binaries))?;
+        let recorded = Some(AS_DEPLOYED);
+        let path = Self::spawn(stack, wanted, sections, None, binaries, recorded)?;
         path.ready().await?;
         Ok(path)
     }
@@ -118,8 +122,9 @@ impl ModelPath {
         };
         // What is started has the processors of the thread that starts it, from its first moment on.
         let path = on_processor(alone.processor, || {
-            let (engines, binaries) = (Some(alone.engines), Some(alone.binaries));
-            Self::spawn(stack, wanted, &Table::new(), engines, binaries)
+            let (engines, recorded) = (Some(alone.engines), Some(alone.recorded));
+            let sections = Table::new();
+            Self::spawn(stack, wanted, &sections, engines, alone.binaries, recorded)
         })?;
         path.ready().await?;
         Ok(path)
@@ -130,9 +135,9 @@ impl ModelPath {
         wanted: Wanted,
         sections: &Table,
         others: Option<&[String]>,
-        released: Option<&Path>,
+        binaries: &Path,
+        recorded: Option<f64>,
     ) -> anyhow::Result<Self> {
-        let binaries = released.unwrap_or(&stack.description().binaries);
         let folder = stack.description().dir.join("figures").join(wanted.figure);
         let layout = Layout::new(folder, binaries.to_owned());
         let mut ports = Ports::keeping(BTreeMap::new());
@@ -155,7 +160,7 @@ impl ModelPath {
             }
             // Several share one database.
             table(&mut config, "database").insert("max_connections".to_owned(), 5.into());
-            record(&mut config, released);
+            record(&mut config, recorded);
             let name = format!("router-{n}");
             routers.push(replica(
                 stack,
@@ -172,7 +177,7 @@ impl ModelPath {
             .map(|router| format!("https://{}", router.address));
         let places = places.collect::<Vec<_>>().join(",");
         table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
-        record(&mut config, released);
+        record(&mut config, recorded);
         let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
         Ok(Self {
             engines,
@@ -235,9 +240,9 @@ fn config_of(stack: &Stack, service: &str) -> anyhow::Result<Table> {
     Ok(text.parse()?)
 }
 
-fn record(config: &mut Table, released: Option<&Path>) {
-    if released.is_some() {
-        table(config, "telemetry").insert("sample_ratio".to_owned(), AS_DEPLOYED.into());
+fn record(config: &mut Table, recorded: Option<f64>) {
+    if let Some(recorded) = recorded {
+        table(config, "telemetry").insert("sample_ratio".to_owned(), recorded.into());
     }
 }
 

@@ -4,6 +4,7 @@
 mod bare;
 mod rig;
 mod side_by_side;
+mod variations;
 
 use std::{collections::HashMap, time::Duration};
 

@@ -9,7 +9,11 @@ use anyhow::ensure;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Figure, Kind, Reading, Tier, customers::customers, overhead::commit_waits};
+use super::{
+    Figure, Kind, Reading, Tier,
+    customers::{customers, passing},
+    overhead::commit_waits,
+};
 use crate::{
     journey::{Api, Journey, read_trace},
     load::{CpuMeter, Event, Stream, Target, quantile},
@@ -166,16 +170,6 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
 fn added(way: &mut [Duration], longer: &mut [Duration], engine: &mut Seen) -> [Duration; 2] {
     [(way, &mut engine.way), (longer, &mut engine.longer)]
         .map(|(ours, bare)| quantile(ours, 0.99).saturating_sub(quantile(bare, 0.99)))
-}
-
-/// Tokens of which none could begin a term of the lexicon: the screen holds none of them back.
-fn passing(tokens: usize) -> Vec<String> {
-    let text = "明月几时有，把酒问青天。不知天上宫阙，今夕是何年。";
-    text.chars()
-        .cycle()
-        .take(tokens)
-        .map(String::from)
-        .collect()
 }
 
 /// The first call of an account, of which no process knows anything yet: its grant, standing, device gate,

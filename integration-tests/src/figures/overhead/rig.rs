@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{
     super::{
-        model_path::{Alone, ModelPath},
+        customers::passing,
+        model_path::{AS_DEPLOYED, Alone, ModelPath},
         peers::{Peer, Peers},
         rig::{self, MEASURED, OTHERS, Others},
     },
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     journey::Journey,
-    load::{CpuMeter, Target, family, lean, on_processor, resident_kib},
+    load::{CpuMeter, Lean, Target, family, lean, on_processor, resident_kib},
     stack::{Layout, Ports, Process, Ready, Stack, create_private_folder, simulator_spec},
 };
 
@@ -26,21 +27,38 @@ pub(super) const ROUNDS: usize = 5;
 /// Each round of each.
 const LONG: Duration = Duration::from_millis(1500);
 
+/// What the text of a long prompt takes, in bytes: some blocks of placement.
+pub(super) const LONG_PROMPT: usize = 8 << 10;
+
 /// One that is measured.
+#[derive(Clone)]
 pub(super) struct Contender {
     pub name: String,
     pub target: Target,
     /// The first process of each family; empty: the engine itself, which nobody stands before.
     pub processes: Vec<i32>,
+    pub prompt: Prompt,
+    /// Gateways of others may fail under a load that others bear.
+    anothers: bool,
+}
+
+/// What a contender is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prompt {
+    /// Less than a block of placement.
+    Short,
+    /// [`LONG_PROMPT`].
+    Long,
 }
 
 /// All that stands, as long as it is measured.
 pub(super) struct Rig {
     pub contenders: Vec<Contender>,
-    _engine: Engine,
-    peers: Vec<Peer>,
+    /// That of `governed`.
+    pub path: ModelPath,
+    engine: Engine,
+    _peers: Vec<Peer>,
     _bare: Bare,
-    _path: ModelPath,
     _others: Others,
 }
 
@@ -61,21 +79,8 @@ impl Rig {
         let mut ports = Ports::keeping(Default::default());
         let engine = Engine::start(&binaries, &folder, &mut ports).await?;
         let address = &engine.addresses[0];
-        let engines = engine
-            .addresses
-            .each_ref()
-            .map(|address| format!("http://{address}"));
-        let alone = Alone {
-            binaries: &binaries,
-            engines: &engines,
-            processor: MEASURED,
-        };
-        let path = ModelPath::start_alone(stack, "overhead", alone).await?;
-        let ours: Vec<i32> = [&path.routers[0], path.edge()]
-            .iter()
-            .filter_map(|replica| replica.process.pid())
-            .collect();
-        let body = body(0);
+        let path = engine.governed(stack, "overhead", AS_DEPLOYED).await?;
+        let body = body(Prompt::Short, 0);
         let bare = Bare::start(stack, &binaries, &folder, address, &body, MEASURED).await?;
         let peers = Peers {
             installed: &installed,
@@ -87,75 +92,42 @@ impl Rig {
         };
         let peers = peers.start().await?;
         let chat = "/v1/chat/completions";
-        let mut contenders = vec![Contender {
-            name: "engine".to_owned(),
-            target: Target::new(&format!("http://{address}{chat}"), None, body.clone())?,
-            processes: Vec::new(),
-        }];
+        let direct = Target::new(&format!("http://{address}{chat}"), None, body.clone())?;
+        let mut contenders = vec![Contender::ours("engine", direct, Vec::new())];
         for peer in &peers {
+            let name = format!("{} {}", peer.name, peer.version);
+            let processes = peer.process.pid().into_iter().collect();
             contenders.push(Contender {
-                name: format!("{} {}", peer.name, peer.version),
-                target: peer.target.clone(),
-                processes: peer.process.pid().into_iter().collect(),
+                anothers: true,
+                ..Contender::ours(&name, peer.target.clone(), processes)
             });
         }
-        contenders.push(Contender {
-            name: "bare".to_owned(),
-            target: bare.target.clone(),
-            processes: bare.processes(),
-        });
-        contenders.push(Contender {
-            name: "governed".to_owned(),
-            target: Target::new(
-                &format!("{}{chat}", path.base()),
-                Some(journey.secret()),
-                body,
-            )?,
-            processes: ours,
-        });
+        contenders.push(Contender::ours(
+            "bare",
+            bare.target.clone(),
+            bare.processes(),
+        ));
+        let url = format!("{}{chat}", path.base());
+        let through = Target::new(&url, Some(journey.secret()), body)?;
+        contenders.push(Contender::ours("governed", through, processes(&path)));
         Ok(Self {
             contenders,
-            _engine: engine,
-            peers,
+            path,
+            engine,
+            _peers: peers,
             _bare: bare,
-            _path: path,
             _others: others,
         })
     }
 
-    /// Every contender in turn, so many times, so that what else the machine does falls on all.
-    pub async fn round_robin(
-        &self,
-        delay_ms: u64,
-        connections: usize,
-    ) -> anyhow::Result<Vec<Shown>> {
-        let mut shown: Vec<Shown> = self.contenders.iter().map(|_| Shown::nothing()).collect();
-        for _ in 0..ROUNDS {
-            let in_turn = self.contenders.iter().zip(&mut shown);
-            for (contender, shown) in in_turn.filter(|(_, shown)| shown.broken.is_none()) {
-                let mut target = contender.target.clone();
-                target.body = body(delay_ms);
-                let families = contender.processes.iter().flat_map(|pid| family(*pid));
-                let meter = CpuMeter::new(families.collect());
-                let before = meter.read();
-                match lean(&target, connections, LONG, Some(OTHERS)).await {
-                    Ok(seen) => {
-                        shown.cpu += meter.read().saturating_sub(before);
-                        shown.rounds.push(seen);
-                    }
-                    Err(error) if self.is_anothers(contender) => {
-                        shown.broken = Some(format!("{error:#}"));
-                    }
-                    Err(error) => return Err(error.context(contender.name.clone())),
-                }
-            }
-        }
-        Ok(shown)
+    /// Edge and inference-routing once more, of which every call is recorded.
+    pub async fn recorded(&self, stack: &Stack) -> anyhow::Result<ModelPath> {
+        self.engine.governed(stack, "overhead-recorded", 1.0).await
     }
 
-    fn is_anothers(&self, contender: &Contender) -> bool {
-        let mut pids = self.peers.iter().filter_map(|peer| peer.process.pid());
-        pids.any(|pid| contender.processes.contains(&pid))
+    /// The contender whose name begins so; none: it is left out.
+    pub fn named(&self, name: &str) -> Option<&Contender> {
+        self.contenders.iter().find(|it| it.name.starts_with(name))
     }
 
     /// Of edge and inference-routing together, in KiB.
@@ -166,13 +138,90 @@ impl Rig {
     }
 }
 
-/// What every contender is asked. The engine waits as the prompt says.
-fn body(delay_ms: u64) -> Bytes {
+/// Every contender in turn, so many times, so that what else the machine does falls on all.
+pub(super) async fn round_robin(
+    contenders: &[Contender],
+    delay_ms: u64,
+    connections: usize,
+) -> anyhow::Result<Vec<Shown>> {
+    let mut shown: Vec<Shown> = contenders.iter().map(|_| Shown::nothing()).collect();
+    for _ in 0..ROUNDS {
+        let in_turn = contenders.iter().zip(&mut shown);
+        for (contender, shown) in in_turn.filter(|(_, shown)| shown.broken.is_none()) {
+            let families = contender.processes.iter().flat_map(|pid| family(*pid));
+            let meter = CpuMeter::new(families.collect());
+            let before = meter.read();
+            match contender.ask(delay_ms, connections).await {
+                Ok(seen) => {
+                    shown.cpu += meter.read().saturating_sub(before);
+                    shown.rounds.push(seen);
+                }
+                Err(error) if contender.anothers => {
+                    shown.broken = Some(format!("{error:#}"));
+                }
+                Err(error) => return Err(error.context(contender.name.clone())),
+            }
+        }
+    }
+    Ok(shown)
+}
+
+impl Contender {
+    fn ours(name: &str, target: Target, processes: Vec<i32>) -> Self {
+        Self {
+            name: name.to_owned(),
+            target,
+            processes,
+            prompt: Prompt::Short,
+            anothers: false,
+        }
+    }
+
+    /// The same one, asked a long prompt.
+    pub fn with_long_prompt(&self) -> Self {
+        Self {
+            name: format!("{}, a prompt of {} KiB", self.name, LONG_PROMPT >> 10),
+            prompt: Prompt::Long,
+            ..self.clone()
+        }
+    }
+
+    /// The same call on another path.
+    pub fn on(&self, name: &str, path: &ModelPath) -> Self {
+        let mut on = self.clone();
+        on.name = name.to_owned();
+        on.target.authority.clone_from(&path.edge().address);
+        on.processes = processes(path);
+        on
+    }
+
+    /// Asks it over so many connections, for a round.
+    pub async fn ask(&self, delay_ms: u64, connections: usize) -> anyhow::Result<Lean> {
+        let mut target = self.target.clone();
+        target.body = body(self.prompt, delay_ms);
+        lean(&target, connections, LONG, Some(OTHERS)).await
+    }
+}
+
+fn processes(path: &ModelPath) -> Vec<i32> {
+    let replicas = [&path.routers[0], path.edge()].into_iter();
+    replicas
+        .filter_map(|replica| replica.process.pid())
+        .collect()
+}
+
+/// What is asked. The engine waits as the prompt says.
+fn body(prompt: Prompt, delay_ms: u64) -> Bytes {
+    let mut user = format!("Say OK. delay={delay_ms}ms");
+    if prompt == Prompt::Long {
+        // Each token is one character, of three bytes.
+        user.extend(passing(LONG_PROMPT.div_ceil(3)));
+    }
     let body = json!({
         "model": "scripted",
         "messages": [
             {"role": "system", "content": "You are a helpful assistant."},
-            {"role": "user", "content": format!("Say OK. delay={delay_ms}ms")},
+            {"role": "user", "content": user},
         ],
         "max_tokens": 16,
     });
@@ -199,6 +248,23 @@ impl Engine {
         on_processor(OTHERS, || Ok(process.start()?))?;
         process.wait_ready(Duration::from_secs(10)).await?;
         Ok(Self { process, addresses })
+    }
+
+    /// Edge and inference-routing before it, on the measured processor.
+    async fn governed(
+        &self,
+        stack: &Stack,
+        figure: &'static str,
+        recorded: f64,
+    ) -> anyhow::Result<ModelPath> {
+        let urls = self.addresses.each_ref();
+        let alone = Alone {
+            binaries: &rig::release()?,
+            engines: &urls.map(|address| format!("http://{address}")),
+            processor: MEASURED,
+            recorded,
+        };
+        ModelPath::start_alone(stack, figure, alone).await
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::{
     super::Reading,
     SPANS_ARE_THERE, commit_waits,
-    rig::{ROUNDS, Rig},
+    rig::{Contender, ROUNDS, Rig, round_robin},
+    variations,
 };
 use crate::{
     journey::{Api, read_trace},
@@ -48,11 +49,12 @@ pub(super) async fn measure(stack: &Stack) -> anyhow::Result<Reading> {
     );
     for delay_ms in DELAYS_MS {
         for connections in CONNECTIONS {
-            let shown = rig.round_robin(delay_ms, connections).await?;
+            let shown = round_robin(&rig.contenders, delay_ms, connections).await?;
             print(stack, &rig, delay_ms, connections, &shown, &mut goals).await?;
         }
     }
     goals.loaded_kib = rig.resident();
+    variations::measure(stack, &rig).await?;
     Ok(goals.reading())
 }
 
@@ -65,7 +67,8 @@ impl Shown {
         }
     }
 
-    fn calls(&self) -> usize {
+    /// Calls that were counted.
+    pub fn calls(&self) -> usize {
         self.rounds.iter().map(|round| round.times.len()).sum()
     }
 
@@ -118,36 +121,7 @@ async fn print(
     goals: &mut Goals,
 ) -> anyhow::Result<()> {
     let engine = &shown[0];
-    println!(
-        "\n  engine {delay_ms} ms, {connections} connections, {ROUNDS} rounds in turn, microseconds"
-    );
-    println!(
-        "  {:<22} {:>9} {:>9} {:>19} {:>10} {:>12}  ceiling",
-        "", "added p50", "added p99", "p50 (least..most)", "calls/s", "CPU a call"
-    );
-    for (contender, shown) in rig.contenders.iter().zip(shown) {
-        if let Some(broken) = &shown.broken {
-            println!("  {:<22} left out: {broken}", contender.name);
-            continue;
-        }
-        let [least, p50, most] = shown.medians().map(|time| time.as_micros());
-        let added = |share| micros(shown.quantile(share)) - micros(engine.quantile(share));
-        let offers = engine.rate() / shown.rate().max(1.0);
-        let note = match offers {
-            _ if contender.processes.is_empty() => "",
-            offers if offers < CEILING => "rate thrown away",
-            _ => "",
-        };
-        println!(
-            "  {:<22} {:>9.0} {:>9.0} {:>7} ({least}..{most}) {:>10.0} {:>9.0} us  {offers:.1}x {note}",
-            contender.name,
-            added(0.5),
-            added(0.99),
-            p50,
-            shown.rate(),
-            shown.cpu_micros(),
-        );
-    }
+    print_lines(delay_ms, connections, &rig.contenders, shown);
     let of = |name: &str| {
         let place = rig
             .contenders
@@ -185,6 +159,51 @@ async fn print(
         }
     }
     Ok(())
+}
+
+/// A line for each, beside the engine that was asked the same prompt.
+pub(super) fn print_lines(
+    delay_ms: u64,
+    connections: usize,
+    contenders: &[Contender],
+    shown: &[Shown],
+) {
+    println!(
+        "\n  engine {delay_ms} ms, {connections} connections, {ROUNDS} rounds in turn, microseconds"
+    );
+    let names = contenders.iter().map(|contender| contender.name.len());
+    let wide = names.fold(22, usize::max);
+    println!(
+        "  {:<wide$} {:>9} {:>9} {:>19} {:>10} {:>12}  ceiling",
+        "", "added p50", "added p99", "p50 (least..most)", "calls/s", "CPU a call"
+    );
+    for (contender, seen) in contenders.iter().zip(shown) {
+        if let Some(broken) = &seen.broken {
+            println!("  {:<wide$} left out: {broken}", contender.name);
+            continue;
+        }
+        let is_its_engine =
+            |it: &Contender| it.processes.is_empty() && it.prompt == contender.prompt;
+        let engine = contenders.iter().position(is_its_engine).unwrap_or(0);
+        let engine = &shown[engine];
+        let [least, p50, most] = seen.medians().map(|time| time.as_micros());
+        let added = |share| micros(seen.quantile(share)) - micros(engine.quantile(share));
+        let offers = engine.rate() / seen.rate().max(1.0);
+        let note = match offers {
+            _ if contender.processes.is_empty() => "",
+            offers if offers < CEILING => "rate thrown away",
+            _ => "",
+        };
+        println!(
+            "  {:<wide$} {:>9.0} {:>9.0} {:>7} ({least}..{most}) {:>10.0} {:>9.0} us  {offers:.1}x {note}",
+            contender.name,
+            added(0.5),
+            added(0.99),
+            p50,
+            seen.rate(),
+            seen.cpu_micros(),
+        );
+    }
 }
 
 /// The median wait for commits of the calls that can be looked up.

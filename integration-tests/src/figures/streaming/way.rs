@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::{
     Tier,
     customers::{scripted, truth_of},
-    model_path::{Alone, ModelPath},
+    model_path::{AS_DEPLOYED, Alone, ModelPath},
     peers::{Peer, Peers},
     rig::{self, MEASURED, Others},
 };
@@ -60,6 +60,7 @@ impl Way {
             binaries: &rig::release()?,
             engines: std::slice::from_ref(&engine),
             processor: MEASURED,
+            recorded: AS_DEPLOYED,
         };
         let path = ModelPath::start_alone(stack, "streaming", alone).await?;
         let pids = [path.edge(), &path.routers[0]];
