@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{
     super::Reading,
     SPANS_ARE_THERE, commit_waits,
-    rig::{Contender, ROUNDS, Rig, round_robin},
+    rig::{Contender, Rig, round_robin},
     variations,
 };
 use crate::{
@@ -135,8 +135,9 @@ async fn print(
     let waits = waits(stack, governed).await?;
     let without = governed.quantile(0.5).saturating_sub(waits);
     println!(
-        "  {:<22} {:>9.0}   ({:.0} us of waits for commits at the median)",
+        "  {:<22} {:>6} {:>9.0}   ({:.0} us of waits for commits at the median)",
         "governed, no waits",
+        governed.rounds.len(),
         micros(without) - micros(engine.quantile(0.5)),
         micros(waits),
     );
@@ -168,14 +169,12 @@ pub(super) fn print_lines(
     contenders: &[Contender],
     shown: &[Shown],
 ) {
-    println!(
-        "\n  engine {delay_ms} ms, {connections} connections, {ROUNDS} rounds in turn, microseconds"
-    );
+    println!("\n  engine {delay_ms} ms, {connections} connections, in turn, microseconds");
     let names = contenders.iter().map(|contender| contender.name.len());
     let wide = names.fold(22, usize::max);
     println!(
-        "  {:<wide$} {:>9} {:>9} {:>19} {:>10} {:>12}  ceiling",
-        "", "added p50", "added p99", "p50 (least..most)", "calls/s", "CPU a call"
+        "  {:<wide$} {:>6} {:>9} {:>9} {:>19} {:>10} {:>12}  ceiling",
+        "", "rounds", "added p50", "added p99", "p50 (least..most)", "calls/s", "CPU a call"
     );
     for (contender, seen) in contenders.iter().zip(shown) {
         if let Some(broken) = &seen.broken {
@@ -195,8 +194,9 @@ pub(super) fn print_lines(
             _ => "",
         };
         println!(
-            "  {:<wide$} {:>9.0} {:>9.0} {:>7} ({least}..{most}) {:>10.0} {:>9.0} us  {offers:.1}x {note}",
+            "  {:<wide$} {:>6} {:>9.0} {:>9.0} {:>7} ({least}..{most}) {:>10.0} {:>9.0} us  {offers:.1}x {note}",
             contender.name,
+            seen.rounds.len(),
             added(0.5),
             added(0.99),
             p50,
