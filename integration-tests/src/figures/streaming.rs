@@ -64,7 +64,29 @@ struct Seen {
     traces: Vec<String>,
 }
 
+/// A stream that ended.
+struct Streamed {
+    trace_id: String,
+    events: Vec<Event>,
+}
+
 impl Seen {
+    fn take_in(&mut self, streams: Vec<Streamed>) -> anyhow::Result<()> {
+        for Streamed { trace_id, events } in streams {
+            let tokens: Vec<_> = tokens(&events).collect();
+            ensure!(!tokens.is_empty(), "a stream without a token");
+            self.first.push(tokens[0].at);
+            self.traces.push(trace_id);
+            let gaps = tokens.windows(2).map(|two| two[1].at - two[0].at);
+            self.gaps.extend(gaps);
+            let ways: Vec<_> = tokens.iter().filter_map(|it| it.on_the_way()).collect();
+            self.way.extend(ways.first());
+            let longer = ways.windows(2).map(|two| two[1].saturating_sub(two[0]));
+            self.longer.extend(longer);
+        }
+        Ok(())
+    }
+
     fn print(&mut self, name: &str) {
         let all = [
             &mut self.first,
@@ -107,11 +129,13 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
             }
         }
         let before = meter.waited();
-        tokio::try_join!(
-            watch(&platform, AT_ONCE, APART, &mut ours),
-            watch(&engine, BESIDE, BESIDE_APART, &mut beside),
+        let (platforms, engines) = tokio::try_join!(
+            read(&platform, AT_ONCE, APART),
+            read(&engine, BESIDE, BESIDE_APART),
         )?;
         waited += meter.waited().saturating_sub(before);
+        ours.take_in(platforms)?;
+        beside.take_in(engines)?;
     }
     let events = ours.gaps.len() + ours.first.len();
     println!(
@@ -203,40 +227,33 @@ async fn held_back(way: &Way, customer: &Journey) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads so many streams at once, begun one after the other, so far apart: what many that begin at the same instant wait
-/// for each other is no part of the claim.
+/// Reads streams and looks at them when all have ended: those that still run are read by the same processor.
 async fn watch(
     target: &Target,
     count: usize,
     apart: Duration,
     seen: &mut Seen,
 ) -> anyhow::Result<()> {
+    seen.take_in(read(target, count, apart).await?)
+}
+
+/// Reads so many streams at once, begun one after the other, so far apart: what many that begin at the same instant wait
+/// for each other is no part of the claim.
+async fn read(target: &Target, count: usize, apart: Duration) -> anyhow::Result<Vec<Streamed>> {
     let streams: Vec<_> = (0..count)
         .map(|index| {
             let target = target.clone();
             tokio::spawn(async move {
                 sleep(apart * u32::try_from(index)?).await;
                 let stream = Stream::open(&target).await?;
-                let trace_id = stream.trace_id.clone();
-                anyhow::Ok((trace_id, stream.all().await?))
+                let trace_id = stream.trace_id.clone().unwrap_or_default();
+                let events = stream.all().await?;
+                anyhow::Ok(Streamed { trace_id, events })
             })
         })
         .collect();
-    // Looked at when all have ended: the streams that still run are read by the same processor.
-    for ended in futures::future::join_all(streams).await {
-        let (trace_id, events) = ended??;
-        let tokens: Vec<_> = tokens(&events).collect();
-        ensure!(!tokens.is_empty(), "a stream without a token");
-        seen.first.push(tokens[0].at);
-        seen.traces.push(trace_id.unwrap_or_default());
-        let gaps = tokens.windows(2).map(|two| two[1].at - two[0].at);
-        seen.gaps.extend(gaps);
-        let ways: Vec<_> = tokens.iter().filter_map(|it| it.on_the_way()).collect();
-        seen.way.extend(ways.first());
-        let longer = ways.windows(2).map(|two| two[1].saturating_sub(two[0]));
-        seen.longer.extend(longer);
-    }
-    Ok(())
+    let ended = futures::future::join_all(streams).await;
+    ended.into_iter().map(|streamed| streamed?).collect()
 }
 
 fn tokens(events: &[Event]) -> impl Iterator<Item = &Event> {
