@@ -7,7 +7,7 @@ mod memory;
 mod stream;
 mod summary;
 
-pub use cpu::{CpuMeter, family, on_processor, pin};
+pub use cpu::{CpuMeter, family, foremost, on_processor, pin, put_back};
 pub use lean::{Lean, lean};
 pub use memory::{resident, resident_kib};
 pub(crate) use stream::take_event;

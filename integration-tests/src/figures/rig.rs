@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::{
-    load::{family, pin},
+    load::{family, foremost, pin, put_back},
     stack::Stack,
 };
 
@@ -51,6 +51,38 @@ impl Drop for Others {
         for pid in &self.0 {
             // One that has ended needs no processor.
             let _ = pin(*pid, &[MEASURED, OTHERS]);
+        }
+    }
+}
+
+/// The stack's engine and this process, which is the load: both before everything else on their processor until this
+/// is dropped, as if they were other machines. Only for loads that leave most of the processor: the kernel keeps 5 %
+/// for the rest, at a stretch, which a load that fills it would read as the path's.
+pub(super) struct Foremost(Vec<i32>);
+
+impl Foremost {
+    pub(super) fn of(stack: &Stack) -> Self {
+        let mut these = Self(Vec::new());
+        let own = std::process::id().cast_signed();
+        for pid in stack.process("engine").pid().into_iter().chain([own]) {
+            // Known before it is done: it is taken back of a process of which some threads have it.
+            these.0.push(pid);
+            if let Err(error) = foremost(pid) {
+                println!(
+                    "  engine and load have no real-time priority, what else is on their processor delays them: {error}"
+                );
+                break;
+            }
+        }
+        these
+    }
+}
+
+impl Drop for Foremost {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // One that has ended, or never had it, needs nothing.
+            let _ = put_back(*pid);
         }
     }
 }

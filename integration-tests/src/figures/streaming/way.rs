@@ -9,7 +9,7 @@ use super::super::{
     customers::{scripted, truth_of},
     model_path::{AS_DEPLOYED, Alone, ModelPath},
     peers::{Peer, Peers},
-    rig::{self, MEASURED, Others},
+    rig::{self, Foremost, MEASURED, Others},
 };
 use crate::{
     journey::Journey,
@@ -26,7 +26,7 @@ pub(super) struct Way {
     pub pids: [i32; 2],
     /// Gateways of others on the same processor, each measured while the others rest.
     peers: Vec<Peer>,
-    _alone: Option<(ModelPath, Others)>,
+    _alone: Option<(Foremost, ModelPath, Others)>,
 }
 
 impl Way {
@@ -70,7 +70,7 @@ impl Way {
             platform: path.base(),
             pids,
             peers,
-            _alone: Some((path, others)),
+            _alone: Some((Foremost::of(stack), path, others)),
         })
     }
 
