@@ -4,7 +4,7 @@
 //! `bare` is our own two hops without any of the work: the same HTTP server, the same gRPC over mutual
 //! TLS, the same HTTP client to the engine, and nothing that is checked, held, placed, written or
 //! metered (`simulators/bare.rs`). `governed` is the product as it is deployed: key, standing, limits,
-//! screen, lease, journal, meter, label, and a trace of one call in ten.
+//! screen, lease, placement among two engines, journal, meter, label, and a trace of one call in ten.
 
 use std::time::Duration;
 
