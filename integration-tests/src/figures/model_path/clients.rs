@@ -70,10 +70,10 @@ impl Load {
                 let mut connection = None;
                 let mut n = client;
                 while !stop.load(Ordering::Relaxed) {
-                    let (seen, first) = visit(&mut connection, &want(n)).await;
+                    let visit = visit(&mut connection, &want(n)).await;
                     n += clients as u64;
-                    counts.lock().count(&seen, first);
-                    if matches!(seen, Seen::Refused(_)) {
+                    counts.lock().count(&visit.seen, visit.first);
+                    if matches!(visit.seen, Seen::Refused(_)) {
                         tokio::time::sleep(AFTER_REFUSAL).await;
                     }
                 }
@@ -125,12 +125,22 @@ impl Counts {
     }
 }
 
-/// Makes one streamed call, on the connection if it still stands; answers how it went and when its
-/// first token came.
+/// One streamed call.
+#[derive(Clone, Debug)]
+pub(crate) struct Visit {
+    /// How it went.
+    pub seen: Seen,
+    /// Until its first token, or its end without one.
+    pub first: Duration,
+    /// How much of that the engine took, where it stamps its chunks.
+    pub at_engine: Option<Duration>,
+}
+
+/// Makes one streamed call, on the connection if it still stands.
 pub(crate) async fn visit(
     connection: &mut Option<SendRequest<Full<Bytes>>>,
     target: &Target,
-) -> (Seen, Duration) {
+) -> Visit {
     let begin = Instant::now();
     let mut answer = Vec::new();
     let mut first = None;
@@ -143,7 +153,20 @@ pub(crate) async fn visit(
             Some(problem)
         }
     };
-    (judge(&answer, problem), first)
+    Visit {
+        at_engine: stamp(&answer),
+        seen: judge(&answer, problem),
+        first,
+    }
+}
+
+/// When the engine made the first token, since the call came to it.
+fn stamp(answer: &[u8]) -> Option<Duration> {
+    let text = String::from_utf8_lossy(answer);
+    let chunk = text.split("\n\n").find(|it| has_token(it.as_bytes()))?;
+    let (_, rest) = chunk.split_once("\"wanwu_micros\":")?;
+    let micros = rest.split(|it: char| !it.is_ascii_digit()).next()?;
+    micros.parse().ok().map(Duration::from_micros)
 }
 
 fn judge(answer: &[u8], problem: Option<String>) -> Seen {
@@ -210,6 +233,21 @@ async fn connect(target: &Target) -> anyhow::Result<SendRequest<Full<Bytes>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_engines_own_time_is_that_of_the_first_chunk_with_a_token() {
+        let role = "data: {\"delta\":{\"content\":\"\"},\"wanwu_micros\":1}\n\n";
+        let token = "data: {\"delta\":{\"content\":\"x\"},\"wanwu_micros\":2500}\n\n";
+        let later = "data: {\"wanwu_micros\":9000,\"delta\":{\"content\":\"y\"}}\n\n";
+        let stamped = |parts: &[&str]| stamp(parts.concat().as_bytes());
+        assert_eq!(
+            stamped(&[role, token, later]),
+            Some(Duration::from_micros(2500))
+        );
+        assert_eq!(stamped(&[role, later]), Some(Duration::from_micros(9000)));
+        assert_eq!(stamped(&[role]), None);
+        assert_eq!(stamped(&["data: {\"content\":\"x\"}\n\n"]), None);
+    }
 
     #[test]
     fn an_answer_is_judged_by_its_tokens_and_its_end() {

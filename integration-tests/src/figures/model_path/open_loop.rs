@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::clients::{Seen, visit};
+use super::clients::{Seen, Visit, visit};
 use crate::load::Target;
 
 /// What became of one call.
@@ -23,6 +23,8 @@ pub(crate) struct Shot {
     pub sent: Duration,
     /// Until its first token, or its end without one.
     pub first: Duration,
+    /// How much of that the engine took, where it stamps its chunks.
+    pub at_engine: Option<Duration>,
     /// Until its end.
     pub whole: Duration,
 }
@@ -46,7 +48,11 @@ pub(crate) async fn send_each(calls: impl Iterator<Item = (Duration, Target)>) -
         under_way.spawn(async move {
             let sent = Instant::now();
             let mut connection = free.lock().pop();
-            let (seen, first) = visit(&mut connection, &target).await;
+            let Visit {
+                seen,
+                first,
+                at_engine,
+            } = visit(&mut connection, &target).await;
             if let Some(connection) = connection {
                 free.lock().push(connection);
             }
@@ -54,6 +60,7 @@ pub(crate) async fn send_each(calls: impl Iterator<Item = (Duration, Target)>) -
                 seen,
                 sent: sent - begin,
                 first,
+                at_engine,
                 whole: sent.elapsed(),
             }
         });

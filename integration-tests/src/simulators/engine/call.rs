@@ -1,5 +1,7 @@
 //! A call as it comes: its script, and its prompt.
 
+use std::time::Instant;
+
 use serde::Deserialize;
 use serde_json::Value;
 use wanwu_testkit::Pieces;
@@ -85,6 +87,9 @@ pub(super) struct Call {
     pub(super) wanwu_script: Script,
     #[serde(default)]
     safety_identifier: Option<String>,
+    /// When it came.
+    #[serde(skip, default = "Instant::now")]
+    pub(super) came: Instant,
     /// Its place among those that run, once it has one.
     #[serde(skip)]
     pub(super) running: Option<Running>,

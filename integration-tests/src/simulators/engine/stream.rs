@@ -43,7 +43,7 @@ impl Frames {
             options: call.stream_options,
             record,
             running: call.running,
-            came: Instant::now(),
+            came: call.came,
         }
     }
 
