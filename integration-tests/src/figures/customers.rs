@@ -186,6 +186,6 @@ pub(super) async fn settled(customers: &[Journey], limit: Duration) -> anyhow::R
             begin.elapsed() < limit,
             "not settled within {limit:?}: {open}"
         );
-        sleep(Duration::from_millis(500)).await;
+        sleep(Duration::from_millis(100)).await;
     }
 }

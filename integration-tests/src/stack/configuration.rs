@@ -107,6 +107,7 @@ fn own(layout: &Layout, source: &Path, description: &Description, service: &str)
                 "models": models(description),
                 "chat": chat_limits(description),
                 "limits": call_limits(description),
+                "leases": lease_terms(description),
             })
         }
         "identity" => json!({"codes": code_limits(description)}),
@@ -142,6 +143,15 @@ fn call_limits(description: &Description) -> Value {
             "tokens_per_minute": 100_000_000_000_u64,
             "concurrent_calls": 100_000,
         })
+    } else {
+        json!({})
+    }
+}
+
+/// What nobody uses goes back soon: whoever waits until nothing is set aside waits for it.
+fn lease_terms(description: &Description) -> Value {
+    if description.models.iter().any(|model| model.scripted) {
+        json!({"idle": "1s"})
     } else {
         json!({})
     }
