@@ -38,5 +38,5 @@ pub use process::{Process, ProcessError, ProcessSpec, StopSignal};
 pub use progress::Progress;
 pub use ready::Ready;
 pub use services::SERVICES;
-pub(crate) use services::simulator_spec;
+pub(crate) use services::{SPANS_EVERY, simulator_spec};
 pub use up::{Plan, absolute, up};

@@ -21,7 +21,7 @@ pub(super) use engine::ScriptedEngine;
 pub(super) use open_loop::{Shot, send_at, send_each};
 
 use crate::load::on_processor;
-use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, Stack, write_private};
+use crate::stack::{Layout, Ports, Process, ProcessSpec, Ready, SPANS_EVERY, Stack, write_private};
 
 /// How long one of its processes may take to be ready.
 const READY: Duration = Duration::from_secs(30);
@@ -138,6 +138,7 @@ impl ModelPath {
         binaries: &Path,
         recorded: Option<f64>,
     ) -> anyhow::Result<Self> {
+        let is_released = recorded.is_some();
         let folder = stack.description().dir.join("figures").join(wanted.figure);
         let layout = Layout::new(folder, binaries.to_owned());
         let mut ports = Ports::keeping(BTreeMap::new());
@@ -169,6 +170,7 @@ impl ModelPath {
                 "inference-routing",
                 &name,
                 config,
+                is_released,
             )?);
         }
         let mut config = config_of(stack, "edge")?;
@@ -178,7 +180,15 @@ impl ModelPath {
         let places = places.collect::<Vec<_>>().join(",");
         table(&mut config, "peers").insert("inference-routing".to_owned(), places.into());
         record(&mut config, recorded);
-        let edge = replica(stack, &layout, &mut ports, "edge", "edge", config)?;
+        let edge = replica(
+            stack,
+            &layout,
+            &mut ports,
+            "edge",
+            "edge",
+            config,
+            is_released,
+        )?;
         Ok(Self {
             engines,
             routers,
@@ -276,6 +286,7 @@ fn replica(
     service: &str,
     name: &str,
     mut config: Table,
+    is_released: bool,
 ) -> anyhow::Result<Replica> {
     let mut place = |what: &str| format!("127.0.0.1:{}", ports.get(&format!("{name}.{what}")));
     let (address, admin) = (place("grpc"), place("admin"));
@@ -285,8 +296,14 @@ fn replica(
     write_private(&file, toml::to_string(&config)?.as_bytes())?;
     let own = stack.process(service);
     let config = file.display().to_string();
+    let mut env = own.spec().env.clone();
+    if is_released {
+        // As deployed.
+        env.remove(SPANS_EVERY.0);
+    }
     let process = Process::new(ProcessSpec {
         name: name.to_owned(),
+        env,
         argv: vec![
             layout.binary(service).display().to_string(),
             "--config".to_owned(),

@@ -25,8 +25,6 @@ use way::Way;
 const FIRST_GOAL: Duration = Duration::from_millis(1);
 const GAP_GOAL: Duration = Duration::from_micros(500);
 const TOP_UP_FEN: i64 = 100_000;
-/// Processes send their spans in batches: so long after a load they are all there.
-const SPANS_ARE_THERE: Duration = Duration::from_secs(6);
 /// Between the beginnings of two streams.
 const APART: Duration = Duration::from_millis(20);
 /// The engine alone, and gateways of others, are looked at in one round of so many.
@@ -146,7 +144,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let lost = hold(&way, &customers, held, long).await?;
     // No matter of speed: this fails on every machine.
     ensure!(lost == 0, "{lost} of {held} streams were lost or changed");
-    sleep(SPANS_ARE_THERE).await;
+    // While streams were held their spans have come.
     let mut without = first_without_waits(&stack, &ours).await?;
     let micros = |time: Duration| time.as_micros();
     let named = [

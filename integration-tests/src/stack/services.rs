@@ -15,6 +15,10 @@ pub const SERVICES: [&str; 7] = [
     "edge",
 ];
 
+/// How often a service sends its spans, in milliseconds: whoever wants to see a trace waits for it. As deployed it
+/// is the 5 s of OpenTelemetry's SDK, which reads this variable.
+pub(crate) const SPANS_EVERY: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "500");
+
 /// A hard end comes after 25 s in the services themselves.
 const STOP_TIMEOUT_MS: u64 = 30_000;
 
@@ -48,7 +52,10 @@ pub fn spec(layout: &Layout, service: &str, admin: u16) -> ProcessSpec {
     };
     let config = layout.config(service);
     let arguments = ["--config", &config.display().to_string(), "serve"].map(str::to_owned);
-    ours(layout, service, service, &arguments, ready, vec![config])
+    let mut spec = ours(layout, service, service, &arguments, ready, vec![config]);
+    let (name, value) = SPANS_EVERY;
+    spec.env.insert(name.to_owned(), value.to_owned());
+    spec
 }
 
 /// A simulator of a provider.

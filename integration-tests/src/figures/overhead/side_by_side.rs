@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{
     super::Reading,
-    SPANS_ARE_THERE, commit_waits,
+    SPANS_ARE_THERE_AS_DEPLOYED, commit_waits,
     rig::{Contender, Rig, round_robin},
     variations,
 };
@@ -208,7 +208,7 @@ pub(super) fn print_lines(
 
 /// The median wait for commits of the calls that can be looked up.
 async fn waits(stack: &Stack, governed: &Shown) -> anyhow::Result<Duration> {
-    tokio::time::sleep(SPANS_ARE_THERE).await;
+    tokio::time::sleep(SPANS_ARE_THERE_AS_DEPLOYED).await;
     let api = Api::new(&stack.description().traces.query);
     let mut waits = Vec::new();
     let traced = governed
