@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -12,6 +13,9 @@ use crate::{
 
 /// How long a customer who begins is told to try again.
 const BUSY: Duration = Duration::from_secs(30);
+
+/// So many customers begin at the same time.
+const AT_ONCE: usize = 4;
 
 /// What billing says of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +56,11 @@ pub(super) async fn customers(
     count: usize,
     fen: i64,
 ) -> anyhow::Result<Vec<Journey>> {
-    let mut ready = Vec::new();
-    for _ in 0..count {
-        ready.push(one(stack, fen).await?);
-    }
-    Ok(ready)
+    stream::iter(0..count)
+        .map(|_| one(stack, fen))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
 }
 
 /// A machine that does much else may be told for a while to try again.
