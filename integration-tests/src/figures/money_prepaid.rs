@@ -2,7 +2,11 @@
 //! stopped and the broker is away: nothing is overspent, nothing is refused that could be paid, and
 //! nothing stays set aside.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -25,11 +29,23 @@ const TOP_UP_FEN: i64 = 1;
 const PAID: i64 = TOP_UP_FEN * 10_000_000;
 const TOKENS: u64 = 600;
 /// So that streams last while others come and processes end.
-const BETWEEN_TOKENS: Duration = Duration::from_millis(8);
+const BETWEEN_TOKENS: Duration = Duration::from_millis(5);
 /// Routers stand still for longer than leases and epochs live, and the broker is away for as long.
-const EXPIRY: Duration = Duration::from_secs(4);
-const AWAY: Duration = Duration::from_secs(8);
+const AWAY: Duration = Duration::from_secs(5);
+/// Leases and epochs of the routers. A lease lies idle for longer than a client waits before it asks again: what
+/// another router needs meanwhile has to be recalled.
+const LIVES: &str = r#"
+    [leases]
+    expiry = "3s"
+    idle = "2s"
+    [epoch]
+    renew_every = "500ms"
+    refuse_after = "2s"
+    ttl = "3s"
+    recover_every = "500ms"
+"#;
 const READY: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_secs(60);
 /// A client that is refused asks once more after so long.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -61,9 +77,6 @@ struct Counted {
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let rounds = if tier == Tier::Quick { 1 } else { 10 };
-    let mut leases = Table::new();
-    leases.insert("expiry".to_owned(), format!("{}s", EXPIRY.as_secs()).into());
-    leases.insert("idle".to_owned(), "2s".into());
     let wanted = Wanted {
         figure: "money-prepaid",
         engines: 1,
@@ -71,21 +84,17 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         policy: None,
         limits: Table::new(),
     };
-    let sections = Table::from_iter([("leases".to_owned(), leases.into())]);
-    let path = ModelPath::start_with(&stack, wanted, &sections).await?;
+    let lives: Table = LIVES.parse()?;
+    let path = ModelPath::start_with(&stack, wanted, &lives).await?;
     let mut all = Counted::default();
-    for round in 1..=rounds {
-        for kind in [Round::Spread, Round::Calm, Round::Disturbed] {
-            let begin = Instant::now();
-            let counted = one_round(&stack, &path, kind).await?;
-            println!(
-                "  {round} {kind:?}: {} answered, {} cut, {} refused, {} wrong, {:.1?}",
-                counted.served,
-                counted.cut,
-                counted.refused,
-                counted.wrong.len(),
-                begin.elapsed()
-            );
+    for number in 1..=rounds {
+        // Beside each other: each has a customer of its own, and nothing is killed.
+        let calm = tokio::try_join!(
+            shown(&stack, &path, number, Round::Spread),
+            shown(&stack, &path, number, Round::Calm),
+        )?;
+        let disturbed = shown(&stack, &path, number, Round::Disturbed).await?;
+        for counted in [calm.0, calm.1, disturbed] {
             all.served += counted.served;
             all.wrong.extend(counted.wrong);
         }
@@ -116,12 +125,32 @@ enum Round {
     Disturbed,
 }
 
+/// One round, and a line about it.
+async fn shown(
+    stack: &Stack,
+    path: &ModelPath,
+    number: usize,
+    round: Round,
+) -> anyhow::Result<Counted> {
+    let begin = Instant::now();
+    let counted = one_round(stack, path, round).await?;
+    println!(
+        "  {number} {round:?}: {} answered, {} cut, {} refused, {} wrong, {:.1?}",
+        counted.served,
+        counted.cut,
+        counted.refused,
+        counted.wrong.len(),
+        begin.elapsed()
+    );
+    Ok(counted)
+}
+
 async fn one_round(stack: &Stack, path: &ModelPath, round: Round) -> anyhow::Result<Counted> {
     let customer = customers(stack, 1, TOP_UP_FEN).await?;
     let books = Books::of(stack, &customer)?;
     let to_model = |delay: Duration| target(&path.base(), &customer[0], body(delay));
     let target = to_model(BETWEEN_TOKENS)?;
-    let begin = Instant::now();
+    let (begin, over) = (Instant::now(), AtomicBool::new(false));
     let clients = async {
         match round {
             Round::Spread => {
@@ -129,16 +158,16 @@ async fn one_round(stack: &Stack, path: &ModelPath, round: Round) -> anyhow::Res
                 join_all(one_after_the_other).await
             }
             Round::Calm => join_all((0..STREAMS).map(|_| client(&target, 0, begin))).await,
-            Round::Disturbed => {
-                join_all((0..STREAMS).map(|_| stubborn(&target, begin + AWAY * 2))).await
-            }
+            Round::Disturbed => join_all((0..STREAMS).map(|_| stubborn(&target, &over))).await,
         }
     };
     let disturbing = async {
-        match round {
+        let disturbed = match round {
             Round::Disturbed => disturb(stack, path).await,
             Round::Spread | Round::Calm => Ok(()),
-        }
+        };
+        over.store(true, Ordering::Relaxed);
+        disturbed
     };
     let under_way = async { tokio::join!(clients, disturbing) };
     let (lowest, (clients, disturbed)) = watched(&books, under_way).await;
@@ -147,7 +176,7 @@ async fn one_round(stack: &Stack, path: &ModelPath, round: Round) -> anyhow::Res
     if lowest < 0 {
         counted.wrong.push(format!("{lowest} were available"));
     }
-    books.settled(Duration::from_secs(60)).await?;
+    books.settled(SETTLED).await?;
     check(&books, &clients, round, &mut counted).await?;
     // Nothing is frozen: what is left is lent to whoever asks, to the last call that it covers.
     spend_the_rest(&books, &to_model(Duration::ZERO)?, &mut counted).await?;
@@ -174,10 +203,10 @@ async fn client(target: &Target, n: u32, begin: Instant) -> Vec<Try> {
     tries
 }
 
-/// Calls until so late.
-async fn stubborn(target: &Target, until: Instant) -> Vec<Try> {
+/// Calls until it is over.
+async fn stubborn(target: &Target, over: &AtomicBool) -> Vec<Try> {
     let mut tries = Vec::new();
-    while Instant::now() < until {
+    while !over.load(Ordering::Relaxed) {
         let tried = attempt(target).await;
         let refused = matches!(tried.taken.end, End::Refused(_));
         tries.push(tried);
@@ -235,17 +264,17 @@ async fn disturb(stack: &Stack, path: &ModelPath) -> anyhow::Result<()> {
     sleep(AWAY).await;
     stopped.process.cont();
     broker.start()?;
-    broker.wait_ready(READY).await?;
-    killed.process.wait_ready(READY).await?;
-    // It finds itself fenced, ends, and is started again as Kubernetes would.
+    // The one that stood still finds itself fenced, ends, and is started again as Kubernetes would.
     let begin = Instant::now();
     while stopped.process.is_alive() && begin.elapsed() < Duration::from_secs(8) {
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(50)).await;
     }
     if !stopped.process.is_alive() {
         stopped.process.start()?;
     }
-    stopped.process.wait_ready(READY).await?;
+    for process in [&stopped.process, &killed.process, &broker] {
+        process.wait_ready(READY).await?;
+    }
     Ok(())
 }
 
@@ -312,7 +341,8 @@ async fn check(
     Ok(())
 }
 
-/// Calls one after the other until the credit is too little; refused earlier, something is frozen.
+/// Calls one after the other until the credit is too little, whichever router still has some of it; refused
+/// earlier, something is frozen. In the end nothing is set aside.
 async fn spend_the_rest(
     books: &Books,
     target: &Target,
@@ -322,16 +352,18 @@ async fn spend_the_rest(
     loop {
         let (available, leased) = books.balance().await?;
         if available + leased < hold {
-            return Ok(());
+            break;
         }
         let tries = client(target, 0, Instant::now()).await;
         if tries.last().is_none_or(|last| last.taken.end != End::Whole) {
             let said: Vec<_> = tries.iter().map(|tried| &tried.taken.end).collect();
             let line = format!("{available} and {leased} left, {hold} needed: {said:?}");
             counted.wrong.push(line);
-            return Ok(());
+            break;
         }
         counted.served += 1;
-        books.settled(Duration::from_secs(60)).await?;
+        books.billed(SETTLED).await?;
     }
+    books.settled(SETTLED).await?;
+    Ok(())
 }

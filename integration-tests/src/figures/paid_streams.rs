@@ -1,6 +1,6 @@
 //! Paid streams as a figure's client sees them, and what the journal and billing wrote of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -18,6 +18,9 @@ use crate::{
 
 /// Longer than any stream of a figure.
 const LONGEST: Duration = Duration::from_secs(120);
+
+/// How often books are looked at again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How a stream ended for its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +104,40 @@ pub(super) struct Books {
     accounts: Vec<Uuid>,
 }
 
+/// What is not at its end yet.
+struct Open {
+    calls: i64,
+    running: i64,
+    bills: i64,
+    /// What is set aside, in 10^-9 CNY.
+    leased: i64,
+}
+
+impl Open {
+    const fn is_billed(&self) -> bool {
+        self.running == 0 && self.bills == self.calls
+    }
+
+    const fn is_settled(&self) -> bool {
+        self.is_billed() && self.leased == 0
+    }
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            calls,
+            running,
+            bills,
+            leased,
+        } = self;
+        write!(
+            f,
+            "{running} of {calls} calls run, {bills} are billed, {leased} is set aside"
+        )
+    }
+}
+
 impl Books {
     /// The books of these customers.
     pub(super) fn of(stack: &Stack, customers: &[Journey]) -> anyhow::Result<Self> {
@@ -122,22 +159,35 @@ impl Books {
 
     /// Waits until no call runs, each has its bill and nothing is set aside; answers how long.
     pub(super) async fn settled(&self, patience: Duration) -> anyhow::Result<Duration> {
+        self.wait(patience, Open::is_settled).await
+    }
+
+    /// Waits until no call runs and each has its bill, whatever is set aside; answers how long.
+    pub(super) async fn billed(&self, patience: Duration) -> anyhow::Result<Duration> {
+        self.wait(patience, Open::is_billed).await
+    }
+
+    async fn wait(
+        &self,
+        patience: Duration,
+        is_done: fn(&Open) -> bool,
+    ) -> anyhow::Result<Duration> {
         let begin = Instant::now();
         loop {
             let open = match self.open().await {
-                Ok(None) => return Ok(begin.elapsed()),
-                Ok(Some(open)) => open,
+                Ok(open) if is_done(&open) => return Ok(begin.elapsed()),
+                Ok(open) => open.to_string(),
                 Err(error) => error.to_string(),
             };
             anyhow::ensure!(
                 begin.elapsed() < patience,
                 "not settled within {patience:?}: {open}"
             );
-            sleep(Duration::from_millis(100)).await;
+            sleep(LOOK).await;
         }
     }
 
-    async fn open(&self) -> sqlx::Result<Option<String>> {
+    async fn open(&self) -> sqlx::Result<Open> {
         let (calls, running): (i64, i64) = sqlx::query_as(
             "select count(*), count(*) filter (where outcome = 0) from calls
              where account_id = any ($1)",
@@ -151,10 +201,12 @@ impl Books {
                 .fetch_one(&self.billing)
                 .await?;
         let (_, leased) = self.balance().await?;
-        let is_open = running > 0 || bills != calls || leased != 0;
-        let open =
-            || format!("{running} of {calls} calls run, {bills} are billed, {leased} is set aside");
-        Ok(is_open.then(open))
+        Ok(Open {
+            calls,
+            running,
+            bills,
+            leased,
+        })
     }
 
     /// What all of them can spend, and what is set aside, in 10^-9 CNY.
