@@ -27,9 +27,6 @@ const STORMS: [(Illness, usize); 4] = [
     (Illness::Blackholed, WAITING),
     (Illness::Hangs, WAITING),
 ];
-/// inference-routing's `engines.first_token_timeout`, a minute by default: a storm of calls that wait would last
-/// an hour.
-const FIRST_TOKEN: &str = "1s";
 /// Attempts for each call.
 const GOAL: f64 = 1.2;
 /// In so many calls the goal holds whatever further attempts were saved up before.
@@ -52,18 +49,51 @@ pub(super) fn figure() -> Figure {
     }
 }
 
+/// How much of it a form looks at.
+struct Extent {
+    /// A storm, at least.
+    storm: Duration,
+    /// The calm before all of them, and the calls after each.
+    calm: Duration,
+    after: Duration,
+    /// The router's `[engines]`. `first_token_timeout` is a minute by default: a storm of calls that wait would last
+    /// an hour.
+    limits: &'static str,
+}
+
+impl Extent {
+    const fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Quick => Self {
+                storm: Duration::from_secs(2),
+                calm: Duration::from_secs(1),
+                after: Duration::from_millis(500),
+                limits: r#"
+                    first_token_timeout = "500ms"
+                    connect_timeout = "500ms"
+                    probe_every = "500ms"
+                    probe_timeout = "500ms"
+                "#,
+            },
+            Tier::Full => Self {
+                storm: Duration::from_secs(60),
+                calm: Duration::from_secs(2),
+                after: Duration::from_secs(1),
+                limits: r#"first_token_timeout = "1s""#,
+            },
+        }
+    }
+}
+
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
-    let long = match tier {
-        Tier::Quick => Duration::from_secs(3),
-        Tier::Full => Duration::from_secs(60),
-    };
+    let extent = Extent::of(tier);
     let journey = Journey::ready_to_call(&stack, 1_000_000).await?;
     let wanted = Wanted {
         figure: "storm",
         engines: ENGINES,
         routers: 1,
         policy: None,
-        limits: Table::from_iter([("first_token_timeout".to_owned(), FIRST_TOKEN.into())]),
+        limits: extent.limits.parse::<Table>()?,
     };
     let path = ModelPath::start(&stack, wanted).await?;
     let mut body = scripted(json!({"tokens": 4, "first_delay_ms": 5}));
@@ -72,14 +102,14 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let body = Bytes::from(body.to_string());
     let target = Target::new(&address, Some(journey.secret()), body)?;
     let calm = load(&target, CLIENTS);
-    sleep(Duration::from_secs(2)).await;
+    sleep(extent.calm).await;
     let calm = calm.end().await;
     println!("  before: {} calls, {} failed", calm.calls, calm.refused);
     ensure!(calm.refused == 0, "calls failed before the storm");
 
     let (mut ratios, mut calls, mut longest, mut count) = (Vec::new(), 0, Duration::ZERO, 0);
     for (illness, clients) in STORMS {
-        let storm = one(&path, &target, illness, clients, long).await?;
+        let storm = one(&path, &target, illness, clients, &extent).await?;
         storm.print(illness);
         for missed in storm.missed(illness) {
             println!("  WRONG: {illness:?}: {missed}");
@@ -182,7 +212,7 @@ async fn one(
     target: &Target,
     illness: Illness,
     clients: usize,
-    long: Duration,
+    extent: &Extent,
 ) -> anyhow::Result<Storm> {
     let before = attempts(path).await?;
     for engine in &path.engines {
@@ -192,7 +222,7 @@ async fn one(
     let storm = load(target, clients);
     let mut counts = Counts::default();
     let enough =
-        |calls: u64, lasts: Duration| lasts >= long && (calls >= CALLS || lasts >= LONGEST);
+        |calls: u64, lasts: Duration| lasts >= extent.storm && (calls >= CALLS || lasts >= LONGEST);
     while !enough(counts.calls, begin.elapsed()) {
         sleep(LOOK).await;
         counts.add(storm.take());
@@ -221,7 +251,7 @@ async fn one(
     let back = mended.elapsed();
     let shown_after = shown_as_well_after(path).await?;
     after.take();
-    sleep(Duration::from_secs(1)).await;
+    sleep(extent.after).await;
     Ok(Storm {
         counts,
         lasted,
