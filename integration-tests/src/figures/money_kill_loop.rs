@@ -23,12 +23,6 @@ use super::{
 };
 use crate::{journey::Journey, stack::Stack};
 
-/// Orders of one part of the loop. Sessions last ten minutes: each part has customers of its own.
-const ORDERS: usize = 2500;
-/// Kills in one part: of services, of the broker, of the database.
-const SERVICE_KILLS: usize = 50;
-const BROKER_KILLS: usize = 3;
-const DATABASE_KILLS: usize = 3;
 /// Customers and calls at a time.
 const CUSTOMERS: usize = 6;
 const CALLERS: usize = 4;
@@ -60,6 +54,46 @@ pub(super) fn figure() -> Figure {
     }
 }
 
+/// One part of the loop. Sessions last ten minutes: each part has customers of its own.
+#[derive(Clone, Copy)]
+struct Part {
+    orders: usize,
+    /// Kills of services, of the broker, of the database.
+    services: usize,
+    broker: usize,
+    database: usize,
+}
+
+impl Part {
+    /// In the quick form one, of each kind of kills some; in the full form twenty.
+    const fn of(tier: Tier) -> (u64, Self) {
+        match tier {
+            Tier::Quick => {
+                let part = Self {
+                    orders: 1000,
+                    services: 24,
+                    broker: 1,
+                    database: 1,
+                };
+                (1, part)
+            }
+            Tier::Full => {
+                let part = Self {
+                    orders: 2500,
+                    services: 50,
+                    broker: 3,
+                    database: 3,
+                };
+                (20, part)
+            }
+        }
+    }
+
+    const fn kills(self) -> usize {
+        self.services + self.broker + self.database
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Default)]
 struct Done {
@@ -70,14 +104,11 @@ struct Done {
 }
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
-    let parts = match tier {
-        Tier::Quick => 1,
-        Tier::Full => 20,
-    };
+    let (parts, part) = Part::of(tier);
     let (mut all, mut wrong, mut slowest) = (Done::default(), Wrong::default(), Duration::ZERO);
     for number in 0..parts {
         let begin = Instant::now();
-        let (done, found, settled) = one_part(&stack, number).await?;
+        let (done, found, settled) = one_part(&stack, part, number).await?;
         all.orders += done.orders;
         all.kills += done.kills;
         all.calls += done.calls;
@@ -106,12 +137,16 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     })
 }
 
-async fn one_part(stack: &Stack, number: u64) -> anyhow::Result<(Done, Wrong, Duration)> {
+async fn one_part(
+    stack: &Stack,
+    part: Part,
+    number: u64,
+) -> anyhow::Result<(Done, Wrong, Duration)> {
     let customers = customers(stack, CUSTOMERS, TOP_UP_FEN).await?;
     let books = Books::of(stack, &customers)?;
     let payments = Payments::new(stack).await?;
     let (killing, next) = (AtomicBool::new(true), AtomicUsize::new(0));
-    let goes_on = || killing.load(Ordering::Relaxed) || next.load(Ordering::Relaxed) < ORDERS;
+    let goes_on = || killing.load(Ordering::Relaxed) || next.load(Ordering::Relaxed) < part.orders;
     let payers = join_all((0..PAYERS).map(|_| async {
         while goes_on() {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +165,7 @@ async fn one_part(stack: &Stack, number: u64) -> anyhow::Result<(Done, Wrong, Du
     };
     let callers = join_all((0..CALLERS).map(|n| call(&customers[n % customers.len()], &goes_on)));
     let killer = async {
-        let killed = kill(stack, number).await;
+        let killed = kill(stack, part, number).await;
         killing.store(false, Ordering::Relaxed);
         killed
     };
@@ -147,7 +182,7 @@ async fn one_part(stack: &Stack, number: u64) -> anyhow::Result<(Done, Wrong, Du
     let whole = calls.iter().filter(|call| call.end == End::Whole).count();
     let done = Done {
         orders: payments.count(),
-        kills: SERVICE_KILLS + BROKER_KILLS + DATABASE_KILLS,
+        kills: part.kills(),
         calls: calls.iter().filter(|call| call.call_id.is_some()).count(),
         whole,
     };
@@ -173,11 +208,11 @@ async fn call(customer: &Journey, goes_on: &impl Fn() -> bool) -> anyhow::Result
 }
 
 /// Kills services, some together, the broker and the database, each when all are back.
-async fn kill(stack: &Stack, seed: u64) -> anyhow::Result<()> {
+async fn kill(stack: &Stack, part: Part, seed: u64) -> anyhow::Result<()> {
     let mut chance = StdRng::seed_from_u64(seed);
-    let mut left = SERVICE_KILLS;
-    let mut victims = vec![vec!["rabbitmq"]; BROKER_KILLS];
-    victims.extend(vec![vec!["postgres"]; DATABASE_KILLS]);
+    let mut left = part.services;
+    let mut victims = vec![vec!["rabbitmq"]; part.broker];
+    victims.extend(vec![vec!["postgres"]; part.database]);
     while left > 0 {
         let together = chance.random_range(1..=TOGETHER).min(left);
         let mut services: Vec<&str> = SERVICES
