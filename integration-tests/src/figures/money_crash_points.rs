@@ -25,11 +25,19 @@ use crate::{
 
 /// How long a point may take to be reached.
 const REACHED: Duration = Duration::from_secs(30);
-/// So long after a call another one is made, where the point was not reached.
-const AGAIN: Duration = Duration::from_secs(8);
+/// So long after a call another one is made, where the point was not reached: an idle lease, which is the last
+/// thing that a call leaves behind, is back by then.
+const AGAIN: Duration = Duration::from_secs(4);
 const READY: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
+/// Lives of routers whose deaths are soon believed, where recovery is what is waited for: the way is the same.
+const SHORT_LIVES: [(&str, &str); 4] = [
+    ("INFERENCE_ROUTING__EPOCH__RENEW_EVERY", "250ms"),
+    ("INFERENCE_ROUTING__EPOCH__REFUSE_AFTER", "1s"),
+    ("INFERENCE_ROUTING__EPOCH__TTL", "1500ms"),
+    ("INFERENCE_ROUTING__EPOCH__RECOVER_EVERY", "250ms"),
+];
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -168,14 +176,13 @@ impl Round<'_> {
         let (mut missed, mut traffic) = (Vec::new(), JoinSet::new());
         for (number, (service, point, kind)) in POINTS.into_iter().enumerate() {
             let usual = self.stack.process(service);
-            let told = told(&usual, point);
+            let told = told(&usual, point, kind);
             let before = words(&usual, point);
             if kind == Traffic::Cut {
-                if !usual.is_alive() {
-                    // It ended at the point before: nobody would be there to be cut off.
-                    usual.start()?;
-                    usual.wait_ready(READY).await?;
-                }
+                let dies = short_lived(&usual);
+                dies.kill9();
+                dies.start()?;
+                dies.wait_ready(READY).await?;
                 self.begin(Traffic::Call, number, &mut traffic)?;
                 sleep(Duration::from_millis(500)).await;
             }
@@ -263,9 +270,21 @@ impl Round<'_> {
 }
 
 /// The process, told to end at a point.
-fn told(usual: &Process, point: &str) -> Process {
-    let mut spec: ProcessSpec = usual.spec().clone();
+fn told(usual: &Process, point: &str, kind: Traffic) -> Process {
+    let process = match kind {
+        Traffic::Cut => short_lived(usual),
+        _ => usual.clone(),
+    };
+    let mut spec = process.spec().clone();
     spec.env.insert(VARIABLE.to_owned(), point.to_owned());
+    Process::new(spec)
+}
+
+/// The process, with [`SHORT_LIVES`].
+fn short_lived(usual: &Process) -> Process {
+    let mut spec: ProcessSpec = usual.spec().clone();
+    let lives = SHORT_LIVES.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    spec.env.extend(lives);
     Process::new(spec)
 }
 
