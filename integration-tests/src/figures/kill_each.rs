@@ -31,6 +31,10 @@ const VICTIMS: [&str; 9] = [
 const TOKENS: u64 = 40;
 const WINDOW: u64 = 64;
 const TOP_UP_FEN: i64 = 100_000;
+/// The first calls, of 0.4 s each, are in their middle by then.
+const UNDER_WAY: Duration = Duration::from_millis(250);
+/// Others begin while it is dead.
+const DEAD: Duration = Duration::from_millis(300);
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -141,10 +145,10 @@ async fn calls_while_killed(
         }
     });
     let kill = async {
-        sleep(Duration::from_millis(600)).await;
+        sleep(UNDER_WAY).await;
         let process = stack.process(victim);
         process.kill9();
-        sleep(Duration::from_millis(500)).await;
+        sleep(DEAD).await;
         process.start()?;
         process.wait_ready(Duration::from_secs(30)).await?;
         // A process that rightly gave up meanwhile is started again, as Kubernetes would.
