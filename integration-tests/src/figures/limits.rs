@@ -10,7 +10,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use futures::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use toml::Table;
 
 use super::{
@@ -34,6 +34,8 @@ const PROMPT_TOKENS: u64 = 2;
 const PARTS: u64 = 32;
 /// A changed limit holds everywhere after so long.
 const HOLDS: Duration = Duration::from_millis(2500);
+/// An edge that started is connected to every router after so long.
+const CONNECTED: Duration = Duration::from_millis(500);
 /// A call that was refused for another reason than a limit is made again so often.
 const TRIES: usize = 5;
 const TOP_UP_FEN: i64 = 1_000_000;
@@ -133,23 +135,24 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     for replicas in [1, 4] {
         let mut owner = Journey::ready_to_call(&stack, TOP_UP_FEN).await?;
         let support = Operator::with_roles(&stack, &["support"]).await?;
+        let mut keys = limited_keys(&stack, &mut owner, &support).await?;
+        let mut holds = Instant::now() + HOLDS;
+        // It starts while the limits begin to hold.
         let path = start(&stack, replicas).await?;
-        for _ in 0..rounds {
-            let mut keys = Vec::new();
-            for level in LEVELS {
-                for limited in ALL {
-                    let secret = limited_key(&stack, &mut owner, &support, level, limited).await?;
-                    keys.push((level, limited, secret));
-                }
-            }
-            sleep(HOLDS).await;
-            for (level, limited, secret) in keys {
+        holds = holds.max(Instant::now() + CONNECTED);
+        for round in 1..=rounds {
+            sleep_until(holds).await;
+            for (level, limited, secret) in std::mem::take(&mut keys) {
                 let seen = at_once(&path, limited, &secret, replicas as u64).await?;
                 let (whose, limit) = (format!("{level:?}"), format!("{limited:?}"));
                 println!("  {replicas:>8}  {whose:<7}  {limit:<8}  {seen}");
                 above = above.max(seen.above);
                 below = below.max(seen.below);
                 stated &= seen.is_as_stated();
+            }
+            if round < rounds {
+                keys = limited_keys(&stack, &mut owner, &support).await?;
+                holds = Instant::now() + HOLDS;
             }
         }
     }
@@ -178,6 +181,22 @@ async fn start(stack: &Stack, routers: usize) -> anyhow::Result<ModelPath> {
         limits: Table::new(),
     };
     ModelPath::start(stack, wanted).await
+}
+
+/// A new key for each limit of each level.
+async fn limited_keys(
+    stack: &Stack,
+    owner: &mut Journey,
+    support: &Operator,
+) -> anyhow::Result<Vec<(Level, Limited, String)>> {
+    let mut keys = Vec::new();
+    for level in LEVELS {
+        for limited in ALL {
+            let secret = limited_key(stack, owner, support, level, limited).await?;
+            keys.push((level, limited, secret));
+        }
+    }
+    Ok(keys)
 }
 
 /// A new key that one limit holds for: its own, that of an app of its own, or that of an account that has
