@@ -83,7 +83,7 @@ struct Shown {
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let [of_router, of_engine] = match tier {
-        Tier::Quick => [6, 3].map(Duration::from_secs),
+        Tier::Quick => [4, 3].map(Duration::from_secs),
         Tier::Full => [60, 60].map(Duration::from_secs),
     };
     let accounts = customers(&stack, ACCOUNTS, TOP_UP_FEN).await?;
@@ -118,7 +118,7 @@ async fn phase(
         .map(|account| target(&path, account))
         .collect::<anyhow::Result<Vec<_>>>()?;
 
-    let calm = together(&targets, CALM, Duration::from_secs(2)).await;
+    let calm = together(&targets, CALM, Duration::from_secs(1)).await;
     ensure!(
         calm.iter().all(|shot| shot.seen == Seen::Answered),
         "calls failed before the overload"
