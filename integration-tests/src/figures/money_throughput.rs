@@ -43,7 +43,7 @@ pub(super) fn figure() -> Figure {
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (events, seconds) = match tier {
-        Tier::Quick => (4_000, 3),
+        Tier::Quick => (4_000, 2),
         Tier::Full => (100_000, 30),
     };
     let customers = customers(&stack, CUSTOMERS, 500_000).await?;
