@@ -27,6 +27,14 @@ const WINDOW: u64 = 64;
 const TOP_UP_FEN: i64 = 1_000_000;
 const AT_ONCE: usize = 24;
 const READY: Duration = Duration::from_secs(30);
+/// The death of a router is believed after 3 s, not after 5.
+const LIVES: &str = r#"
+    [epoch]
+    renew_every = "500ms"
+    refuse_after = "2s"
+    ttl = "3s"
+    recover_every = "500ms"
+"#;
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -50,17 +58,15 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let each = if tier == Tier::Quick { 80 } else { 667 };
     let customers = customers(&stack, 4, TOP_UP_FEN).await?;
     let books = Books::of(&stack, &customers)?;
-    let path = ModelPath::start(
-        &stack,
-        Wanted {
-            figure: "money-cut-streams",
-            engines: 1,
-            routers: 2,
-            policy: None,
-            limits: Table::new(),
-        },
-    )
-    .await?;
+    let wanted = Wanted {
+        figure: "money-cut-streams",
+        engines: 1,
+        routers: 2,
+        policy: None,
+        limits: Table::new(),
+    };
+    let lives: Table = LIVES.parse()?;
+    let path = ModelPath::start_with(&stack, wanted, &lives).await?;
     let begin = Instant::now();
     let mut all: Vec<(Cut, Taken)> = Vec::new();
     for cut in [Cut::Client, Cut::Engine] {
