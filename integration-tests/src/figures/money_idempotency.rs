@@ -32,7 +32,7 @@ pub(super) fn figure() -> Figure {
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let requests = match tier {
-        Tier::Quick => 40,
+        Tier::Quick => 20,
         Tier::Full => 1_000,
     };
     let customers = customers(&stack, 4, 100).await?;

@@ -103,7 +103,7 @@ impl Seen {
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (rounds, tokens, held, long) = match tier {
-        Tier::Quick => (3, 200, 400, Duration::from_secs(6)),
+        Tier::Quick => (2, 200, 400, Duration::from_secs(6)),
         // One call in ten is recorded, and only of those is known what they waited for.
         Tier::Full => (100, 200, 2000, Duration::from_secs(20)),
     };
