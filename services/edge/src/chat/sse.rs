@@ -140,11 +140,11 @@ impl Body for Events {
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        if this.ended {
-            return Poll::Ready(None);
-        }
         this.gather(task);
         if this.buffer.is_empty() {
+            if this.ended {
+                return Poll::Ready(None);
+            }
             if !this.is_silent(task) {
                 return Poll::Pending;
             }

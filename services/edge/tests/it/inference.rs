@@ -116,8 +116,14 @@ impl ResponseService for Inference {
         });
         let failed = script["fail_at_end"].as_str().map(|r| Err(refusal(r)));
         let count = if stream { 2 } else { 1 };
-        let frames = frames.into_iter().take(count).chain(failed);
-        Ok(Response::new(futures::stream::iter(frames).boxed()))
+        let pause = script["end_after_ms"].as_u64().unwrap_or_default();
+        let end = futures::stream::once(async move {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            failed
+        });
+        let frames = futures::stream::iter(frames.into_iter().take(count));
+        let frames = frames.chain(end.filter_map(std::future::ready));
+        Ok(Response::new(frames.boxed()))
     }
 }
 

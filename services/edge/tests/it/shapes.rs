@@ -1,5 +1,7 @@
 //! Responses and embeddings in OpenAI's shape.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -25,6 +27,23 @@ async fn events_of_a_response_have_their_names_and_the_last_one_ends_it() {
     let whole = ask(json!({})).send().await.unwrap();
     assert_eq!(whole.headers()["content-type"], "application/json");
     assert_eq!(whole.text().await.unwrap(), "{}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_whose_end_comes_after_its_last_event_ends_then() {
+    let world = World::start().await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let body = json!({"stream": true, "end_after_ms": 300});
+    let begun = Instant::now();
+    let asked = world.post("/v1/responses").bearer_auth(&key).json(&body);
+    let text = asked.send().await.unwrap().text().await.unwrap();
+    // Not when the silence is long enough for a comment.
+    let elapsed = begun.elapsed();
+    assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
+    assert!(
+        text.ends_with("event: response.completed\ndata: {}\n\n"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
