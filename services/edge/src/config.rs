@@ -130,6 +130,9 @@ pub struct Limits {
     /// Time for a request's headers.
     #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
+    /// Time for which an HTTP/2 connection may have no stream.
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
     /// Time for a body that is read whole.
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
@@ -217,6 +220,9 @@ impl Limits {
         // The least buffer of the HTTP/1.1 parser.
         if self.max_header_bytes < 8192 {
             problems.push("limits.max_header_bytes must be at least 8192".to_owned());
+        }
+        if self.idle_timeout.is_zero() {
+            problems.push("limits.idle_timeout must be longer than 0s".to_owned());
         }
         if self.rate_grace.is_zero() && self.min_request_rate.max(self.min_answer_rate) > 0 {
             problems.push("limits.rate_grace must be longer than 0s".to_owned());

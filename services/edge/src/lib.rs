@@ -12,6 +12,7 @@ pub mod credential;
 pub mod edge;
 pub mod follow_file;
 pub mod grants;
+pub mod idle;
 pub mod listener;
 pub mod measured;
 pub mod messages;

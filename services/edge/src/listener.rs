@@ -7,15 +7,18 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use metrics::counter;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Limits,
     edge::Edge,
+    idle::Running,
     pace::{LeastRate, Pace},
     stalled::Patient,
     streams::Streams,
@@ -35,7 +38,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Accepts connections until `stop`, then lets requests finish for the configured time.
 pub async fn accept(listener: TcpListener, edge: Arc<Edge>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(edge.limits.max_connections));
-    let builder = Arc::new(builder(&edge.limits));
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
     let accepting = async {
@@ -52,10 +54,10 @@ pub async fn accept(listener: TcpListener, edge: Arc<Edge>, stop: CancellationTo
                     continue;
                 }
             };
-            let (edge, builder) = (Arc::clone(&edge), Arc::clone(&builder));
+            let edge = Arc::clone(&edge);
             let (stop, cut) = (stop.clone(), cut.clone());
             connections.spawn(async move {
-                cut.run_until_cancelled(connection(tcp, peer, edge, &builder, stop))
+                cut.run_until_cancelled(connection(tcp, peer, edge, stop))
                     .await;
                 drop(place);
             });
@@ -74,8 +76,8 @@ pub async fn accept(listener: TcpListener, edge: Arc<Edge>, stop: CancellationTo
     }
 }
 
-fn builder(limits: &Limits) -> Builder<Streams> {
-    let mut builder = Builder::new(Streams::new(limits));
+fn builder(limits: &Limits, running: &Arc<Running>) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams::new(limits, Arc::clone(running)));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -94,26 +96,23 @@ fn builder(limits: &Limits) -> Builder<Streams> {
     builder
 }
 
-async fn connection(
-    tcp: TcpStream,
-    peer: SocketAddr,
-    edge: Arc<Edge>,
-    builder: &Builder<Streams>,
-    stop: CancellationToken,
-) {
+async fn connection(tcp: TcpStream, peer: SocketAddr, edge: Arc<Edge>, stop: CancellationToken) {
     let header_timeout = edge.limits.header_timeout;
     let begun = tokio::time::timeout(header_timeout, begin(&tcp));
-    match stop.run_until_cancelled(begun).await {
-        Some(Ok(Ok(()))) => {}
+    let protocol = match stop.run_until_cancelled(begun).await {
+        Some(Ok(Ok(protocol))) => protocol,
         Some(Ok(Err(error))) => return tracing::debug!(%error, "a connection did not begin"),
         Some(Err(_)) => return tracing::debug!("a connection stayed silent"),
         None => return,
-    }
+    };
     let least = LeastRate::of_answers(&edge.limits);
     let tcp = Patient::new(tcp, Pace::takes(least, edge.limits.stall_timeout));
+    let running = Running::none();
+    let builder = builder(&edge.limits, &running);
+    let idle_timeout = edge.limits.idle_timeout;
     let service = service_fn(move |request| Arc::clone(&edge).answer(peer.ip(), request));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(tcp), service));
-    let mut leaving = false;
+    let (mut leaving, mut told, mut since) = (false, false, Instant::now());
     loop {
         tokio::select! {
             ended = serving.as_mut() => {
@@ -123,14 +122,29 @@ async fn connection(
                 return;
             }
             () = stop.cancelled(), if !leaving => leaving = true,
+            () = running.rest(since, idle_timeout), if protocol == Protocol::Http2 => {
+                if told {
+                    // It may answer pings, but not the one that asks whether it has heard.
+                    return tracing::debug!("an idle connection was told to end, and is cut");
+                }
+                counter!("edge_idle_connections_total").increment(1);
+                (told, since) = (true, Instant::now());
+            }
         }
         serving.as_mut().graceful_shutdown();
     }
 }
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
 /// Waits until the client's first bytes say which protocol it speaks; no timer of hyper runs
 /// before it knows.
-async fn begin(tcp: &TcpStream) -> io::Result<()> {
+async fn begin(tcp: &TcpStream) -> io::Result<Protocol> {
     tcp.set_nodelay(true)?;
     let mut first = [0; PREFACE.len()];
     loop {
@@ -138,8 +152,11 @@ async fn begin(tcp: &TcpStream) -> io::Result<()> {
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if length == PREFACE.len() || first[..length] != PREFACE[..length] {
-            return Ok(());
+        if first[..length] != PREFACE[..length] {
+            return Ok(Protocol::Http1);
+        }
+        if length == PREFACE.len() {
+            return Ok(Protocol::Http2);
         }
         tokio::time::sleep(PEEK_PAUSE).await;
     }

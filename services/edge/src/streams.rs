@@ -10,6 +10,7 @@ use std::{
     cell::Cell,
     future::poll_fn,
     pin::pin,
+    sync::Arc,
     task::{Poll, ready},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tokio::task_local;
 
 use crate::{
     config::Limits,
+    idle::Running,
     pace::{LeastRate, Pace},
 };
 
@@ -27,11 +29,12 @@ use crate::{
 /// gives no room. It is also the longest frame that most clients take.
 pub const PIECE: usize = 16 << 10;
 
-/// Runs the streams of HTTP/2 connections.
-#[derive(Clone, Copy, Debug)]
+/// Runs the streams of an HTTP/2 connection.
+#[derive(Clone, Debug)]
 pub struct Streams {
     least: LeastRate,
     stall: Duration,
+    running: Arc<Running>,
 }
 
 /// What became of the pieces of an answer.
@@ -64,12 +67,13 @@ pub fn gave(bytes: usize) {
 }
 
 impl Streams {
-    /// Streams whose clients take their answers within these limits.
+    /// Streams whose client takes its answers within these limits; they are counted.
     #[must_use]
-    pub const fn new(limits: &Limits) -> Self {
+    pub const fn new(limits: &Limits, running: Arc<Running>) -> Self {
         Self {
             least: LeastRate::of_answers(limits),
             stall: limits.stall_timeout,
+            running,
         }
     }
 }
@@ -80,7 +84,12 @@ where
 {
     fn execute(&self, stream: F) {
         let pace = Pace::takes(self.least, self.stall);
-        tokio::spawn(PIECES.scope(Pieces::default(), while_it_moves(stream, pace)));
+        let run = self.running.begin();
+        tokio::spawn(async move {
+            let watched = while_it_moves(stream, pace);
+            PIECES.scope(Pieces::default(), watched).await;
+            drop(run);
+        });
     }
 }
 

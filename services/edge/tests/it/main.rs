@@ -10,6 +10,7 @@ mod chat;
 mod descriptors;
 mod echo;
 mod identity;
+mod idle;
 mod inference;
 mod json;
 mod limits;
