@@ -17,7 +17,7 @@ use tracing::Span;
 
 use crate::{
     request_span,
-    streams::{self, PIECE},
+    streams::{self, PIECE, Piece},
     visit::Kind,
 };
 
@@ -37,8 +37,13 @@ pub struct UnderWay {
 /// The body of an answer.
 pub struct Measured {
     body: Body,
+    /// It goes to HTTP/2, piece by piece.
+    in_stream: bool,
     /// What is left of a long piece.
     rest: Option<Bytes>,
+    /// The body has ended, with these trailers.
+    ended: bool,
+    trailers: Option<HeaderMap>,
     under_way: Option<UnderWay>,
 }
 
@@ -101,7 +106,10 @@ impl Measured {
         under_way.grpc = grpc_status(&parts.headers);
         let mut measured = Self {
             body,
+            in_stream: false,
             rest: None,
+            ended: false,
+            trailers: None,
             under_way: Some(under_way),
         };
         measured.end_if_over();
@@ -109,9 +117,19 @@ impl Measured {
     }
 
     fn end_if_over(&mut self) {
-        if self.rest.is_none() && self.body.is_end_stream() {
+        if self.body.is_end_stream() {
             self.end(None);
         }
+    }
+
+    /// Gives data away, to HTTP/2 a piece of it.
+    fn give(&mut self, mut data: Bytes) -> Piece {
+        if !self.in_stream {
+            self.end_if_over();
+        } else if data.len() > PIECE {
+            self.rest = Some(data.split_off(PIECE));
+        }
+        streams::give(data)
     }
 
     fn end(&mut self, broken: Option<&'static str>) {
@@ -126,54 +144,50 @@ fn grpc_status(headers: &HeaderMap) -> Option<i32> {
 }
 
 impl http_body::Body for Measured {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Status;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Status>>> {
         let this = self.get_mut();
-        let in_stream = streams::asked();
-        let mut frame = match this.rest.take() {
-            Some(rest) => Some(Ok(Frame::data(rest))),
-            None => ready!(Pin::new(&mut this.body).poll_frame(task)),
-        };
-        if in_stream
-            && let Some(Ok(frame)) = &mut frame
-            && let Some(data) = frame.data_mut()
-        {
-            if data.len() > PIECE {
-                this.rest = Some(data.split_off(PIECE));
-            }
-            streams::gave(data.len());
-        }
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref()
-                    && let Some(under_way) = &mut this.under_way
-                {
-                    under_way.grpc = grpc_status(trailers).or(under_way.grpc);
-                    this.end(None);
-                } else {
-                    this.end_if_over();
+        if !this.ended {
+            this.in_stream = streams::asked();
+            let frame = match this.rest.take() {
+                Some(rest) => Some(Ok(Frame::data(rest))),
+                None => ready!(Pin::new(&mut this.body).poll_frame(task)),
+            };
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => return Poll::Ready(Some(Ok(Frame::data(this.give(data))))),
+                Some(Ok(Err(frame))) => this.trailers = frame.into_trailers().ok(),
+                Some(Err(status)) => {
+                    this.end(Some("broken"));
+                    return Poll::Ready(Some(Err(status)));
                 }
+                None => {}
             }
-            Some(Err(_)) => this.end(Some("broken")),
-            None => this.end(None),
+            this.ended = true;
         }
-        Poll::Ready(frame)
+        // With its end given away a stream cannot be reset any more.
+        ready!(streams::poll_left(task));
+        let trailers = this.trailers.take();
+        if let Some(trailers) = &trailers
+            && let Some(under_way) = &mut this.under_way
+        {
+            under_way.grpc = grpc_status(trailers).or(under_way.grpc);
+        }
+        this.end(None);
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.body.is_end_stream()
+        // In a stream the end comes after the last piece, not with it.
+        !self.in_stream && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.rest.is_none() {
-            return self.body.size_hint();
-        }
         // HTTP asks before it takes the first piece.
-        SizeHint::default()
+        self.body.size_hint()
     }
 }

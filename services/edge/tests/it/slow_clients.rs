@@ -32,6 +32,9 @@ use crate::{
 
 const CHAT: &str = "/v1/chat/completions";
 const SAY: &str = "/wanwu.billing.v1.EchoService/Say";
+const SAY_AS_KEY: &str = "/wanwu.billing.v1.EchoService/SayAsKey";
+/// `Say` with the text `x`, as gRPC frames it.
+const SAYS_X: &str = "\0\0\0\0\u{3}\n\u{1}x";
 const CONNECTIONS: &str = r#"edge_slow_readers_total{cut="connection"}"#;
 const STREAMS: &str = r#"edge_slow_readers_total{cut="stream"}"#;
 
@@ -173,10 +176,12 @@ async fn send(
     (method, path, key): (Method, &str, &str),
     body: &str,
 ) -> Response<Incoming> {
+    let kind = if path == SAY_AS_KEY { "grpc" } else { "json" };
     let request = Request::builder()
         .method(method)
         .uri(format!("http://{}{path}", world.address))
         .header("authorization", format!("Bearer {key}"))
+        .header("content-type", format!("application/{kind}"))
         .body(Full::from(body.to_owned()))
         .unwrap();
     sender.send_request(request).await.unwrap()
@@ -241,6 +246,39 @@ async fn an_answer_for_which_a_stream_has_no_room_does_not_wait_without_end() {
     let request = (Method::GET, "/nothing", key.as_str());
     let answer = send(&mut sender, &world, request, "").await;
     assert_eq!(answer.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_bytes_of_an_answer_do_not_wait_without_end() {
+    let metrics = metrics();
+    let world = World::start_with("[limits]\nstall_timeout = '300ms'").await;
+    let (key, _) = world.identity.key(&["chat"]);
+    // With room for its first byte a piece is HTTP/2's: no other comes after it.
+    let mut sender = with_room(&world, 1).await;
+    let whole = json!({"text": "{}"}).to_string();
+    let events = json!({"stream": true, "n": 1}).to_string();
+    let asked = [
+        (Method::GET, "/healthz", ""),
+        (Method::POST, CHAT, whole.as_str()),
+        (Method::POST, CHAT, events.as_str()),
+        (Method::POST, SAY_AS_KEY, SAYS_X),
+    ];
+    for (count, (method, path, body)) in (1_u32..).zip(asked) {
+        let answer = send(&mut sender, &world, (method, path, key.as_str()), body).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        wait_for("the end of the stream", PATIENCE, || async {
+            value(&metrics, STREAMS) == f64::from(count)
+        })
+        .await;
+        // It sees that this is not all.
+        let taken = timeout(PATIENCE, answer.into_body().collect()).await;
+        taken.unwrap().unwrap_err();
+    }
+    // Who takes byte by byte gets all of it.
+    let request = (Method::GET, "/healthz", key.as_str());
+    let answer = send(&mut sender, &world, request, "").await;
+    let taken = timeout(PATIENCE, answer.into_body().collect()).await;
+    assert_eq!(taken.unwrap().unwrap().to_bytes(), "ok\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
