@@ -16,7 +16,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::{breaker::Failure, placement::Ending};
+use crate::domain::{
+    breaker::{Failure, Health},
+    placement::Ending,
+};
 
 /// What an engine did wrong.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +116,15 @@ impl EngineError {
             Self::Unable(_) => Ending::Failed(Failure::Status),
             Self::Silent => Ending::Failed(Failure::Silent),
             Self::Cut | Self::Nonsense(_) => Ending::Failed(Failure::Broken),
+        }
+    }
+
+    /// What it says of an engine that was asked how it is: the same words as for calls.
+    #[must_use]
+    pub const fn health(&self) -> Health {
+        match self.ending() {
+            Ending::Failed(Failure::Transport) => Health::Lost,
+            _ => Health::Ill,
         }
     }
 

@@ -177,7 +177,8 @@ pub struct EngineConfig {
     pub report_every: Duration,
     /// Failures in a row after which an engine is left out; half of its last calls do it too.
     pub eject_after: u32,
-    /// Failures of the way to it in a row after which it is left out.
+    /// Failures of the way to it in a row after which it is left out; or lost probes, while nothing comes of
+    /// calls.
     pub transport_eject_after: u32,
     /// How long it is left out before one call is on trial, the first time.
     #[serde(with = "humantime_serde")]

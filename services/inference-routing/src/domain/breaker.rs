@@ -22,12 +22,23 @@ pub enum Failure {
     Broken,
 }
 
+/// What became of the question how a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// It said that it is well.
+    Well,
+    /// It said that it is not, said nothing in time, or nothing listens there.
+    Ill,
+    /// The way there failed: the fault may be the network's.
+    Lost,
+}
+
 /// When a replica is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerLimits {
-    /// Failures in a row, those of the way there not counted.
+    /// Failures in a row, those of the way there not counted; or times in a row that it is ill.
     pub failures: u32,
-    /// Failures of the way there in a row.
+    /// Failures of the way there in a row; or lost questions how it is, while nothing comes of calls.
     pub transport_failures: u32,
     /// How long it is left out the first time; twice as long each time after.
     pub first_backoff: Duration,
@@ -92,6 +103,10 @@ pub struct Breaker {
     ejections: u32,
     /// It said itself that it is well, or nobody asked.
     well: bool,
+    /// How often it was ill since it was well last.
+    ill_for: u32,
+    /// How often the question was lost since it was well last, or anything came of a call.
+    lost_for: u32,
     /// It would be left out, were it not the last one standing.
     doubt: Option<Doubt>,
 }
@@ -106,6 +121,8 @@ impl Default for Breaker {
             known: 0,
             ejections: 0,
             well: true,
+            ill_for: 0,
+            lost_for: 0,
             doubt: None,
         }
     }
@@ -169,6 +186,7 @@ impl Breaker {
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
         self.transport_failures = 0;
+        self.lost_for = 0;
         self.doubt = None;
         self.remember(false);
         let over = matches!(self.state, State::Trial { .. });
@@ -210,21 +228,31 @@ impl Breaker {
         eject && self.eject(alone, ends_by_word, limits, now)
     }
 
-    /// It was asked how it is. `ill_for` is how many times in a row it was not well. Answers
-    /// whether this ejected it.
+    /// Something came of a call, though it may go on: there is a way there.
+    pub const fn came(&mut self) {
+        self.lost_for = 0;
+    }
+
+    /// It was asked how it is. Answers whether this ejected it.
     pub fn asked(
         &mut self,
-        ill_for: u32,
+        health: Health,
         alone: bool,
         limits: &BreakerLimits,
         now: Instant,
     ) -> bool {
-        self.well = ill_for == 0;
-        if self.well {
-            self.doubt = self.doubt.filter(|doubt| !doubt.ends_by_word);
+        self.well = health == Health::Well;
+        match health {
+            Health::Well => {
+                (self.ill_for, self.lost_for) = (0, 0);
+                self.doubt = self.doubt.filter(|doubt| !doubt.ends_by_word);
+            }
+            Health::Ill => self.ill_for = self.ill_for.saturating_add(1),
+            Health::Lost => self.lost_for = self.lost_for.saturating_add(1),
         }
+        let ill = self.ill_for >= limits.failures || self.lost_for >= limits.transport_failures;
         let closed = matches!(self.state, State::Closed);
-        closed && ill_for >= limits.failures && self.eject(alone, true, limits, now)
+        closed && ill && self.eject(alone, true, limits, now)
     }
 
     /// Nothing comes from it though calls wait, the one on trial perhaps. Answers whether this ejected it.

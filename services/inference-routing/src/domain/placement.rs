@@ -26,7 +26,7 @@ pub use prompt::{BLOCK_BYTES, MAX_BLOCKS, Prompt};
 pub use slot::{SlotId, SlotState};
 
 use super::{
-    breaker::{BreakerLimits, Failure},
+    breaker::{BreakerLimits, Failure, Health},
     engine_report::EngineReport,
     retry_budget::RetryBudget,
     stall::Progress,
@@ -201,18 +201,22 @@ impl Placement {
     }
 
     /// A replica was asked how it is, and what came from it was looked at.
-    pub fn asked(&mut self, id: SlotId, well: bool, progress: Progress, now: Instant) -> Change {
+    pub fn asked(
+        &mut self,
+        id: SlotId,
+        health: Health,
+        progress: Progress,
+        now: Instant,
+    ) -> Change {
         let (limits, alone) = (self.limits, self.is_alone(id));
         let Some(slot) = self.slot(id) else {
             return Change::None;
         };
-        slot.ill_for = if well {
-            0
-        } else {
-            slot.ill_for.saturating_add(1)
-        };
         let breaker = &mut slot.breaker;
-        let ill = breaker.asked(slot.ill_for, alone, &limits.breaker, now);
+        if slot.stall.is_news(progress) {
+            breaker.came();
+        }
+        let ill = breaker.asked(health, alone, &limits.breaker, now);
         // What is on trial has one call.
         let least = if breaker.is_ejected() {
             1

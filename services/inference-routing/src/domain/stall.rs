@@ -28,6 +28,12 @@ pub struct Stall {
 }
 
 impl Stall {
+    /// Something came since the last look.
+    #[must_use]
+    pub const fn is_news(&self, progress: Progress) -> bool {
+        progress.came != self.came
+    }
+
     /// Looks again. True: in all looks since one `bound` ago at least so many calls waited, and nothing
     /// came. It is said once a bound. One alone may have a very long prompt, and would do the same to each
     /// engine that it comes to.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     config::EngineConfig,
-    domain::{chunk::Chunk, shape::Shape, stall::grace},
+    domain::{breaker::Health, chunk::Chunk, shape::Shape, stall::grace},
 };
 
 /// The longest metrics of an engine that are read, in bytes: a large engine has some hundred thousand.
@@ -101,29 +101,43 @@ impl EngineClient {
         }
     }
 
-    /// The engine says that it is well.
-    pub async fn is_well(&self, engine: &Engine, path: &str) -> bool {
-        self.get(engine, path, MAX_MESSAGE_BYTES).await.is_some()
+    /// How the engine is.
+    pub async fn health(&self, engine: &Engine, path: &str) -> Health {
+        match self.get(engine, path, MAX_MESSAGE_BYTES).await {
+            Ok(_) => Health::Well,
+            Err(error) => {
+                tracing::debug!(
+                    engine.url,
+                    error = &error as &dyn std::error::Error,
+                    "an engine did not say that it is well"
+                );
+                error.health()
+            }
+        }
     }
 
     /// The engine's metrics, as far as it has some.
     pub async fn metrics(&self, engine: &Engine) -> Option<String> {
-        let text = self.get(engine, "/metrics", MAX_METRICS_BYTES).await?;
-        String::from_utf8(text.into()).ok()
+        let text = self.get(engine, "/metrics", MAX_METRICS_BYTES).await;
+        String::from_utf8(text.ok()?.into()).ok()
     }
 
-    /// What is at a path, within the time of a probe; none: no success.
-    async fn get(&self, engine: &Engine, path: &str, limit: usize) -> Option<Bytes> {
-        let request = self.request(engine, Method::GET, path, Bytes::new());
-        let request = request.ok()?;
+    /// What is at a path, within the time of a probe.
+    async fn get(&self, engine: &Engine, path: &str, limit: usize) -> Result<Bytes, EngineError> {
+        let request = self.request(engine, Method::GET, path, Bytes::new())?;
         let answer = async {
-            let response = self.http.request(request).await.ok()?;
-            let well = response.status().is_success();
+            let response = self.http.request(request).await.map_err(not_reached)?;
+            let status = response.status();
             // Read to its end, so that the connection can be used again.
             let body = Limited::new(response.into_body(), limit).collect().await;
-            Some(body.ok()?.to_bytes()).filter(|_| well)
+            let body = body.map_err(|_| EngineError::Cut)?.to_bytes();
+            if !status.is_success() {
+                return Err(EngineError::Unable(status.as_u16()));
+            }
+            Ok(body)
         };
-        timeout(self.config.probe_timeout, answer).await.ok()?
+        let answer = timeout(self.config.probe_timeout, answer).await;
+        answer.unwrap_or(Err(EngineError::Silent))
     }
 
     async fn first(&self, engine: &Engine, question: &Question) -> Result<Answer, EngineError> {
@@ -146,15 +160,7 @@ impl EngineClient {
         if let Some(Ok(trace)) = question.traceparent.as_deref().map(HeaderValue::from_str) {
             headers.insert("traceparent", trace);
         }
-        let response = self.http.request(request).await.map_err(|error| {
-            if is_refused(&error) {
-                EngineError::NotListening(error.into())
-            } else if error.is_connect() {
-                EngineError::NoConnection(error.into())
-            } else {
-                EngineError::Unreachable(error.into())
-            }
-        })?;
+        let response = self.http.request(request).await.map_err(not_reached)?;
         let status = response.status();
         if !status.is_success() {
             let (parts, body) = response.into_parts();
@@ -281,6 +287,17 @@ fn check(shape: Shape, json: &Bytes) -> Result<bool, EngineError> {
         return Err(EngineError::Cut);
     }
     Ok(chunk.units() > 0 || chunk.finished() > 0)
+}
+
+/// Why there is no answer.
+fn not_reached(error: hyper_util::client::legacy::Error) -> EngineError {
+    if is_refused(&error) {
+        EngineError::NotListening(error.into())
+    } else if error.is_connect() {
+        EngineError::NoConnection(error.into())
+    } else {
+        EngineError::Unreachable(error.into())
+    }
 }
 
 /// The connection was refused, not lost.

@@ -17,7 +17,7 @@ use super::{
     progress::Counted,
 };
 use crate::domain::{
-    breaker::Failure,
+    breaker::{Failure, Health},
     engine_report::EngineReport,
     placement::{
         Change, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, Score, SlotId,
@@ -215,9 +215,11 @@ impl Pool {
     }
 
     /// An engine was asked how it is.
-    pub fn asked(&self, id: SlotId, engine: &Engine, well: bool, now: Instant) {
+    pub fn asked(&self, id: SlotId, engine: &Engine, health: Health, now: Instant) {
         let progress = engine.counted.progress();
-        let change = self.state.lock().placement.asked(id, well, progress, now);
+        let mut state = self.state.lock();
+        let change = state.placement.asked(id, health, progress, now);
+        drop(state);
         self.tell(change, engine);
         if change == Change::Ejected {
             engine.falls_silent();

@@ -50,8 +50,8 @@ impl Probed {
         show_count(&self.model, engines.len());
         let asked = engines.iter().map(|(id, engine, state, running)| async {
             show_gauges(&self.model, &engine.url, *state, *running);
-            let well = client.is_well(engine, &self.path).await;
-            self.pool.asked(*id, engine, well, Instant::now());
+            let health = client.health(engine, &self.path).await;
+            self.pool.asked(*id, engine, health, Instant::now());
         });
         join_all(asked).await;
     }

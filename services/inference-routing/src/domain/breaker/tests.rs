@@ -38,6 +38,56 @@ fn a_replica_is_not_left_out_for_connections_that_are_lost_now_and_then() {
 }
 
 #[test]
+fn a_question_that_is_lost_counts_only_while_nothing_comes_of_calls() {
+    let now = Instant::now();
+    for seed in 0..200 {
+        let mut chance = rand_chacha::ChaCha20Rng::seed_from_u64(seed);
+        let mut breaker = Breaker::default();
+        for n in 0..200 {
+            // As often in a row as nobody would believe, were there no calls.
+            for _ in 0..chance.random_range(0..LIMITS.transport_failures) {
+                assert!(!breaker.asked(Health::Lost, false, &LIMITS, now));
+            }
+            match chance.random_range(0..3) {
+                0 => breaker.came(),
+                1 => assert!(!breaker.succeeded()),
+                _ => assert!(!breaker.asked(Health::Well, false, &LIMITS, now)),
+            }
+            assert_eq!(breaker.trust(now), Trust::Closed, "seed {seed}, {n}");
+        }
+        // Then nothing comes any more; now and then it says that it is ill.
+        let (mut ill, mut lost, mut ejected) = (0, 0, false);
+        while !ejected {
+            let says_ill = ill + 1 < LIMITS.failures && chance.random_range(0..4) == 0;
+            let (count, health) = match says_ill {
+                true => (&mut ill, Health::Ill),
+                false => (&mut lost, Health::Lost),
+            };
+            *count += 1;
+            ejected = breaker.asked(health, false, &LIMITS, now);
+        }
+        assert_eq!(lost, LIMITS.transport_failures, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_replica_that_is_ill_is_left_out_though_calls_succeed_and_questions_are_lost_between() {
+    let now = Instant::now();
+    for seed in 0..200 {
+        let mut chance = rand_chacha::ChaCha20Rng::seed_from_u64(seed);
+        let (mut breaker, mut ill, mut ejected) = (Breaker::default(), 0, false);
+        while !ejected && ill < LIMITS.failures {
+            breaker.succeeded();
+            let says_ill: bool = chance.random();
+            let health = if says_ill { Health::Ill } else { Health::Lost };
+            ill += u32::from(says_ill);
+            ejected = breaker.asked(health, false, &LIMITS, now);
+        }
+        assert_eq!((ejected, ill), (true, LIMITS.failures), "seed {seed}");
+    }
+}
+
+#[test]
 fn half_of_the_calls_are_enough_even_if_never_three_in_a_row() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
@@ -76,8 +126,11 @@ fn trust_comes_back_by_one_call_on_trial_and_waits_longer_each_time() {
         assert_eq!(breaker.trust(almost), Trust::Open);
     }
     now += Duration::from_secs(30);
-    assert!(breaker.asked(1, false, &LIMITS, now) || breaker.trust(now) == Trust::Open);
-    breaker.asked(0, false, &LIMITS, now);
+    for health in [Health::Ill, Health::Lost] {
+        assert!(!breaker.asked(health, false, &LIMITS, now));
+        assert_eq!(breaker.trust(now), Trust::Open, "{health:?}");
+    }
+    breaker.asked(Health::Well, false, &LIMITS, now);
     breaker.try_again(&LIMITS, now);
     assert!(breaker.succeeded());
     assert_eq!(breaker.trust(now), Trust::Closed);
@@ -119,7 +172,8 @@ fn the_last_one_standing_is_never_ejected_whatever_happens() {
             ];
             let kind = kinds[chance.random_range(0..kinds.len())];
             assert!(!breaker.failed(kind, true, &LIMITS, now));
-            breaker.asked(chance.random_range(0..9), true, &LIMITS, now);
+            let health = [Health::Well, Health::Ill, Health::Lost][chance.random_range(0..3)];
+            assert!(!breaker.asked(health, true, &LIMITS, now));
             assert_eq!(breaker.trust(now), Trust::Closed);
         }
     }
@@ -135,26 +189,31 @@ fn the_last_one_standing_is_doubted_until_something_shows_that_it_is_well() {
     let mut breaker = Breaker::default();
     alone(&mut breaker, Failure::Refused);
     assert!(breaker.is_doubted());
-    breaker.asked(0, true, &LIMITS, now);
+    breaker.asked(Health::Well, true, &LIMITS, now);
     assert!(!breaker.is_doubted());
-    for ill_for in 1..=LIMITS.failures {
+    for (health, times) in [
+        (Health::Ill, LIMITS.failures),
+        (Health::Lost, LIMITS.transport_failures),
+    ] {
+        for _ in 0..times {
+            assert!(!breaker.is_doubted());
+            breaker.asked(health, true, &LIMITS, now);
+        }
+        assert!(breaker.is_doubted());
+        breaker.asked(Health::Well, true, &LIMITS, now);
         assert!(!breaker.is_doubted());
-        breaker.asked(ill_for, true, &LIMITS, now);
     }
-    assert!(breaker.is_doubted());
-    breaker.asked(0, true, &LIMITS, now);
-    assert!(!breaker.is_doubted());
     // Whether it answers calls, only a call does.
     for _ in 0..LIMITS.failures {
         assert!(!breaker.is_doubted());
         alone(&mut breaker, Failure::Silent);
     }
-    breaker.asked(0, true, &LIMITS, now);
+    breaker.asked(Health::Well, true, &LIMITS, now);
     assert!(breaker.is_doubted());
     breaker.succeeded();
     assert!(!breaker.is_doubted());
     breaker.stalled(true, &LIMITS, now);
-    breaker.asked(0, true, &LIMITS, now);
+    breaker.asked(Health::Well, true, &LIMITS, now);
     assert!(breaker.is_doubted());
     breaker.succeeded();
     assert!(!breaker.is_doubted());

@@ -55,8 +55,6 @@ pub(super) struct Slot {
     pub full: Option<(u32, Instant)>,
     /// Whether anything comes from it.
     pub stall: Stall,
-    /// Times in a row that it said it is not well.
-    pub ill_for: u32,
     /// Since when it is to be gone easy on.
     pub fresh_since: Instant,
 }
@@ -76,7 +74,6 @@ impl Slot {
             busy_until: None,
             full: None,
             stall: Stall::default(),
-            ill_for: 0,
             fresh_since,
         }
     }

@@ -1,3 +1,4 @@
+mod health;
 mod slow_start;
 mod trials;
 

@@ -56,6 +56,8 @@ pub enum Fault {
     /// It answers all it gets, and the network loses connections: each is closed a moment after it was taken,
     /// when nothing is on its way, and of those that bring a call every tenth is reset without an answer.
     LosesConnections,
+    /// It answers all calls, each on a connection of its own, and those that bring a probe are reset.
+    LosesProbes,
     /// At `/ready` it says that it is ill, at `/health` that it is well; calls are answered.
     SaysIll,
     /// 429 with seconds, and 503 with a date, in turn.
@@ -88,6 +90,8 @@ struct EngineState {
     /// Connections that were taken, and those that brought a call while some were lost.
     taken: AtomicU64,
     brought_call: AtomicU64,
+    /// Those that brought a probe and were reset.
+    lost_probes: AtomicU64,
     /// How often it said that it is ill.
     said_ill: AtomicU64,
 }
@@ -101,6 +105,7 @@ impl BadEngine {
             calls: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             brought_call: AtomicU64::new(0),
+            lost_probes: AtomicU64::new(0),
             said_ill: AtomicU64::new(0),
         });
         let server = Mutex::new(Some(serve(listener, state.clone())));
@@ -137,6 +142,11 @@ impl BadEngine {
         brought.div_ceil(ONE_OF)
     }
 
+    /// Probes that were lost.
+    pub fn lost_probes(&self) -> u64 {
+        self.state.lost_probes.load(Ordering::Relaxed)
+    }
+
     /// How often it said that it is ill.
     pub fn said_ill(&self) -> u64 {
         self.state.said_ill.load(Ordering::Relaxed)
@@ -148,20 +158,33 @@ impl EngineState {
         *self.fault.borrow() == fault
     }
 
-    /// This connection is to be reset. One that brings a probe is not: an engine that is not well three
-    /// times in a row is ill, by whatever it says so.
+    /// Connections are lost, in one of the ways.
+    fn is_noisy(&self) -> bool {
+        matches!(
+            *self.fault.borrow(),
+            Fault::LosesConnections | Fault::LosesProbes
+        )
+    }
+
+    /// This connection is to be reset, by what it brings.
     async fn resets(&self, stream: &TcpStream) -> bool {
-        if !self.is(Fault::LosesConnections) {
+        if !self.is_noisy() {
             return false;
         }
         let mut begin = [0; 4];
-        let is_call = matches!(stream.peek(&mut begin).await, Ok(4)) && begin == *b"POST";
-        is_call
-            && self.is(Fault::LosesConnections)
-            && self
+        let is_read = matches!(stream.peek(&mut begin).await, Ok(4));
+        let fault = *self.fault.borrow();
+        match (fault, &begin) {
+            (Fault::LosesConnections, b"POST") if is_read => self
                 .brought_call
                 .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(ONE_OF)
+                .is_multiple_of(ONE_OF),
+            (Fault::LosesProbes, b"GET ") if is_read => {
+                self.lost_probes.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Waits until a connection that was taken now is to be closed. They have different times, or all
@@ -169,8 +192,8 @@ impl EngineState {
     async fn loses_connection(&self) {
         let number = self.taken.fetch_add(1, Ordering::Relaxed);
         let mut fault = self.fault.subscribe();
-        let loses = |fault: &Fault| *fault == Fault::LosesConnections;
-        fault.wait_for(loses).await.ok();
+        let noisy = [Fault::LosesConnections, Fault::LosesProbes];
+        fault.wait_for(|fault| noisy.contains(fault)).await.ok();
         sleep(Duration::from_millis(10 + number * 7 % 31)).await;
     }
 }
@@ -211,7 +234,9 @@ async fn connection(
         return;
     }
     let service = TowerToHyperService::new(router);
-    let mut served = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let mut server = http1::Builder::new();
+    server.keep_alive(!engine.is(Fault::LosesProbes));
+    let mut served = pin!(server.serve_connection(TokioIo::new(stream), service));
     let ends = async {
         tokio::select! {
             () = stop.cancelled() => {}

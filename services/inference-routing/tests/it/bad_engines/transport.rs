@@ -21,7 +21,7 @@ use tokio::{
 use super::{BadEngine, Fault, Trial};
 use crate::{
     metrics::Metrics,
-    world::{World, chat, config},
+    world::{World, chat, config, wait_for},
 };
 
 #[sqlx::test]
@@ -58,6 +58,54 @@ async fn an_engine_whose_connections_are_lost_now_and_then_keeps_its_calls(pool:
     let got: Vec<u64> = calls().zip(before).map(|(now, then)| now - then).collect();
     let all: u64 = got.iter().sum();
     assert!(got[0] * 4 >= all, "{got:?}");
+}
+
+#[sqlx::test]
+async fn an_engine_whose_probes_are_lost_keeps_its_calls_and_is_left_out_when_it_has_none(
+    pool: PgPool,
+) {
+    let metrics = Metrics::collected();
+    let trial = Trial::start_with(pool, |sections| {
+        // However slow the machine is: nothing but probes is lost.
+        sections.engines.first_token_timeout = Duration::from_secs(60);
+        sections.engines.stall_timeout = Duration::from_secs(60);
+        sections.engines.probe_timeout = Duration::from_secs(60);
+        sections.limits.requests_per_minute = 0;
+    })
+    .await;
+    let noisy = &trial.engines[0];
+    let changed = |to| {
+        let of_noisy = [("engine", noisy.url.as_str()), ("to", to)];
+        metrics.sum("inference_routing_engine_changes", &of_noisy)
+    };
+    trial.load(Duration::from_millis(300)).await;
+    noisy.set(Fault::LosesProbes).await;
+    let (calls, begin) = (noisy.calls(), Instant::now());
+    // More than twice as many as are too many without calls.
+    while noisy.lost_probes() < 12 {
+        let waited = begin.elapsed();
+        assert!(waited < Duration::from_secs(60), "{}", noisy.lost_probes());
+        let seen = trial.load(Duration::from_millis(300)).await;
+        let failed = [&seen.refused, &seen.cut].map(|calls| calls.load(Ordering::Relaxed));
+        assert_eq!(failed, [0, 0], "{seen:?}");
+    }
+    assert_eq!(changed("ejected"), 0.0);
+    assert!(noisy.calls() > calls + 20, "{}", noisy.calls());
+
+    let lost = noisy.lost_probes();
+    wait_for("it to be left out", async || changed("ejected") == 1.0).await;
+    // One or two may have been lost since the last call.
+    let alone = noisy.lost_probes() - lost;
+    assert!(alone >= 3, "{alone}");
+
+    noisy.set(Fault::Nothing).await;
+    let (calls, mended) = (noisy.calls(), Instant::now());
+    while noisy.calls() < calls + 20 {
+        let waited = mended.elapsed();
+        assert!(waited < Duration::from_secs(20), "it is not used again");
+        trial.load(Duration::from_millis(100)).await;
+    }
+    assert_eq!((changed("ejected"), changed("trusted")), (1.0, 1.0));
 }
 
 /// How a connection is lost.

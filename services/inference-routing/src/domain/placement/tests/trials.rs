@@ -10,7 +10,7 @@ fn while_calls_on_trial_have_no_end_few_others_follow_them() {
         waiting: LIMITS.breaker.failures,
         came: 0,
     };
-    while world.placement.asked(hung, true, stuck, world.now) != Change::Ejected {
+    while world.placement.asked(hung, Health::Well, stuck, world.now) != Change::Ejected {
         world.now += LIMITS.stall;
     }
     let mut given = 0;
