@@ -296,12 +296,9 @@ fn p99(shots: &[Shot]) -> Duration {
 fn refusals(shots: &[Shot]) -> BTreeMap<String, u64> {
     let mut words = BTreeMap::new();
     for shot in shots {
-        let word = match &shot.seen {
-            Seen::Answered => continue,
-            Seen::Cut => "cut",
-            Seen::Refused(word) => word,
-        };
-        *words.entry(word.to_owned()).or_default() += 1;
+        if shot.seen != Seen::Answered {
+            *words.entry(shot.seen.word().to_owned()).or_default() += 1;
+        }
     }
     words
 }

@@ -1,7 +1,8 @@
 //! What several router replicas that know nothing of each other cost in blocks found: by the real
 //! rules of placement and of the edge's channel on modelled engines (see [`super::routing_model`] and
 //! ADR 10), and as processes, while a router and an engine are killed and another router restarts. A router
-//! that begins anew knows nothing of what engines have: what that costs, and for how long.
+//! that begins anew knows nothing of what engines have: what that costs, and for how long. What dies with who ran
+//! it must say so to its client, by an error event: an end that looks whole is wrong whoever died.
 
 mod held_streams;
 mod live;

@@ -11,7 +11,7 @@ use toml::Table;
 
 use super::{
     customers::scripted,
-    model_path::{ModelPath, Seen, Wanted, send_each},
+    model_path::{ModelPath, Seen, Shot, Wanted, send_each},
     rig,
     routing_trace::{BEGINNING, Request},
 };
@@ -85,6 +85,8 @@ pub(super) struct Shown {
     pub busiest: f64,
     /// Calls without a whole answer.
     pub failed: usize,
+    /// Of those, calls whose client takes what it got for one.
+    pub hidden: usize,
 }
 
 impl Shown {
@@ -149,6 +151,8 @@ pub(super) async fn replay(
     let most = taken.max().unwrap_or(0);
     let answered = shots.iter().filter(|shot| shot.seen == Seen::Answered);
     let failed = shots.len() - answered.count();
+    let is_hidden = |shot: &&Shot| matches!(shot.seen, Seen::Hidden { .. });
+    let hidden = shots.iter().filter(is_hidden).count();
     let mut first: Vec<_> = shots.iter().map(|shot| shot.first).collect();
     let mut at_engine: Vec<_> = shots.iter().filter_map(|shot| shot.at_engine).collect();
     ensure!(
@@ -161,6 +165,7 @@ pub(super) async fn replay(
         at_engine: [quantile(&mut at_engine, 0.5), quantile(&mut at_engine, 0.9)],
         busiest: most as f64 * ENGINES as f64 / requests.len() as f64,
         failed,
+        hidden,
     })
 }
 

@@ -29,8 +29,11 @@ pub(crate) enum Seen {
     Answered,
     /// No token came; what did.
     Refused(String),
-    /// It broke after a token.
+    /// It broke after a token, and said so: by an error event, or by a connection that broke as well.
     Cut,
+    /// It ended as one that is whole and was none, after a token or before: a failure that its client
+    /// cannot see.
+    Hidden { after_token: bool },
 }
 
 /// What all clients saw.
@@ -42,6 +45,8 @@ pub(crate) struct Counts {
     pub refused: u64,
     /// Of those, ones that broke.
     pub cut: u64,
+    /// Of refused ones, and of those that broke, ones that ended as if they were whole.
+    pub hidden: [u64; 2],
     /// The longest wait for a first token.
     pub longest: Duration,
     /// Refusals by what was said.
@@ -73,7 +78,7 @@ impl Load {
                     let visit = visit(&mut connection, &want(n)).await;
                     n += clients as u64;
                     counts.lock().count(&visit.seen, visit.first);
-                    if matches!(visit.seen, Seen::Refused(_)) {
+                    if visit.seen.had_no_token() {
                         tokio::time::sleep(AFTER_REFUSAL).await;
                     }
                 }
@@ -99,16 +104,34 @@ impl Load {
     }
 }
 
+impl Seen {
+    /// A word for how it went.
+    pub(crate) fn word(&self) -> &str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused(word) => word,
+            Self::Cut => "cut",
+            Self::Hidden { after_token: true } => "cut without a word",
+            Self::Hidden { after_token: false } => "an answer without a token",
+        }
+    }
+
+    const fn had_no_token(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Hidden { after_token: false })
+    }
+}
+
 impl Counts {
     fn count(&mut self, seen: &Seen, first: Duration) {
         self.calls += 1;
-        match seen {
-            Seen::Answered => {}
-            Seen::Cut => self.cut += 1,
-            Seen::Refused(word) => {
-                self.refused += 1;
-                *self.words.entry(word.clone()).or_default() += 1;
-            }
+        if seen.had_no_token() {
+            self.refused += 1;
+            *self.words.entry(seen.word().to_owned()).or_default() += 1;
+        } else if *seen != Seen::Answered {
+            self.cut += 1;
+        }
+        if let Seen::Hidden { after_token } = seen {
+            self.hidden[usize::from(*after_token)] += 1;
         }
         self.longest = self.longest.max(first);
     }
@@ -118,6 +141,9 @@ impl Counts {
         self.calls += other.calls;
         self.refused += other.refused;
         self.cut += other.cut;
+        for (hidden, others) in self.hidden.iter_mut().zip(other.hidden) {
+            *hidden += others;
+        }
         self.longest = self.longest.max(other.longest);
         for (word, count) in other.words {
             *self.words.entry(word).or_default() += count;
@@ -174,13 +200,12 @@ fn judge(answer: &[u8], problem: Option<String>) -> Seen {
     let token = has_token(answer);
     let error = text.split_once("\"code\":\"").map(|(_, rest)| rest);
     let error = error.and_then(|rest| rest.split('"').next());
-    match (problem, token) {
-        (None, true) if text.ends_with("data: [DONE]\n\n") && error.is_none() => Seen::Answered,
-        (_, true) => Seen::Cut,
-        (problem, false) => {
-            let code = error.map(str::to_owned).or(problem);
-            Seen::Refused(code.unwrap_or_else(|| "an answer without a token".to_owned()))
-        }
+    let whole = token && text.ends_with("data: [DONE]\n\n");
+    match error.map(str::to_owned).or(problem) {
+        None if whole => Seen::Answered,
+        None => Seen::Hidden { after_token: token },
+        Some(_) if token => Seen::Cut,
+        Some(problem) => Seen::Refused(problem),
     }
 }
 
@@ -257,13 +282,44 @@ mod tests {
         let done = "data: [DONE]\n\n";
         let judged = |parts: &[&str]| judge(parts.concat().as_bytes(), None);
         assert_eq!(judged(&[role, token, done]), Seen::Answered);
-        assert_eq!(judged(&[role, token]), Seen::Cut);
-        assert_eq!(judged(&[role, token, error, done]), Seen::Cut);
+        for parts in [&[role, token, error][..], &[role, token, error, done]] {
+            assert_eq!(judged(parts), Seen::Cut);
+        }
+        let lost = judge(token.as_bytes(), Some("broken".to_owned()));
+        assert_eq!(lost, Seen::Cut);
+        let hidden = |after_token| Seen::Hidden { after_token };
+        assert_eq!(judged(&[role, token]), hidden(true));
+        for parts in [&[role, done][..], &[role], &[]] {
+            assert_eq!(judged(parts), hidden(false));
+        }
         assert_eq!(
             judged(&[role, error]),
             Seen::Refused("engine_failed".to_owned())
         );
         let broken = judge(role.as_bytes(), Some("broken".to_owned()));
         assert_eq!(broken, Seen::Refused("broken".to_owned()));
+    }
+
+    #[test]
+    fn an_end_that_is_hidden_is_among_those_that_failed_too() {
+        let mut counts = Counts::default();
+        for seen in [
+            Seen::Answered,
+            Seen::Cut,
+            Seen::Refused("busy".to_owned()),
+            Seen::Hidden { after_token: true },
+            Seen::Hidden { after_token: false },
+        ] {
+            counts.count(&seen, Duration::ZERO);
+        }
+        let Counts {
+            calls,
+            refused,
+            cut,
+            hidden,
+            ..
+        } = counts;
+        assert_eq!((calls, refused, cut, hidden), (5, 2, 2, [1, 1]));
+        assert_eq!(counts.words.len(), 2);
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             at_engine: [Duration::from_millis(1), Duration::from_millis(ninth_ms)],
             busiest,
             failed,
+            hidden: 0,
         }
     }
 

@@ -46,24 +46,55 @@ impl HeldStreams {
         Ok(Self { streams, on })
     }
 
-    /// Waits for their ends, after this router was killed; answers how many broke though nothing
-    /// excuses it, and a word on all.
+    /// Waits for their ends, after this router was killed; answers how many ended in a way that nothing
+    /// excuses, and a word on all.
     pub(super) async fn end(self, killed: usize) -> anyhow::Result<(u64, String)> {
-        let mut whole = 0;
+        let mut ends = Ends::default();
         for stream in self.streams {
-            let taken = stream.await?;
-            whole += u64::from(taken.end == End::Whole && taken.tokens == TOKENS);
+            ends.count(&stream.await?);
         }
-        let (broken, ran) = (STREAMS - whole, self.on[killed]);
+        let ran = self.on[killed];
         ensure!(ran > 0, "no stream ran on the router that was killed");
-        let (wrong, word) = (
-            broken.abs_diff(ran),
-            format!("{broken} of {STREAMS} held streams broke, {ran} ran on it"),
-        );
+        let (wrong, word) = (ends.wrong(ran), ends.word(ran));
         if wrong > 0 {
             println!("  WRONG: {word}");
         }
         Ok((wrong, word))
+    }
+}
+
+/// How streams ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ends {
+    /// With all of their tokens.
+    whole: u64,
+    /// They broke, and their client was told.
+    told: u64,
+    /// Tokens are missing, and their client cannot see it.
+    hidden: u64,
+}
+
+impl Ends {
+    fn count(&mut self, taken: &Taken) {
+        match taken.end {
+            End::Whole if taken.tokens == TOKENS => self.whole += 1,
+            End::Broken | End::Refused(_) => self.told += 1,
+            End::Whole | End::Hidden | End::Left => self.hidden += 1,
+        }
+    }
+
+    /// How many nothing excuses, where so many ran on the router that was killed: these break, and no other. The
+    /// edge lives and tells it: who broke without a word is excused by nobody's death.
+    const fn wrong(self, ran: u64) -> u64 {
+        let broken = self.told + self.hidden;
+        self.hidden + self.told.saturating_sub(ran) + ran.saturating_sub(broken)
+    }
+
+    fn word(self, ran: u64) -> String {
+        let (broken, hidden) = (self.told + self.hidden, self.hidden);
+        format!(
+            "{broken} of {STREAMS} held streams broke, {hidden} of these without a word, {ran} ran on it"
+        )
     }
 }
 
@@ -83,5 +114,59 @@ async fn under_way(path: &ModelPath, wanted: u64) -> anyhow::Result<Vec<u64>> {
             "{wanted} calls should be under way, and {each:?} are"
         );
         sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(of: &[(End, u64)]) -> Ends {
+        let mut ends = Ends::default();
+        for (end, tokens) in of {
+            ends.count(&Taken {
+                call_id: None,
+                tokens: *tokens,
+                end: end.clone(),
+            });
+        }
+        ends
+    }
+
+    #[test]
+    fn a_stream_without_all_of_its_tokens_is_whole_for_nobody() {
+        let ends = ends(&[
+            (End::Whole, TOKENS),
+            (End::Whole, TOKENS - 1),
+            (End::Broken, TOKENS),
+            (End::Refused("busy".to_owned()), 0),
+            (End::Hidden, 7),
+        ]);
+        let expected = Ends {
+            whole: 1,
+            told: 2,
+            hidden: 2,
+        };
+        assert_eq!(ends, expected);
+    }
+
+    #[test]
+    fn who_ran_on_the_router_that_was_killed_breaks_and_is_told() {
+        let wrong = |told, hidden, ran| {
+            let whole = STREAMS - told - hidden;
+            let ends = Ends {
+                whole,
+                told,
+                hidden,
+            };
+            ends.wrong(ran)
+        };
+        assert_eq!(wrong(8, 0, 8), 0);
+        assert_eq!(wrong(9, 0, 8), 1, "one of another router");
+        assert_eq!(wrong(7, 0, 8), 1, "one that nobody can have run");
+        assert_eq!(wrong(0, 8, 8), 8, "cut without a word");
+        assert_eq!(wrong(7, 1, 8), 1);
+        assert_eq!(wrong(8, 1, 8), 1, "the hidden one may be another router's");
+        assert_eq!(wrong(9, 2, 8), 3);
     }
 }

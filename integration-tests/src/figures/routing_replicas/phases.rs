@@ -5,7 +5,8 @@ use super::super::model_path::Counts;
 /// Clients of the load, each with one call at a time.
 pub(super) const CLIENTS: usize = 12;
 
-/// What may fail in a phase.
+/// What may fail in a phase. Whoever dies, the edge or a router lives that can say so: an end that its client
+/// takes for a whole answer's is never excused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Excused {
     /// Nothing.
@@ -29,11 +30,17 @@ impl Excused {
     /// How many of the failures it does not cover.
     fn wrong(self, counts: &Counts) -> u64 {
         let one_of_each = CLIENTS as u64;
-        match self {
-            Self::Nothing => counts.refused + counts.cut,
-            Self::Streams => counts.refused + counts.cut.saturating_sub(one_of_each),
-            Self::Calls => (counts.refused + counts.cut).saturating_sub(one_of_each),
-        }
+        let hidden: u64 = counts.hidden.iter().sum();
+        let [refused, cut] = [
+            counts.refused - counts.hidden[0],
+            counts.cut - counts.hidden[1],
+        ];
+        let told = match self {
+            Self::Nothing => refused + cut,
+            Self::Streams => refused + cut.saturating_sub(one_of_each),
+            Self::Calls => (refused + cut).saturating_sub(one_of_each),
+        };
+        told + hidden
     }
 }
 
@@ -47,8 +54,9 @@ impl Phases {
         found: f64,
         note: &str,
     ) {
+        let hidden: u64 = counts.hidden.iter().sum();
         println!(
-            "  {what:<32} {:>6} calls, {} failed before a token, {} cut, longest wait {:.2?}, {found:.1} % of blocks found{note}",
+            "  {what:<32} {:>6} calls, {} failed before a token, {} cut, {hidden} of these without a word, longest wait {:.2?}, {found:.1} % of blocks found{note}",
             counts.calls, counts.refused, counts.cut, counts.longest
         );
         for (word, count) in &counts.words {
@@ -81,6 +89,23 @@ mod tests {
         assert_eq!(Excused::Streams.wrong(&counts(0, each + 2)), 2);
         assert_eq!(Excused::Calls.wrong(&counts(2, each - 2)), 0);
         assert_eq!(Excused::Calls.wrong(&counts(5, each)), 5);
+    }
+
+    #[test]
+    fn an_end_that_its_client_cannot_see_is_excused_by_nothing() {
+        let counts = |refused, cut, hidden| Counts {
+            refused,
+            cut,
+            hidden,
+            ..Counts::default()
+        };
+        let each = CLIENTS as u64;
+        for excused in [Excused::Nothing, Excused::Streams, Excused::Calls] {
+            assert_eq!(excused.wrong(&counts(0, 2, [0, 2])), 2, "{excused:?}");
+            assert_eq!(excused.wrong(&counts(1, 0, [1, 0])), 1, "{excused:?}");
+        }
+        assert_eq!(Excused::Streams.wrong(&counts(1, each, [0, 1])), 2);
+        assert_eq!(Excused::Calls.wrong(&counts(3, each, [0, 1])), 3);
     }
 
     #[test]
