@@ -124,6 +124,7 @@ impl EngineError {
     pub const fn health(&self) -> Health {
         match self.ending() {
             Ending::Failed(Failure::Transport) => Health::Lost,
+            Ending::Failed(Failure::Silent) => Health::Late,
             _ => Health::Ill,
         }
     }

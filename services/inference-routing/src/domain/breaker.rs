@@ -27,8 +27,10 @@ pub enum Failure {
 pub enum Health {
     /// It said that it is well.
     Well,
-    /// It said that it is not, said nothing in time, or nothing listens there.
+    /// It said that it is not, or nothing listens there.
     Ill,
+    /// It said nothing in time. One that is busy with calls may: it is ill when nothing comes of those either.
+    Late,
     /// The way there failed: the fault may be the network's.
     Lost,
 }
@@ -247,7 +249,7 @@ impl Breaker {
                 (self.ill_for, self.lost_for) = (0, 0);
                 self.doubt = self.doubt.filter(|doubt| !doubt.ends_by_word);
             }
-            Health::Ill => self.ill_for = self.ill_for.saturating_add(1),
+            Health::Ill | Health::Late => self.ill_for = self.ill_for.saturating_add(1),
             Health::Lost => self.lost_for = self.lost_for.saturating_add(1),
         }
         let ill = self.ill_for >= limits.failures || self.lost_for >= limits.transport_failures;

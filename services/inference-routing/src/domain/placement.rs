@@ -213,9 +213,14 @@ impl Placement {
             return Change::None;
         };
         let breaker = &mut slot.breaker;
-        if slot.stall.is_news(progress) {
+        let is_news = slot.stall.is_news(progress);
+        if is_news {
             breaker.came();
         }
+        let health = match health {
+            Health::Late if is_news => Health::Lost,
+            health => health,
+        };
         let ill = breaker.asked(health, alone, &limits.breaker, now);
         // What is on trial has one call.
         let least = if breaker.is_ejected() {
