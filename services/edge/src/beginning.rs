@@ -20,8 +20,9 @@ const CONVERSATION: usize = 4 << 10;
 /// So much of a text without messages, which may grow from call to call.
 const TEXT: usize = 1 << 10;
 
-/// The hash of a prompt's beginning: a conversation up to the end of its first message of a user,
-/// which is the same in all its turns, or the first kibibyte of a text.
+/// The hash of a prompt's beginning: a conversation (`messages`, or an `input` in which a user speaks) up to
+/// the end of its first message of a user, which is the same in all its turns, or the first kibibyte of a
+/// text.
 #[must_use]
 pub fn affinity(body: &Whole) -> Affinity {
     let head = head(body);
@@ -80,8 +81,17 @@ fn beginning(head: &[u8]) -> &[u8] {
         let from = walk.at;
         match name {
             b"messages" => {
-                let to = walk.end_of_first_question().unwrap_or(head.len());
+                let ended = walk.end_of_first_question();
+                let to = ended.map_or(head.len(), |(to, _)| to);
                 return &head[from..to.min(from + CONVERSATION)];
+            }
+            b"input" if walk.is_array() => {
+                // In texts that are to be embedded no user speaks.
+                let to = match walk.end_of_first_question() {
+                    Some((to, true)) => to.min(from + CONVERSATION),
+                    _ => head.len().min(from + TEXT),
+                };
+                return &head[from..to];
             }
             b"prompt" | b"input" => return &head[from..head.len().min(from + TEXT)],
             _ => {}
@@ -161,16 +171,22 @@ impl<'a> Walk<'a> {
         comes
     }
 
-    /// Where the first message of a user ends. The array of messages comes next.
-    fn end_of_first_question(&mut self) -> Option<usize> {
+    /// An array comes next.
+    fn is_array(&self) -> bool {
+        let rest = self.json.get(self.at..).unwrap_or_default();
+        rest.trim_ascii_start().first() == Some(&b'[')
+    }
+
+    /// Where the first message of a user ends (`true`), or the array of messages where no user speaks in it
+    /// (`false`). The array comes next.
+    fn end_of_first_question(&mut self) -> Option<(usize, bool)> {
         let (mut role, mut user) = (false, false);
         loop {
             match self.next()? {
                 Token::Key { name, depth: 3 } => role = name == b"role",
                 Token::Text(text) if self.depth == 3 => user |= role && text == b"user",
-                Token::Closed { depth: 2 } if user => return Some(self.at),
-                // No user speaks in it.
-                Token::Closed { depth: 1 } => return Some(self.at),
+                Token::Closed { depth: 2 } if user => return Some((self.at, true)),
+                Token::Closed { depth: 1 } => return Some((self.at, false)),
                 _ => {}
             }
         }
@@ -215,6 +231,39 @@ mod tests {
         );
         let third = r#", {"role": "assistant", "content": "H"}, {"role": "user", "content": "?"}"#;
         assert_eq!(first, turn(third));
+    }
+
+    #[test]
+    fn all_turns_of_a_response_begin_alike() {
+        let input = |items: &str| of(&format!(r#"{{"input": [{items}], "model": "m"}}"#));
+        let turn = |rest: &str| input(&format!("{SYSTEM}, {FIRST}{rest}"));
+        let first = turn("");
+        let second = r#", {"type": "message", "role": "assistant", "content": []}"#;
+        assert_eq!(first, turn(second));
+        assert_eq!(first, turn(&format!("{second}, {FIRST}")));
+        let other = FIRST.replace("\"user\"}]", "\"else\"}]");
+        assert_ne!(first, input(&format!("{SYSTEM}, {other}")));
+    }
+
+    #[test]
+    fn an_input_in_which_no_user_speaks_is_text() {
+        let texts = |tail: &str| {
+            let body = format!(r#"{{"input": ["{}", "{tail}"]}}"#, "x".repeat(TEXT));
+            of(&body)
+        };
+        assert_eq!(texts("a"), texts("b"));
+        assert_ne!(
+            of(r#"{"input": ["a", "b"]}"#),
+            of(r#"{"input": ["a", "c"]}"#)
+        );
+        // A user in what comes behind it is none of it.
+        let long = |tail: &str| {
+            let text = "x".repeat(TEXT);
+            of(&format!(
+                r#"{{"input": "{text}{tail}", "tools": [{FIRST}]}}"#
+            ))
+        };
+        assert_eq!(long("a"), long("b"));
     }
 
     #[test]
