@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,12 +17,13 @@ use tonic::{Code, Request, Response, Status, service::Routes};
 use tonic_types::{ErrorDetails, StatusExt};
 use wanwu_access::{Caller, read_principal};
 use wanwu_proto::inference::v1::{
-    CreateChatCompletionRequest, CreateChatCompletionResponse, CreateEmbeddingRequest,
-    CreateEmbeddingResponse, CreateResponseRequest, CreateResponseResponse, ListModelsRequest,
-    ListModelsResponse, Model,
+    CreateChatCompletionRequest, CreateChatCompletionResponse, CreateCompletionRequest,
+    CreateCompletionResponse, CreateEmbeddingRequest, CreateEmbeddingResponse,
+    CreateResponseRequest, CreateResponseResponse, ListModelsRequest, ListModelsResponse, Model,
     chat_service_server::{ChatService, ChatServiceServer},
+    completion_service_server::{CompletionService, CompletionServiceServer},
     create_chat_completion_response::Frame,
-    create_embedding_response, create_response_response,
+    create_completion_response, create_embedding_response, create_response_response,
     embedding_service_server::{EmbeddingService, EmbeddingServiceServer},
     model_service_server::{ModelService, ModelServiceServer},
     response_service_server::{ResponseService, ResponseServiceServer},
@@ -31,6 +32,8 @@ use wanwu_proto::inference::v1::{
 /// What it was asked, how many frames of chat it gave away, and how often a client went away.
 #[derive(Clone, Default)]
 pub struct Inference {
+    /// Calls of models, of whichever shape.
+    pub calls: Arc<AtomicUsize>,
     pub requests: Arc<Mutex<Vec<(Caller, CreateChatCompletionRequest)>>>,
     pub sent: Arc<AtomicU64>,
     pub gone: Arc<Mutex<u32>>,
@@ -41,6 +44,7 @@ impl Inference {
         let chat = ChatServiceServer::new(self.clone()).max_decoding_message_size(8 << 20);
         Routes::new(chat)
             .add_service(ModelServiceServer::new(self.clone()))
+            .add_service(CompletionServiceServer::new(self.clone()))
             .add_service(ResponseServiceServer::new(self.clone()))
             .add_service(EmbeddingServiceServer::new(self.clone()))
     }
@@ -66,6 +70,7 @@ impl ChatService for Inference {
         &self,
         request: Request<CreateChatCompletionRequest>,
     ) -> Result<Response<Self::CreateChatCompletionStream>, Status> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let principal = request.metadata().clone().into_headers();
         let caller = read_principal(principal["wanwu-principal-bin"].as_bytes()).unwrap();
         let request = request.into_inner();
@@ -95,6 +100,26 @@ impl ChatService for Inference {
 }
 
 #[tonic::async_trait]
+impl CompletionService for Inference {
+    type CreateCompletionStream = BoxStream<'static, Result<CreateCompletionResponse, Status>>;
+
+    async fn create_completion(
+        &self,
+        _request: Request<CreateCompletionRequest>,
+    ) -> Result<Response<Self::CreateCompletionStream>, Status> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let json = Bytes::from_static(b"{}");
+        let frame = CreateCompletionResponse {
+            frame: Some(create_completion_response::Frame::Data(json)),
+            call_id: "call-1".to_owned(),
+            stream: false,
+        };
+        let frames = futures::stream::iter([Ok::<_, Status>(frame)]);
+        Ok(Response::new(frames.boxed()))
+    }
+}
+
+#[tonic::async_trait]
 impl ResponseService for Inference {
     type CreateResponseStream = BoxStream<'static, Result<CreateResponseResponse, Status>>;
 
@@ -102,6 +127,7 @@ impl ResponseService for Inference {
         &self,
         request: Request<CreateResponseRequest>,
     ) -> Result<Response<Self::CreateResponseStream>, Status> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let script: Value = serde_json::from_slice(&request.into_inner().body).unwrap();
         let stream = script["stream"] == true;
         let frames = ["response.created", "response.completed"].map(|event| {
@@ -133,6 +159,7 @@ impl EmbeddingService for Inference {
         &self,
         request: Request<CreateEmbeddingRequest>,
     ) -> Result<Response<CreateEmbeddingResponse>, Status> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let body = request.into_inner().body;
         let script: Value = serde_json::from_slice(&body).unwrap();
         let frame = match script["error"].is_null() {

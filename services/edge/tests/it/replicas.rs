@@ -1,6 +1,10 @@
 //! Two replicas of inference-routing behind one edge: which of them gets a call.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use edge::{App, Config, DEFAULTS};
@@ -12,12 +16,15 @@ use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{
     Request,
+    client::Grpc,
     transport::{Channel, Endpoint},
 };
+use tonic_prost::ProstCodec;
 use wanwu_grpc::{Peers, testing::TestAuthority};
 use wanwu_ids::Ids;
 use wanwu_proto::inference::v1::{
-    CreateChatCompletionRequest, chat_service_client::ChatServiceClient,
+    CreateChatCompletionRequest, CreateChatCompletionResponse,
+    chat_service_client::ChatServiceClient,
 };
 use wanwu_testkit::{test_clock, wait_for};
 
@@ -29,6 +36,8 @@ use crate::{
 
 const IDENTITY: &str = "identity";
 const ROUTING: &str = "inference-routing";
+/// Calls that begin alike, few enough for one replica: of many more than the mean the other gets a part.
+const TURNS: usize = 8;
 
 /// An edge with two replicas of inference-routing.
 struct Replicas {
@@ -47,7 +56,7 @@ impl Replicas {
         let stop = CancellationToken::new();
         let authority = TestAuthority::start().unwrap();
         let identity = Identity::new(&stop);
-        let (key, _) = identity.key(&["chat"]);
+        let (key, _) = identity.key(&["chat", "embedding"]);
         let replicas = [Inference::default(), Inference::default()];
         let known = serve(&authority, IDENTITY, identity.routes(), &stop).await;
         let one = serve(&authority, ROUTING, replicas[0].routes(), &stop).await;
@@ -92,26 +101,53 @@ impl Replicas {
         tokio::time::sleep(Duration::from_secs(1)).await;
         for replica in &self.replicas {
             replica.requests.lock().clear();
+            replica.calls.store(0, Ordering::Relaxed);
         }
     }
 
     async fn ask(&self, messages: &[Value]) -> StatusCode {
-        let url = format!("http://{}/v1/chat/completions", self.edge);
-        let request = self.client.post(url).bearer_auth(&self.key);
         let body = json!({"model": "m", "messages": messages});
-        request.json(&body).send().await.unwrap().status()
+        self.post("/v1/chat/completions", &body).await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> StatusCode {
+        let url = format!("http://{}{path}", self.edge);
+        let request = self.client.post(url).bearer_auth(&self.key);
+        request.json(body).send().await.unwrap().status()
+    }
+
+    async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.edge)).unwrap();
+        endpoint.connect().await.unwrap()
     }
 
     async fn grpc(&self) -> ChatServiceClient<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.edge)).unwrap();
-        ChatServiceClient::new(endpoint.connect().await.unwrap())
+        ChatServiceClient::new(self.channel().await)
+    }
+
+    /// A request by gRPC. On the wire it is that of every shape.
+    fn request(&self, body: &Value) -> Request<CreateChatCompletionRequest> {
+        let mut request = Request::new(message(body));
+        let key = format!("Bearer {}", self.key).parse().unwrap();
+        request.metadata_mut().insert("authorization", key);
+        request
+    }
+
+    /// Calls a method of whichever shape by gRPC and reads the answer to its end.
+    async fn call(&self, channel: Channel, method: &str, body: &Value) {
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await.unwrap();
+        let codec =
+            ProstCodec::<CreateChatCompletionRequest, CreateChatCompletionResponse>::default();
+        let path = method.parse().unwrap();
+        let answer = grpc.server_streaming(self.request(body), path, codec).await;
+        let frames: Vec<_> = answer.unwrap().into_inner().collect().await;
+        assert!(!frames.is_empty() && frames.iter().all(Result::is_ok));
     }
 
     /// Asks by gRPC and reads the answer to its end.
     async fn ask_by_grpc(&self, mut client: ChatServiceClient<Channel>, body: &Value) {
-        let mut request = Request::new(message(body));
-        let key = format!("Bearer {}", self.key).parse().unwrap();
-        request.metadata_mut().insert("authorization", key);
+        let request = self.request(body);
         let answer = client.create_chat_completion(request).await.unwrap();
         let frames: Vec<_> = answer.into_inner().collect().await;
         assert!(!frames.is_empty() && frames.iter().all(Result::is_ok));
@@ -131,7 +167,7 @@ impl Replicas {
     fn counts(&self) -> [usize; 2] {
         self.replicas
             .each_ref()
-            .map(|replica| replica.requests.lock().len())
+            .map(|replica| replica.calls.load(Ordering::Relaxed))
     }
 }
 
@@ -148,7 +184,6 @@ fn user(text: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_turn_of_a_conversation_reaches_the_same_replica() {
-    const TURNS: usize = 8;
     let replicas = Replicas::start().await;
     let kind = json!({"role": "system", "content": "Be kind."});
     let mut messages = vec![kind, user("Where does the river begin?")];
@@ -159,6 +194,55 @@ async fn every_turn_of_a_conversation_reaches_the_same_replica() {
     }
     let counts = replicas.counts();
     assert!(counts.contains(&TURNS) && counts.contains(&0), "{counts:?}");
+}
+
+/// All of these calls, which begin alike, reach one of two replicas, by HTTP and by gRPC.
+async fn one_replica_gets(path: &str, method: &str, calls: &[Value]) {
+    for by_grpc in [false, true] {
+        let replicas = Replicas::start().await;
+        let channel = replicas.channel().await;
+        for body in calls {
+            if by_grpc {
+                replicas.call(channel.clone(), method, body).await;
+            } else {
+                assert_eq!(replicas.post(path, body).await, 200);
+            }
+        }
+        let counts = replicas.counts();
+        let one = counts.contains(&calls.len()) && counts.contains(&0);
+        assert!(one, "by gRPC {by_grpc}: {counts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_turn_of_a_response_reaches_the_same_replica() {
+    let kind = json!({"role": "developer", "content": "Be kind."});
+    let mut input = vec![kind, user("Where does the river begin?")];
+    let mut turns = Vec::new();
+    for turn in 0..TURNS {
+        turns.push(json!({"model": "m", "input": input}));
+        input.push(json!({"role": "assistant", "content": format!("In the hills, {turn}.")}));
+        input.push(user(&format!("And what comes after {turn}?")));
+    }
+    let method = "/wanwu.inference.v1.ResponseService/CreateResponse";
+    one_replica_gets("/v1/responses", method, &turns).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_completion_of_one_prompt_reaches_the_same_replica() {
+    // More than a kibibyte: what follows it does not count.
+    let story = "Once upon a time there was a river. ".repeat(40);
+    let calls = (0..TURNS).map(|turn| json!({"model": "m", "prompt": format!("{story}{turn}")}));
+    let calls: Vec<_> = calls.collect();
+    let method = "/wanwu.inference.v1.CompletionService/CreateCompletion";
+    one_replica_gets("/v1/completions", method, &calls).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_embedding_of_one_input_reaches_the_same_replica() {
+    let call = json!({"model": "m", "input": ["a river", "a hill"]});
+    let method = "/wanwu.inference.v1.EmbeddingService/CreateEmbedding";
+    one_replica_gets("/v1/embeddings", method, &vec![call; TURNS]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +259,6 @@ async fn different_conversations_reach_both_replicas() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_by_grpc_reaches_the_replica_that_it_reaches_by_http() {
-    const TURNS: usize = 8;
     let replicas = Replicas::start().await;
     let grpc = replicas.grpc().await;
     for number in 0..4 {
