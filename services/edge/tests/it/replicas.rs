@@ -247,13 +247,16 @@ async fn every_embedding_of_one_input_reaches_the_same_replica() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn different_conversations_reach_both_replicas() {
+    // So few that one replica would get them all, were they all alike: chance gives one all of them once in
+    // 32,768 times.
+    const CONVERSATIONS: usize = 2 * TURNS;
     let replicas = Replicas::start().await;
-    for number in 0..40 {
+    for number in 0..CONVERSATIONS {
         let messages = [user(&format!("What is {number} times 7?"))];
         assert_eq!(replicas.ask(&messages).await, 200);
     }
     let [one, other] = replicas.counts();
-    assert_eq!(one + other, 40);
+    assert_eq!(one + other, CONVERSATIONS);
     assert!(one > 0 && other > 0, "{one} and {other}");
 }
 
