@@ -262,9 +262,12 @@ async fn different_conversations_reach_both_replicas() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_by_grpc_reaches_the_replica_that_it_reaches_by_http() {
+    // Twenty calls in all: chance may give one replica each of them, and that is not too many.
+    const CONVERSATIONS: usize = 5;
+    const TURNS: usize = 4;
     let replicas = Replicas::start().await;
     let grpc = replicas.grpc().await;
-    for number in 0..4 {
+    for number in 0..CONVERSATIONS {
         let mut messages = vec![user(&format!("Where does river {number} begin?"))];
         for turn in 0..TURNS {
             if turn % 2 == 0 {
