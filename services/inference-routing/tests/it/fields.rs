@@ -3,6 +3,7 @@
 
 mod conversations;
 mod shapes;
+mod streams;
 
 use bytes::Bytes;
 use inference_routing::{Error, domain::request_body::BodyError, domain::shape::Shape};
@@ -70,18 +71,6 @@ async fn every_field_of_the_other_shapes_reaches_the_engine_as_it_is(pool: PgPoo
     arrives(&world, Shape::Completions, &COMPLETIONS).await;
     arrives(&world, Shape::Responses, &RESPONSES).await;
     arrives(&world, Shape::Embeddings, &EMBEDDINGS).await;
-}
-
-#[sqlx::test]
-async fn every_field_of_a_stream_reaches_the_engine_as_it_is(pool: PgPool) {
-    let world = World::with(pool, all_shapes).await;
-    let script = r#""wanwu_script":{"verbatim":["{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}","[DONE]"]}"#;
-    let prompt = r#""messages":[{"role":"user","content":"hi"}],"max_tokens":3"#;
-    let stream = r#""stream" : true, "stream_options":{"include_usage":true}"#;
-    for (name, value) in CHAT {
-        let fields = format!(r#"{prompt}, {stream}, "{name}": {value} , {script}"#);
-        passes(&world, Shape::Chat, name, &fields).await;
-    }
 }
 
 #[sqlx::test]
