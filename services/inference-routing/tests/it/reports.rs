@@ -117,7 +117,10 @@ async fn another_life_knows_nothing(pool: PgPool, Family { reports, said }: Fami
     let of = ("engine", engines[knows].url.as_str());
     assert_eq!(metrics.sum("inference_routing_engine_restarts", &[of]), 1.0);
     // Of four calls with one prompt two found it, each as many blocks as the others had to do anew.
-    let blocks = |kind| metrics.sum("inference_routing_placement_blocks", &[("kind", kind)]);
+    let blocks = |kind| {
+        let of_model = [("model", "test"), ("kind", kind)];
+        metrics.sum("inference_routing_placement_blocks", &of_model)
+    };
     assert!(blocks("known") > 0.0);
     assert_eq!(blocks("known"), blocks("new"));
     ["running", "cache_usage", "found"].map(|what| {
