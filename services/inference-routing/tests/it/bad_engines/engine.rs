@@ -58,6 +58,9 @@ pub enum Fault {
     LosesConnections,
     /// It answers all calls, each on a connection of its own, and those that bring a probe are reset.
     LosesProbes,
+    /// Each connection is for one request. Of thirty that bring a call the first three are reset without an
+    /// answer; the others are answered.
+    LosesThreeInARow,
     /// At `/ready` it says that it is ill, at `/health` that it is well; calls are answered.
     SaysIll,
     /// 429 with seconds, and 503 with a date, in turn.
@@ -68,6 +71,8 @@ pub enum Fault {
 const PACE: Duration = Duration::from_millis(5);
 /// Of so many connections one is reset.
 const ONE_OF: u64 = 10;
+/// Of so many connections the first three are reset.
+pub const THREE_OF: u64 = 30;
 /// All that may be done to events, in pieces that are not too many for a load of calls.
 const IN_PIECES: Pieces = Pieces {
     together: 2,
@@ -92,6 +97,8 @@ struct EngineState {
     brought_call: AtomicU64,
     /// Those that brought a probe and were reset.
     lost_probes: AtomicU64,
+    /// Those that were reset.
+    lost: AtomicU64,
     /// How often it said that it is ill.
     said_ill: AtomicU64,
 }
@@ -106,6 +113,7 @@ impl BadEngine {
             taken: AtomicU64::new(0),
             brought_call: AtomicU64::new(0),
             lost_probes: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
             said_ill: AtomicU64::new(0),
         });
         let server = Mutex::new(Some(serve(listener, state.clone())));
@@ -138,8 +146,7 @@ impl BadEngine {
 
     /// Connections that were reset in place of an answer.
     pub fn resets(&self) -> u64 {
-        let brought = self.state.brought_call.load(Ordering::Relaxed);
-        brought.div_ceil(ONE_OF)
+        self.state.lost.load(Ordering::Relaxed)
     }
 
     /// Probes that were lost.
@@ -162,7 +169,7 @@ impl EngineState {
     fn is_noisy(&self) -> bool {
         matches!(
             *self.fault.borrow(),
-            Fault::LosesConnections | Fault::LosesProbes
+            Fault::LosesConnections | Fault::LosesProbes | Fault::LosesThreeInARow
         )
     }
 
@@ -173,18 +180,23 @@ impl EngineState {
         }
         let mut begin = [0; 4];
         let is_read = matches!(stream.peek(&mut begin).await, Ok(4));
-        let fault = *self.fault.borrow();
-        match (fault, &begin) {
-            (Fault::LosesConnections, b"POST") if is_read => self
+        let (brings, fault) = (is_read.then_some(&begin), *self.fault.borrow());
+        let lost = match (fault, brings) {
+            (Fault::LosesProbes, Some(b"GET ")) => {
+                self.lost_probes.fetch_add(1, Ordering::Relaxed);
+                return true;
+            }
+            (Fault::LosesConnections, Some(b"POST")) => self
                 .brought_call
                 .fetch_add(1, Ordering::Relaxed)
                 .is_multiple_of(ONE_OF),
-            (Fault::LosesProbes, b"GET ") if is_read => {
-                self.lost_probes.fetch_add(1, Ordering::Relaxed);
-                true
+            (Fault::LosesThreeInARow, Some(b"POST")) => {
+                self.brought_call.fetch_add(1, Ordering::Relaxed) % THREE_OF < 3
             }
             _ => false,
-        }
+        };
+        self.lost.fetch_add(u64::from(lost), Ordering::Relaxed);
+        lost
     }
 
     /// Waits until a connection that was taken now is to be closed. They have different times, or all
@@ -234,9 +246,9 @@ async fn connection(
         return;
     }
     let service = TowerToHyperService::new(router);
-    let mut server = http1::Builder::new();
-    server.keep_alive(!engine.is(Fault::LosesProbes));
-    let mut served = pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut http = http1::Builder::new();
+    http.keep_alive(!engine.is(Fault::LosesProbes) && !engine.is(Fault::LosesThreeInARow));
+    let mut served = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ends = async {
         tokio::select! {
             () = stop.cancelled() => {}

@@ -7,7 +7,10 @@ use std::{
 
 use inference_routing::{
     Error,
-    domain::{breaker::Failure, placement::Ending},
+    domain::{
+        breaker::Failure,
+        placement::{Ending, Policy},
+    },
 };
 use parking_lot::Mutex;
 use serde_json::json;
@@ -18,7 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{BadEngine, Fault, Trial};
+use super::{BadEngine, Fault, Trial, engine::THREE_OF};
 use crate::{
     metrics::Metrics,
     world::{World, chat, config, wait_for},
@@ -106,6 +109,40 @@ async fn an_engine_whose_probes_are_lost_keeps_its_calls_and_is_left_out_when_it
         trial.load(Duration::from_millis(100)).await;
     }
     assert_eq!((changed("ejected"), changed("trusted")), (1.0, 1.0));
+}
+
+#[sqlx::test]
+async fn an_engine_that_loses_three_connections_in_a_row_keeps_its_calls_while_others_pass(
+    pool: PgPool,
+) {
+    const TIMES: u64 = 4;
+    let metrics = Metrics::collected();
+    let noisy = BadEngine::start().await;
+    noisy.set(Fault::LosesThreeInARow).await;
+    let world = World::with(pool, |sections| {
+        let more = config(&[&noisy.url]).models.remove(0).engines;
+        sections.models[0].engines.extend(more);
+        sections.models[0].policy = Policy::RoundRobin;
+        // However slow the machine is: nothing but connections is lost.
+        sections.engines.first_token_timeout = Duration::from_secs(60);
+        sections.engines.probe_every = Duration::from_secs(3600);
+        sections.limits.requests_per_minute = 0;
+    })
+    .await;
+    // One after the other: of the noisy one's calls three are lost in a row, then none for long.
+    let mut calls = 0;
+    while noisy.resets() < 3 * TIMES {
+        assert!(calls < 10 * THREE_OF, "{} resets", noisy.resets());
+        calls += 1;
+        let got = world.call(&chat(true, json!({}))).await.unwrap();
+        assert_eq!(got.error, None);
+    }
+    let of_noisy = [("engine", noisy.url.as_str()), ("outcome", "failed")];
+    let failures = metrics.sum("inference_routing_attempts", &of_noisy);
+    assert_eq!(failures, noisy.resets() as f64, "the router saw each");
+    let left_out = metrics.sum("inference_routing_engine_changes", &[("to", "ejected")]);
+    assert_eq!(left_out, 0.0, "after {failures} failures");
+    assert_eq!(noisy.calls(), (TIMES - 1) * (THREE_OF - 3));
 }
 
 /// How a connection is lost.
