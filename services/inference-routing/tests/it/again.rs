@@ -2,7 +2,7 @@
 //! shape, streamed and whole.
 
 mod failing_engine;
-mod requests;
+pub mod requests;
 
 use chrono::Utc;
 use inference_routing::{

@@ -1,5 +1,6 @@
 //! Routes: aliases, canaries, copies, allow lists and ends, changed while calls run.
 
+mod copies;
 mod fallbacks;
 
 use std::time::Duration;

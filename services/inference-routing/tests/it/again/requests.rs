@@ -11,7 +11,7 @@ use crate::world::{
 /// A request, and what an engine that is well says to it.
 #[derive(Debug)]
 pub struct Asked {
-    shape: Shape,
+    pub shape: Shape,
     pub stream: bool,
     /// An answer, or the events of a stream.
     says: Vec<String>,
