@@ -23,8 +23,11 @@ use trial::{Trial, WORKERS, at_most_one_in_a_thousand};
 
 #[sqlx::test]
 async fn an_engine_that_refuses_connections_costs_no_client_anything(pool: PgPool) {
-    let (seen, _) = Trial::start(pool).await.run(Fault::Refuses).await;
+    let metrics = Metrics::collected();
+    let trial = Trial::start(pool).await;
+    let (seen, _) = trial.run(Fault::Refuses).await;
     at_most_one_in_a_thousand(&seen);
+    assert!(trial.left_out(&metrics) >= 1.0);
 }
 
 #[sqlx::test]
@@ -79,8 +82,11 @@ async fn an_engine_that_cuts_its_streams_is_left_out(pool: PgPool) {
 
 #[sqlx::test]
 async fn an_engine_that_sends_nonsense_costs_no_client_anything(pool: PgPool) {
-    let (seen, _) = Trial::start(pool).await.run(Fault::Garbage).await;
+    let metrics = Metrics::collected();
+    let trial = Trial::start(pool).await;
+    let (seen, _) = trial.run(Fault::Garbage).await;
     at_most_one_in_a_thousand(&seen);
+    assert!(trial.left_out(&metrics) >= 1.0);
     assert_eq!(seen.cut.load(Ordering::Relaxed), 0);
 }
 

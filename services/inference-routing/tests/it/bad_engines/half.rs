@@ -7,19 +7,13 @@ use sqlx::PgPool;
 use super::{Fault, Trial, WORKERS, at_most_one_in_a_thousand};
 use crate::metrics::Metrics;
 
-/// How often the first engine was left out.
-fn left_out(metrics: &Metrics, trial: &Trial) -> f64 {
-    let of_first = [("engine", trial.engines[0].url.as_str()), ("to", "ejected")];
-    metrics.sum("inference_routing_engine_changes", &of_first)
-}
-
 #[sqlx::test]
 async fn an_engine_that_fails_half_of_its_calls_costs_no_client_anything(pool: PgPool) {
     let metrics = Metrics::collected();
     let trial = Trial::start(pool).await;
     let (seen, later) = trial.run(Fault::HalfErrors).await;
     at_most_one_in_a_thousand(&seen);
-    assert!(left_out(&metrics, &trial) >= 1.0);
+    assert!(trial.left_out(&metrics) >= 1.0);
     // Ten calls show it, while each client may have one on its way; it is trusted again twice at most.
     assert!(later <= 5 * WORKERS as u64, "{later} calls were sent to it");
 }
@@ -48,14 +42,14 @@ async fn an_engine_that_fails_every_other_call_is_left_out_though_never_two_in_a
     };
     for _ in 0..200 {
         call().await;
-        if left_out(&metrics, &trial) > 0.0 {
+        if trial.left_out(&metrics) > 0.0 {
             break;
         }
     }
     // At least ten are known then, and the last of them failed.
     let reached = half.calls();
     assert!((10..=12).contains(&reached), "{reached}");
-    assert_eq!(left_out(&metrics, &trial), 1.0);
+    assert_eq!(trial.left_out(&metrics), 1.0);
     for _ in 0..50 {
         call().await;
     }

@@ -35,10 +35,9 @@ async fn storm(pool: PgPool, fault: Fault, clients: usize, first_token: Duration
     .await;
     let (rows, attempts) = refused(&pool).await;
     println!("{fault:?}: {calls} calls, {rows} of them unanswered with {attempts} attempts");
-    assert!(
-        calls > 200 && attempts * 5 <= rows * 6,
-        "{fault:?}: {attempts} of {rows}"
-    );
+    // Nobody was well: nearly all of them had no answer.
+    assert!(calls > 200 && rows * 2 > i64::from(calls), "{fault:?}");
+    assert!(attempts * 5 <= rows * 6, "{fault:?}: {attempts} of {rows}");
     for engine in &trial.engines {
         engine.set(Fault::Nothing).await;
     }

@@ -12,7 +12,10 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 
 use super::engine::{BadEngine, Fault};
-use crate::world::{World, chat, config};
+use crate::{
+    metrics::Metrics,
+    world::{World, chat, config},
+};
 
 pub const WORKERS: usize = 12;
 
@@ -97,6 +100,12 @@ impl Trial {
         });
         join_all(workers).await;
         seen
+    }
+
+    /// How often the first engine was left out.
+    pub fn left_out(&self, metrics: &Metrics) -> f64 {
+        let of_first = [("engine", self.engines[0].url.as_str()), ("to", "ejected")];
+        metrics.sum("inference_routing_engine_changes", &of_first)
     }
 
     /// Load with the fault, then until the engine is used again; answers what was seen with it and
