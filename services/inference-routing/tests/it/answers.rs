@@ -60,6 +60,7 @@ async fn a_stream_asks_the_engine_for_usage_and_gets_a_limit(pool: PgPool) {
     let body: Value = serde_json::from_slice(&world.engine.only().body).unwrap();
     assert_eq!(body["stream_options"], json!({"include_usage": true}));
     assert_eq!(body["max_tokens"], 100);
+    assert_eq!(got.text(), "词0 ");
     assert!(got.frames.iter().all(|frame| frame.get("usage").is_none()));
     assert!(got.frames.iter().all(|frame| frame["model"] == "test"));
 }

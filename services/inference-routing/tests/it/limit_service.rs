@@ -151,6 +151,7 @@ async fn a_priority_that_nobody_knows_is_refused_by_its_field_and_changes_nothin
     service.set_key(caller.key_id, low).await.unwrap();
     service.set_account(caller.account_id, low).await.unwrap();
     let before = service.list().await;
+    assert_eq!(before.len(), 2, "of the account and of its key");
     assert!(
         before
             .iter()

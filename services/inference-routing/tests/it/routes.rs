@@ -112,12 +112,9 @@ async fn a_canary_gets_its_share_at_the_price_of_the_first(pool: PgPool) {
     let of_new = roads.new.calls();
     assert!((25..=75).contains(&of_new), "{of_new}");
     assert_eq!(of_new + roads.world.engine.calls(), 200);
-    assert!(
-        billing::events(&pool)
-            .await
-            .iter()
-            .all(|e| e.model == "test")
-    );
+    let bills = billing::events(&pool).await;
+    assert_eq!(bills.len(), 200);
+    assert!(bills.iter().all(|bill| bill.model == "test"));
 }
 
 #[sqlx::test]
