@@ -1,9 +1,11 @@
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use tonic::Request;
 use wanwu_testkit::wait_for;
 
 use crate::{
     echo,
+    metrics::value,
     world::{PATIENCE, World, say},
 };
 
@@ -20,6 +22,7 @@ message ShoutResponse { string text = 1; }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_method_is_there_without_a_new_edge() {
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let world = World::start().await;
     let path = "/wanwu.billing.v2.EchoService/Shout";
     let shout = || async {
@@ -35,7 +38,11 @@ async fn a_new_method_is_there_without_a_new_edge() {
 
     // A file that is no set of descriptors keeps what was there.
     std::fs::write(&world.descriptors, b"nonsense").unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    let refused = r#"edge_file_reloads_total{file="descriptors",outcome="refused"}"#;
+    wait_for("the file to be read", PATIENCE, || async {
+        value(&metrics, refused) >= 1.0
+    })
+    .await;
     world
         .grpc()
         .await

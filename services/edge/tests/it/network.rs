@@ -1,8 +1,13 @@
+use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::{Code, Request};
+use wanwu_testkit::wait_for;
 
-use crate::world::{ABROAD, World, reason, say};
+use crate::{
+    metrics::value,
+    world::{ABROAD, PATIENCE, World, reason, say},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_from_abroad_is_refused() {
@@ -72,6 +77,7 @@ async fn a_trusted_proxy_says_where_the_client_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_table_of_networks_is_read_while_the_edge_runs() {
+    let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("mainland.txt");
     std::fs::write(&table, edge::networks::EXAMPLE).unwrap();
@@ -83,12 +89,16 @@ async fn a_new_table_of_networks_is_read_while_the_edge_runs() {
     };
     assert_eq!(status().await, 403);
     std::fs::write(&table, "date 2026-11-24\n127.0.0.0/8\n").unwrap();
-    wanwu_testkit::wait_for("the new table", crate::world::PATIENCE, || async {
+    wait_for("the new table", PATIENCE, || async {
         status().await == 200
     })
     .await;
     // A bad table changes nothing.
     std::fs::write(&table, "nonsense").unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    let refused = r#"edge_file_reloads_total{file="networks",outcome="refused"}"#;
+    wait_for("it to be read", PATIENCE, || async {
+        value(&metrics, refused) >= 1.0
+    })
+    .await;
     assert_eq!(status().await, 200);
 }
