@@ -108,7 +108,13 @@ async fn a_revoked_key_is_refused_within_a_second() {
     world.identity.change(&key, |grant| grant.revoked = true);
     let begun = Instant::now();
     wait_for("the refusal", Duration::from_secs(1), || async {
-        grpc.say_as("SayAsKey", &key).await.is_err()
+        match grpc.say_as("SayAsKey", &key).await {
+            Ok(_) => false,
+            Err(status) => {
+                assert_eq!(reason(&status), "INVALID_CREDENTIAL");
+                true
+            }
+        }
     })
     .await;
     assert!(begun.elapsed() < Duration::from_secs(1));

@@ -30,6 +30,15 @@ async fn requests_are_counted_by_way_and_end_and_refusals_by_reason() {
     let answer = ask().bearer_auth(&key).send().await.unwrap();
     assert_eq!(answer.text().await.unwrap(), "{}");
     assert_eq!(ask().send().await.unwrap().status(), 401);
+    let stream = json!({"stream": true, "n": 2, "delay_ms": 60_000});
+    let open = world.post("/v1/chat/completions").bearer_auth(&key);
+    let mut open = open.json(&stream).send().await.unwrap();
+    open.chunk().await.unwrap().unwrap();
+    wait_for("one to be under way", PATIENCE, || async {
+        value(&metrics, "edge_in_flight") == 1.0
+    })
+    .await;
+    drop(open);
     let refused = world.grpc().await.say_as("SayAsOperator", &key).await;
     let refused = reason(&refused.unwrap_err());
     std::fs::write(&world.descriptors, b"nonsense").unwrap();
@@ -37,9 +46,13 @@ async fn requests_are_counted_by_way_and_end_and_refusals_by_reason() {
     let told = [
         (r#"edge_requests_total{kind="chat",status="200"}"#, 1.0),
         (r#"edge_requests_total{kind="chat",status="401"}"#, 1.0),
-        (r#"edge_request_seconds_count{kind="chat"}"#, 2.0),
+        (
+            r#"edge_requests_total{kind="chat",status="client_gone"}"#,
+            1.0,
+        ),
+        (r#"edge_request_seconds_count{kind="chat"}"#, 3.0),
         // Who has no key goes no further.
-        (r#"edge_added_seconds_count{kind="chat"}"#, 1.0),
+        (r#"edge_added_seconds_count{kind="chat"}"#, 2.0),
         (refusals.as_str(), 1.0),
         (
             r#"edge_file_reloads_total{file="descriptors",outcome="refused"}"#,

@@ -1,6 +1,6 @@
 //! Clients that send or take a little now and then.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -155,6 +155,8 @@ async fn a_connection_whose_client_takes_twice_the_least_rate_is_not_cut() {
     let reader = tokio::spawn(take(slow_reader(&world, &key).await));
     // The kernel lets some steps pass of a third of its buffer, each seconds apart.
     sleep(Duration::from_secs(8)).await;
+    let sent = world.inference.sent.load(Ordering::Relaxed);
+    assert!(sent > 100, "it was answered: {sent}");
     assert_eq!(*world.inference.gone.lock(), 0);
     assert_eq!(value(&metrics, CONNECTIONS), 0.0);
     reader.abort();
