@@ -155,6 +155,11 @@ impl Placement {
             .map(|slot| (slot.id, slot.state(), slot.running))
     }
 
+    /// Blocks of prompts that are remembered of each replica.
+    pub fn remembered(&self) -> impl Iterator<Item = (SlotId, usize)> {
+        self.slots.iter().map(|slot| (slot.id, slot.cache.len()))
+    }
+
     /// The first token came: the prompt is done.
     pub fn begun(&mut self, id: SlotId, new_blocks: u32) {
         if let Some(slot) = self.slot(id) {

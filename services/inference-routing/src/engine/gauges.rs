@@ -29,6 +29,13 @@ pub fn show_gauges(model: &str, url: &str, state: SlotState, running: u32) {
     .set(f64::from(running));
 }
 
+/// Shows how many blocks of prompts are remembered of an engine.
+pub(super) fn show_blocks(model: &str, url: &str, blocks: usize) {
+    metrics::gauge!("inference_routing_prefix_blocks",
+        "model" => model.to_owned(), "engine" => url.to_owned())
+    .set(blocks as f64);
+}
+
 /// Shows what an engine says of itself, and the share of prompts that it found in its cache.
 pub(super) fn show_report(model: &str, url: &str, report: &EngineReport, found: Option<f64>) {
     let said = [
@@ -50,4 +57,5 @@ pub(super) fn show_report(model: &str, url: &str, report: &EngineReport, found: 
 pub(super) fn forget_gauges(model: &str, url: &str) {
     tracing::info!(model, engine.url = url, "an engine left");
     show_gauges(model, url, SlotState::Draining, 0);
+    show_blocks(model, url, 0);
 }

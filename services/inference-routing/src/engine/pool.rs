@@ -171,6 +171,16 @@ impl Pool {
         known.collect()
     }
 
+    /// Its engines, with how many blocks of prompts are remembered of each.
+    pub(super) fn remembered(&self) -> Vec<(Arc<Engine>, usize)> {
+        let state = self.state.lock();
+        let of = |id| state.members.iter().find(|member| member.id == id);
+        let known = state.placement.remembered();
+        known
+            .filter_map(|(id, blocks)| Some((of(id)?.engine.clone(), blocks)))
+            .collect()
+    }
+
     /// The blocks of a prompt, where the pool's policy has a use for them.
     #[must_use]
     pub fn prompt(&self, parts: [&[u8]; 3]) -> Prompt {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     client::EngineClient,
-    gauges::{show_count, show_gauges},
+    gauges::{show_blocks, show_count, show_gauges},
     pool::Pool,
 };
 
@@ -48,6 +48,9 @@ impl Probed {
     async fn once(&self, client: &EngineClient) {
         let engines = self.pool.engines();
         show_count(&self.model, engines.len());
+        for (engine, blocks) in self.pool.remembered() {
+            show_blocks(&self.model, &engine.url, blocks);
+        }
         let asked = engines.iter().map(|(id, engine, state, running)| async {
             show_gauges(&self.model, &engine.url, *state, *running);
             let health = client.health(engine, &self.path).await;

@@ -7,7 +7,11 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, chat, engine::PROMPT_TOKENS, read, rows, wait_for};
+use crate::world::{
+    World, chat, config,
+    engine::{FakeEngine, PROMPT_TOKENS},
+    read, rows, wait_for,
+};
 
 /// Metrics of this test's process.
 pub struct Metrics(PrometheusHandle);
@@ -139,4 +143,31 @@ async fn a_wait_for_a_turn_is_told_whatever_comes_of_it(pool: PgPool) {
         assert_eq!(told(outcome, "count"), 1.0, "{outcome}");
     }
     assert!(told("refused", "sum") > 1.9, "it waited as long as it may");
+}
+
+#[sqlx::test]
+async fn the_blocks_remembered_of_an_engine_are_told_and_are_no_more_than_may_be(pool: PgPool) {
+    let metrics = Metrics::collected();
+    let other = FakeEngine::start().await;
+    let world = World::with(pool, |sections| {
+        let more = config(&[&other.url]).models.remove(0).engines;
+        sections.models[0].engines.extend(more);
+        sections.engines.prefix_blocks = 8;
+        sections.engines.probe_every = Duration::from_millis(50);
+    })
+    .await;
+    let mut long = chat(true, json!({"tokens": 1}));
+    long["messages"][0]["content"] = json!("x".repeat(20_000));
+    world.call(&long).await.unwrap();
+    let of = |engine: &FakeEngine| {
+        let engine = [("engine", engine.url.as_str())];
+        metrics.sum("inference_routing_prefix_blocks", &engine)
+    };
+    wait_for("blocks to be told", async || {
+        of(&world.engine) + of(&other) > 0.0
+    })
+    .await;
+    let mut told = [of(&world.engine), of(&other)];
+    told.sort_by(f64::total_cmp);
+    assert_eq!(told, [0.0, 8.0]);
 }
