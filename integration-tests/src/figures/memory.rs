@@ -3,6 +3,7 @@
 //! A prefix is a prompt up to the end of one of its blocks, which is what a router remembers.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use std::{
 use anyhow::ensure;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use inference_routing::domain::placement::BLOCK_BYTES;
+use inference_routing::domain::placement::{BLOCK_BYTES, PlacementLimits};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use toml::Table;
@@ -31,8 +32,6 @@ use crate::{
 const CLIENTS: usize = 16;
 /// As many as an app may have; each account has one app here.
 const KEYS_OF_AN_ACCOUNT: usize = 100;
-/// Blocks of a prompt: each is the end of a prefix that nobody had before.
-const BLOCKS: usize = 32;
 const TOP_UP_FEN: i64 = 1_000_000;
 /// What edge or router may grow by in the second half, in MiB.
 const GOAL: f64 = 8.0;
@@ -50,23 +49,29 @@ pub(super) fn figure() -> Figure {
 /// How much is done.
 struct Extent {
     prefixes: u64,
+    /// Blocks of a prompt: each is the end of a prefix that nobody had before.
+    blocks: usize,
     keys: usize,
-    /// Blocks that the router remembers of an engine, so that it forgets some in time.
-    remembered: Option<i64>,
+    /// Blocks that the router may remember of an engine: it forgets most of them.
+    remembered: u32,
 }
 
 impl Extent {
     const fn of(tier: Tier) -> Self {
         match tier {
+            // An index without a bound would add 18 MiB in the second half: 16 bytes of each block, and for each
+            // engine a table that doubles with 229,376 blocks, in the middle of it.
             Tier::Quick => Self {
-                prefixes: 56_000,
+                prefixes: 614_400,
+                blocks: 512,
                 keys: 200,
-                remembered: Some(4096),
+                remembered: 4096,
             },
             Tier::Full => Self {
                 prefixes: 1_000_000,
+                blocks: 32,
                 keys: 10_000,
-                remembered: None,
+                remembered: PlacementLimits::DEFAULT.blocks as u32,
             },
         }
     }
@@ -75,16 +80,12 @@ impl Extent {
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let extent = Extent::of(tier);
     let keys = keys(&stack, extent.keys).await?;
-    let mut limits = Table::new();
-    if let Some(blocks) = extent.remembered {
-        limits.insert("prefix_blocks".to_owned(), blocks.into());
-    }
     let wanted = Wanted {
         figure: "memory",
         engines: 2,
         routers: 1,
         policy: None,
-        limits,
+        limits: Table::from_iter([("prefix_blocks".to_owned(), extent.remembered.into())]),
     };
     let path = ModelPath::start(&stack, wanted).await?;
     let address = format!("{}/v1/chat/completions", path.base());
@@ -97,7 +98,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
             let key = &keys[n as usize % keys.len()];
             Target {
                 bearer: Some(key.clone()),
-                body: body(n),
+                body: body(n, extent.blocks),
                 ..target.clone()
             }
         }
@@ -107,7 +108,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let (mut points, mut shown) = (Vec::new(), 0);
     let begin = Instant::now();
     loop {
-        let prefixes = made.load(Ordering::Relaxed) * BLOCKS as u64;
+        let prefixes = made.load(Ordering::Relaxed) * extent.blocks as u64;
         let memory = memory(&path);
         points.push((prefixes as f64, memory));
         if prefixes >= shown {
@@ -129,6 +130,13 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
         let [found, _] = engine.counted().await?.blocks;
         ensure!(found == 0, "{found} blocks were not new to an engine");
     }
+    let remembered = path.routers[0].metric("inference_routing_prefix_blocks", "", "engine");
+    let remembered = remembered.await?;
+    ensure!(
+        are_bounded(&remembered, path.engines.len(), extent.remembered),
+        "the router remembers {remembered:?} blocks of its engines, and may {} of each",
+        extent.remembered
+    );
     let half: Vec<_> = points
         .iter()
         .filter(|(prefixes, _)| *prefixes * 2.0 >= extent.prefixes as f64)
@@ -175,17 +183,21 @@ async fn keys(stack: &Stack, count: usize) -> anyhow::Result<Vec<String>> {
         .await
 }
 
-/// A prompt of blocks that are the `n`-th prompt's own.
-fn body(n: u64) -> Bytes {
-    let mut text = String::with_capacity(BLOCKS * BLOCK_BYTES);
-    while text.len() < BLOCKS * BLOCK_BYTES {
-        text.push_str(&format!("prompt {n} from {} on. ", text.len()));
-    }
+/// A prompt of so many blocks that are the `n`-th prompt's own, as its beginning is.
+fn body(n: u64, blocks: usize) -> Bytes {
+    let own = format!("prompt {n}. ");
+    let text = own.repeat((blocks * BLOCK_BYTES).div_ceil(own.len()));
     let mut body = scripted(json!({"tokens": 1}));
     body["messages"][0]["content"] = text.into();
     body["stream"] = json!(true);
     body["max_tokens"] = json!(4);
     Bytes::from(body.to_string())
+}
+
+/// Something is remembered of each of so many engines, and no more than may be.
+fn are_bounded(remembered: &BTreeMap<String, f64>, engines: usize, most: u32) -> bool {
+    let within = |blocks: &f64| *blocks > 0.0 && *blocks <= f64::from(most);
+    remembered.len() == engines && remembered.values().all(within)
 }
 
 fn memory(path: &ModelPath) -> [f64; 2] {
@@ -220,8 +232,30 @@ mod tests {
 
     #[test]
     fn every_prompt_is_of_blocks_of_its_own() {
-        let (one, other) = (body(1), body(2));
-        assert!(one.len() >= BLOCKS * BLOCK_BYTES);
-        assert_ne!(one, other);
+        let (one, other) = (body(1, 32), body(11, 32));
+        assert!(one.len() >= 32 * BLOCK_BYTES);
+        assert_ne!(one[..BLOCK_BYTES], other[..BLOCK_BYTES]);
+    }
+
+    #[test]
+    fn an_index_without_a_bound_would_be_seen() {
+        // A node, and a place in a table that is full.
+        const OF_A_BLOCK: u64 = 16 + 17;
+        for tier in [Tier::Quick, Tier::Full] {
+            let extent = Extent::of(tier);
+            let added = extent.prefixes / 2 * OF_A_BLOCK;
+            assert!(added as f64 / f64::from(1 << 20) > GOAL, "{tier:?}");
+            let forgotten = extent.prefixes / 2 > 2 * u64::from(extent.remembered);
+            assert!(forgotten, "{tier:?}");
+        }
+        let told = |blocks: &[f64]| {
+            let engines = blocks.iter().enumerate();
+            let engines = engines.map(|(n, blocks)| (n.to_string(), *blocks));
+            are_bounded(&engines.collect::<BTreeMap<_, _>>(), 2, 8)
+        };
+        assert!(told(&[8.0, 3.0]));
+        for wrong in [&[8.0, 9.0][..], &[8.0, 0.0], &[8.0], &[]] {
+            assert!(!told(wrong), "{wrong:?}");
+        }
     }
 }
