@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, header, response::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -160,6 +160,8 @@ pub(crate) struct Visit {
     pub first: Duration,
     /// How much of that the engine took, where it stamps its chunks.
     pub at_engine: Option<Duration>,
+    /// When to come again, where the head of the answer says so (`retry-after`).
+    pub come_again: Option<Duration>,
 }
 
 /// Makes one streamed call, on the connection if it still stands.
@@ -172,17 +174,21 @@ pub(crate) async fn visit(
     let mut first = None;
     let ended = exchange(connection, target, &mut answer, &mut first).await;
     let first = first.map_or_else(|| begin.elapsed(), |at: Instant| at - begin);
-    let problem = match ended {
-        Ok(status) => (!status.is_success()).then(|| status.to_string()),
+    let (problem, come_again) = match ended {
+        Ok(head) => {
+            let problem = (!head.status.is_success()).then(|| head.status.to_string());
+            (problem, come_again(&head.headers))
+        }
         Err(problem) => {
             *connection = None;
-            Some(problem)
+            (Some(problem), None)
         }
     };
     Visit {
         at_engine: stamp(&answer),
         seen: judge(&answer, problem),
         first,
+        come_again,
     }
 }
 
@@ -193,6 +199,13 @@ fn stamp(answer: &[u8]) -> Option<Duration> {
     let (_, rest) = chunk.split_once("\"wanwu_micros\":")?;
     let micros = rest.split(|it: char| !it.is_ascii_digit()).next()?;
     micros.parse().ok().map(Duration::from_micros)
+}
+
+/// Whole seconds, and at least one: at once is no time.
+fn come_again(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let seconds = seconds.parse::<u64>().ok().filter(|it| *it > 0);
+    seconds.map(Duration::from_secs)
 }
 
 fn judge(answer: &[u8], problem: Option<String>) -> Seen {
@@ -218,13 +231,13 @@ fn has_token(answer: &[u8]) -> bool {
     contents.any(|window| window[CONTENT.len()] != b'"')
 }
 
-/// Answers the status when the answer was read to its end.
+/// Answers the head when the answer was read to its end.
 async fn exchange(
     connection: &mut Option<SendRequest<Full<Bytes>>>,
     target: &Target,
     answer: &mut Vec<u8>,
     first: &mut Option<Instant>,
-) -> Result<StatusCode, String> {
+) -> Result<Parts, String> {
     let sender = match connection {
         Some(sender) if !sender.is_closed() => sender,
         _ => {
@@ -236,15 +249,15 @@ async fn exchange(
     sender.ready().await.map_err(|e| gone("no connection", e))?;
     let request = target.request().map_err(|e| format!("no request: {e}"))?;
     let response = sender.send_request(request).await;
-    let mut response = response.map_err(|e| gone("no answer", e))?;
-    while let Some(frame) = response.body_mut().frame().await {
+    let (head, mut body) = response.map_err(|e| gone("no answer", e))?.into_parts();
+    while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| gone("broken", e))?;
         answer.extend_from_slice(&frame.into_data().unwrap_or_default());
         if first.is_none() && has_token(answer) {
             *first = Some(Instant::now());
         }
     }
-    Ok(response.status())
+    Ok(head)
 }
 
 async fn connect(target: &Target) -> anyhow::Result<SendRequest<Full<Bytes>>> {
@@ -272,6 +285,19 @@ mod tests {
         assert_eq!(stamped(&[role, later]), Some(Duration::from_micros(9000)));
         assert_eq!(stamped(&[role]), None);
         assert_eq!(stamped(&["data: {\"content\":\"x\"}\n\n"]), None);
+    }
+
+    #[test]
+    fn only_a_number_of_seconds_says_when_to_come_again() {
+        let said = |value: &'static str| {
+            let value = header::HeaderValue::from_static(value);
+            come_again(&HeaderMap::from_iter([(header::RETRY_AFTER, value)]))
+        };
+        assert_eq!(said("3"), Some(Duration::from_secs(3)));
+        for wrong in ["", "0", "-1", "soon"] {
+            assert_eq!(said(wrong), None, "{wrong}");
+        }
+        assert_eq!(come_again(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Shot {
     pub first: Duration,
     /// How much of that the engine took, where it stamps its chunks.
     pub at_engine: Option<Duration>,
+    /// When to come again, where it was told.
+    pub come_again: Option<Duration>,
     /// Until its end.
     pub whole: Duration,
 }
@@ -52,6 +54,7 @@ pub(crate) async fn send_each(calls: impl Iterator<Item = (Duration, Target)>) -
                 seen,
                 first,
                 at_engine,
+                come_again,
             } = visit(&mut connection, &target).await;
             if let Some(connection) = connection {
                 free.lock().push(connection);
@@ -61,6 +64,7 @@ pub(crate) async fn send_each(calls: impl Iterator<Item = (Duration, Target)>) -
                 sent: sent - begin,
                 first,
                 at_engine,
+                come_again,
                 whole: sent.elapsed(),
             }
         });
