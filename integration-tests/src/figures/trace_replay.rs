@@ -87,6 +87,8 @@ pub(super) struct Shown {
     pub failed: usize,
     /// Of those, calls whose client takes what it got for one.
     pub hidden: usize,
+    /// Of those, ones that ended in the second half of the trace.
+    pub failed_late: usize,
 }
 
 impl Shown {
@@ -153,6 +155,8 @@ pub(super) async fn replay(
     let failed = shots.len() - answered.count();
     let is_hidden = |shot: &&Shot| matches!(shot.seen, Seen::Hidden { .. });
     let hidden = shots.iter().filter(is_hidden).count();
+    let half = requests.last().map_or(Duration::ZERO, at) / 2;
+    let late = |shot: &&Shot| shot.seen != Seen::Answered && shot.sent + shot.whole >= half;
     let mut first: Vec<_> = shots.iter().map(|shot| shot.first).collect();
     let mut at_engine: Vec<_> = shots.iter().filter_map(|shot| shot.at_engine).collect();
     ensure!(
@@ -166,6 +170,7 @@ pub(super) async fn replay(
         busiest: most as f64 * ENGINES as f64 / requests.len() as f64,
         failed,
         hidden,
+        failed_late: shots.iter().filter(late).count(),
     })
 }
 

@@ -125,6 +125,7 @@ mod tests {
             busiest,
             failed,
             hidden: 0,
+            failed_late: 0,
         }
     }
 

@@ -31,6 +31,8 @@ const NOTICED: Duration = Duration::from_secs(1);
 /// A router that knows nothing yet is used: so soon engines find what they found before, but for so many points.
 pub(super) const WARM: Duration = Duration::from_secs(5);
 const FEW: f64 = 5.0;
+/// What is found in calm, at least, in per cent: who is compared with nothing is always warm.
+const CALM: f64 = 50.0;
 /// What is found is looked at for so long.
 const WINDOW: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
@@ -159,6 +161,7 @@ struct Warmth {
 
 impl Warmth {
     async fn of(path: &ModelPath, calm: f64) -> anyhow::Result<Self> {
+        ensure!(calm > CALM, "{calm:.1} % were found before");
         let begin = Instant::now();
         let at_first = found(path, WINDOW).await?;
         let mut share = at_first;
@@ -233,7 +236,11 @@ async fn kill_engine(path: &ModelPath) -> anyhow::Result<Duration> {
 }
 
 /// Waits until a router that was away gets calls again; answers when it was ready and when it got them.
-async fn back(path: &ModelPath, router: usize, begin: Instant) -> anyhow::Result<String> {
+pub(super) async fn back(
+    path: &ModelPath,
+    router: usize,
+    begin: Instant,
+) -> anyhow::Result<String> {
     path.routers[router].process.wait_ready(PATIENCE).await?;
     let ready = begin.elapsed();
     while calls(path, router).await? < 1.0 {

@@ -68,6 +68,10 @@ impl Phases {
         if wrong > 0 {
             println!("  WRONG: {wrong} of them");
         }
+        if counts.calls == 0 {
+            println!("  WRONG: no call ended, so that nothing is shown");
+            self.wrong += 1;
+        }
     }
 }
 
@@ -106,6 +110,13 @@ mod tests {
         }
         assert_eq!(Excused::Streams.wrong(&counts(1, each, [0, 1])), 2);
         assert_eq!(Excused::Calls.wrong(&counts(3, each, [0, 1])), 3);
+    }
+
+    #[test]
+    fn a_phase_without_calls_shows_nothing() {
+        let mut phases = Phases::default();
+        phases.end("", Excused::Calls, &Counts::default(), 0.0, "");
+        assert_eq!((phases.wrong, phases.excused), (1, 0));
     }
 
     #[test]

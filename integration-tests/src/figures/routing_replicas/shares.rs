@@ -1,28 +1,35 @@
-//! A trace through 1, 2 and 4 routers as processes: what the engines find of its blocks, and what they find of
-//! them while one of two routers is killed half-way and starts again.
+//! A trace through 1, 2 and 4 routers as processes: what the engines find of its blocks, what they find of
+//! them while one of two routers is killed half-way and starts again, and which calls fail while an engine is
+//! killed at a third and a router restarts at two thirds.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use anyhow::ensure;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     super::{
-        model_path::ModelPath,
+        model_path::{ModelPath, ScriptedEngine},
         routing_trace::Request,
         trace_replay::{FASTER, Shown, replay, start},
     },
     CACHES, GOAL,
+    live::back,
 };
 use crate::stack::Stack;
 
 const ROUTERS: [usize; 3] = [1, 2, 4];
 /// How a router is killed: one of so many, with caches of so many blocks, for so long.
 const KILLED_OF: usize = 2;
-const KILLED_AT: usize = CACHES[1];
+const KILLED_AT: usize = CACHES[2];
 const DOWN: Duration = Duration::from_secs(2);
 const READY: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
 /// Points by which two runs of one differ.
 const APART: f64 = 0.5;
+/// Calls that may have their first token between the question what an engine runs and its death: a question takes
+/// some milliseconds, and an engine begins 26 a second.
+const BEGUN: usize = 2;
 
 /// What several routers lose against one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +40,8 @@ pub(super) struct Loss {
     pub failed: usize,
     /// What the death of one of them costs.
     pub killed: Killed,
+    /// What the death of an engine and the restart of a router cost.
+    pub disturbed: Disturbed,
 }
 
 /// What the death of a router costs beside the same routers that live.
@@ -56,6 +65,25 @@ impl Killed {
     }
 }
 
+/// Calls without a whole answer, where an engine dies in the first half of the trace and a router restarts in
+/// the second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Disturbed {
+    /// In the first half.
+    pub by_death: usize,
+    /// In the second half.
+    pub by_restart: usize,
+    /// Calls that ran on the engine just before.
+    ran: usize,
+}
+
+impl Disturbed {
+    /// What had a token may break with its engine; what had none goes to another, and a restart breaks nothing.
+    pub(super) const fn holds(&self) -> bool {
+        self.by_death <= self.ran + BEGUN && self.by_restart == 0
+    }
+}
+
 pub(super) async fn measure(stack: &Stack, requests: &[Request]) -> anyhow::Result<Loss> {
     Shown::print_head();
     let (mut loss, mut beside) = (Loss::default(), 0.0);
@@ -76,9 +104,11 @@ pub(super) async fn measure(stack: &Stack, requests: &[Request]) -> anyhow::Resu
             }
         }
     }
-    let (path, target) = start(stack, "routing-replicas", KILLED_OF, None).await?;
     let last = requests.last().map_or(0, |request| request.timestamp);
-    let half = Duration::from_millis(last / 2 / FASTER);
+    let whole = Duration::from_millis(last / FASTER);
+    loss.disturbed = disturbed(stack, requests, whole / 3).await?;
+    let (path, target) = start(stack, "routing-replicas", KILLED_OF, None).await?;
+    let half = whole / 2;
     let (shown, ran) = tokio::join!(
         replay(&path, &target, requests, KILLED_AT),
         kill_after(&path, half)
@@ -101,6 +131,71 @@ pub(super) async fn measure(stack: &Stack, requests: &[Request]) -> anyhow::Resu
     Ok(loss)
 }
 
+/// The trace, in which an engine dies after so long, and a router restarts after twice as long.
+async fn disturbed(
+    stack: &Stack,
+    requests: &[Request],
+    long: Duration,
+) -> anyhow::Result<Disturbed> {
+    let (path, target) = start(stack, "routing-replicas", KILLED_OF, None).await?;
+    let (shown, ran) = tokio::join!(
+        replay(&path, &target, requests, KILLED_AT),
+        disturb(&path, long)
+    );
+    let (shown, ran) = (shown?, ran?);
+    shown.print(KILLED_AT, "2, an engine killed");
+    let disturbed = Disturbed {
+        by_death: shown.failed - shown.failed_late,
+        by_restart: shown.failed_late,
+        ran,
+    };
+    println!(
+        "  {} calls failed when the engine died, and {ran} ran on it just before; {} when a router restarted",
+        disturbed.by_death, disturbed.by_restart
+    );
+    Ok(disturbed)
+}
+
+/// Kills the first engine then and starts it again, and restarts the first router after as long again; answers
+/// what the engine ran just before.
+async fn disturb(path: &ModelPath, long: Duration) -> anyhow::Result<usize> {
+    let begin = Instant::now();
+    sleep(long).await;
+    let engine = &path.engines[0];
+    let mut ran = running(engine).await?;
+    while ran == 0 {
+        ensure!(begin.elapsed() < long + READY, "the engine runs nothing");
+        sleep(LOOK).await;
+        ran = running(engine).await?;
+    }
+    engine.process.kill9();
+    sleep(DOWN).await;
+    let again = Instant::now();
+    engine.process.start()?;
+    engine.process.wait_ready(READY).await?;
+    engine.keep(KILLED_AT).await?;
+    while engine.counted().await?.calls == 0 {
+        ensure!(again.elapsed() < READY, "the engine gets no calls again");
+        sleep(LOOK).await;
+    }
+    println!("  the engine is used again after {:.2?}", again.elapsed());
+
+    sleep_until(begin + 2 * long).await;
+    let router = path.routers[0].process.clone();
+    let again = Instant::now();
+    tokio::task::spawn_blocking(move || router.restart()).await??;
+    let note = back(path, 0, again).await?;
+    println!("  the router restarts{note}");
+    Ok(ran)
+}
+
+/// Calls that an engine runs, by its own record.
+async fn running(engine: &ScriptedEngine) -> anyhow::Result<usize> {
+    let calls = engine.truth().await?;
+    let running = calls.values().filter(|call| call["ending"] == "running");
+    Ok(running.count())
+}
+
 /// Kills the first router then, and starts it again; answers what it ran just before.
 async fn kill_after(path: &ModelPath, long: Duration) -> anyhow::Result<usize> {
     sleep(long).await;
@@ -116,6 +211,18 @@ async fn kill_after(path: &ModelPath, long: Duration) -> anyhow::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_calls_fail_than_ran_on_the_engine_and_none_by_a_restart() {
+        let disturbed = |by_death, by_restart| Disturbed {
+            by_death,
+            by_restart,
+            ran: 3,
+        };
+        assert!(disturbed(3 + BEGUN, 0).holds());
+        assert!(!disturbed(4 + BEGUN, 0).holds());
+        assert!(!disturbed(0, 1).holds());
+    }
 
     #[test]
     fn a_death_may_cost_what_ran_and_little_of_what_is_found() {
