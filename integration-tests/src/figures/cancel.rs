@@ -19,8 +19,10 @@ use crate::{
     stack::Stack,
 };
 
-/// From the client's end to the engine's.
+/// From the client's end to the engine's, p99.
 const GOAL: Duration = Duration::from_millis(50);
+/// And at worst: the same, and a machine that had something else to do for a moment.
+const WORST: Duration = Duration::from_millis(150);
 const TOP_UP_FEN: i64 = 100_000;
 const AT_ONCE: usize = 20;
 /// Tokens of the answers, every one of which ends before.
@@ -42,6 +44,43 @@ struct Left {
     call_id: String,
     at: DateTime<Utc>,
     tokens: u64,
+}
+
+/// How soon an engine is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    p50: Duration,
+    p99: Duration,
+    worst: Duration,
+    /// How many later than [`GOAL`].
+    late: usize,
+}
+
+impl Told {
+    fn of(times: &mut [Duration]) -> Self {
+        let [p50, p99, worst] = [0.5, 0.99, 1.0].map(|share| quantile(times, share));
+        let late = times.iter().filter(|after| **after > GOAL).count();
+        Self {
+            p50,
+            p99,
+            worst,
+            late,
+        }
+    }
+
+    /// Whichever of both is later.
+    fn later(self, other: Self) -> Self {
+        Self {
+            p50: self.p50.max(other.p50),
+            p99: self.p99.max(other.p99),
+            worst: self.worst.max(other.worst),
+            late: self.late + other.late,
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.p99 <= GOAL && self.worst <= WORST
+    }
 }
 
 async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
@@ -87,30 +126,37 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     for line in wrong.iter().take(20) {
         println!("  WRONG: {line}");
     }
-    let mut slowest = Duration::ZERO;
+    let mut all = Told::default();
     for way in Way::ALL {
         let of_way = times.iter().filter(|(its, _)| *its == way);
         let mut of_way: Vec<Duration> = of_way.map(|(_, after)| *after).collect();
-        let [p50, p99, worst] = [0.5, 0.99, 1.0].map(|share| quantile(&mut of_way, share));
+        let told = Told::of(&mut of_way);
         println!(
-            "  {} left by {}: engine told after {p50:.1?} (p50), {p99:.1?} (p99), {worst:.1?} at worst",
+            "  {} left by {}: engine told after {:.1?} (p50), {:.1?} (p99), {:.1?} at worst, {} after more than {GOAL:?}",
             of_way.len(),
-            way.name()
+            way.name(),
+            told.p50,
+            told.p99,
+            told.worst,
+            told.late
         );
-        slowest = slowest.max(p99);
+        all = all.later(told);
     }
     println!(
         "  {} bills are not between what was taken and what was sent",
         wrong.len()
     );
     Ok(Reading {
-        figure: format!("{:.1}", slowest.as_secs_f64() * 1000.0),
+        figure: format!("{:.1}", all.p99.as_secs_f64() * 1000.0),
         unit: format!(
-            "ms until the engine is told (p99 of the slowest of HTTP/1.1, HTTP/2 and gRPC), {} wrong bills",
+            "ms until the engine is told (p99 of the slowest of HTTP/1.1, HTTP/2 and gRPC), {:.1?} at worst, {} of {} after more than {GOAL:?}; {} wrong bills",
+            all.worst,
+            all.late,
+            times.len(),
             wrong.len()
         ),
-        goal: "<= 50 ms, 0 wrong".to_owned(),
-        holds: wrong.is_empty() && slowest <= GOAL,
+        goal: format!("<= 50 ms, {WORST:?} at worst, 0 wrong"),
+        holds: wrong.is_empty() && all.holds(),
     })
 }
 
@@ -153,5 +199,27 @@ async fn engine(
             return Ok(calls);
         }
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_a_thousand_that_is_told_much_too_late_is_seen() {
+        let told = |worst: u64| {
+            let mut times = vec![Duration::from_millis(12); 999];
+            times.push(Duration::from_millis(worst));
+            Told::of(&mut times)
+        };
+        assert!(told(50).holds() && told(50).late == 0);
+        assert!(told(150).holds() && told(150).late == 1);
+        assert!(!told(151).holds());
+        let both = told(50).later(told(151));
+        assert_eq!((both.worst, both.late), (Duration::from_millis(151), 1));
+        assert!(!both.holds());
+        let all_late = Told::of(&mut [Duration::from_millis(51); 100]);
+        assert!(!all_late.holds());
     }
 }
