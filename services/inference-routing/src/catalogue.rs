@@ -18,6 +18,7 @@ use crate::{
         probe::Probed,
         reports::Reporting,
     },
+    series::Series,
     tokenizer::Tokenizer,
 };
 
@@ -34,6 +35,8 @@ pub struct Model {
     pub labeller: Labeller,
     /// Counts what its engines do not.
     pub tokenizer: Option<Arc<Tokenizer>>,
+    /// What is told of its calls.
+    pub series: Series,
 }
 
 /// Models by name.
@@ -67,6 +70,7 @@ impl Catalogue {
                 admission: Admission::new(&config.chat, model.max_running),
                 labeller: Labeller::new(code, integrity.clone()),
                 tokenizer: model.tokenizer_file.as_deref().map(tokenizer).transpose()?,
+                series: Series::default(),
             };
             models.insert(model.config.name.clone(), Arc::new(model));
         }

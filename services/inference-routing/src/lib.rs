@@ -15,6 +15,7 @@ pub mod journal;
 pub mod limiter;
 pub mod peers;
 pub mod routes;
+pub mod series;
 pub mod serve;
 pub mod store;
 pub mod tokenizer;

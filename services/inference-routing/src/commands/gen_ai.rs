@@ -4,15 +4,18 @@
 mod call_span;
 mod gaps;
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
-use metrics::Label;
+use metrics::{Histogram, Label};
 use tokio::time::Instant;
 use wanwu_tariff::Unit;
 
-use crate::domain::{
-    shape::Shape,
-    usage::{Outcome, Tokens},
+use crate::{
+    domain::{
+        shape::Shape,
+        usage::{Outcome, Tokens},
+    },
+    series::{OfShape, kept},
 };
 pub use call_span::{CallSpan, End, span};
 pub use gaps::Gaps;
@@ -29,17 +32,29 @@ pub struct Of<'a> {
     pub priced: &'a str,
     /// The model that answers: another one where a route has shares or fallbacks.
     pub answered: &'a str,
+    /// Where they are kept; none: another model answers.
+    pub kept: Option<&'a OfShape>,
 }
 
 impl Of<'_> {
-    fn labels(&self) -> [Label; 4] {
-        let of = |name: &'static str, value: &str| Label::new(name, value.to_owned());
-        [
-            Label::from_static_parts("gen_ai_provider_name", PROVIDER),
-            Label::from_static_parts("gen_ai_operation_name", self.shape.operation()),
-            of("gen_ai_request_model", self.priced),
-            of("gen_ai_response_model", self.answered),
-        ]
+    /// A histogram by model, which is kept at `place`, with one label more where there is one.
+    fn histogram(
+        &self,
+        place: fn(&OfShape) -> &OnceLock<Histogram>,
+        name: &'static str,
+        more: Option<Label>,
+    ) -> Histogram {
+        kept(self.kept.map(place), || {
+            let of = |name: &'static str, value: &str| Label::new(name, value.to_owned());
+            let mut labels = vec![
+                Label::from_static_parts("gen_ai_provider_name", PROVIDER),
+                Label::from_static_parts("gen_ai_operation_name", self.shape.operation()),
+                of("gen_ai_request_model", self.priced),
+                of("gen_ai_response_model", self.answered),
+            ];
+            labels.extend(more);
+            metrics::histogram!(name, labels)
+        })
     }
 }
 
@@ -65,11 +80,9 @@ impl Times {
     #[must_use]
     pub fn first(self, of: &Of<'_>) -> Self {
         let now = Instant::now();
-        metrics::histogram!(
-            "gen_ai_server_time_to_first_token_seconds",
-            of.labels().to_vec()
-        )
-        .record(now - self.began);
+        let name = "gen_ai_server_time_to_first_token_seconds";
+        of.histogram(|kept| &kept.first_token, name, None)
+            .record(now - self.began);
         Self {
             first: Some(now),
             ..self
@@ -78,33 +91,37 @@ impl Times {
 
     /// The call ends now, with what is billed for it.
     pub fn ended(&self, of: &Of<'_>, outcome: Outcome, tokens: Tokens) {
-        let labels = of.labels();
-        let with = |name, value: &'static str| {
-            let more = [Label::from_static_parts(name, value)];
-            labels.iter().cloned().chain(more).collect::<Vec<_>>()
+        let of = &Of {
+            kept: of.kept.filter(|_| outcome == Outcome::Completed),
+            ..*of
         };
-        metrics::histogram!(
-            "gen_ai_server_request_duration_seconds",
-            with("error_type", error_type(outcome))
-        )
-        .record(self.began.elapsed());
+        let with = |name, value: &'static str| Some(Label::from_static_parts(name, value));
+        let error = with("error_type", error_type(outcome));
+        let name = "gen_ai_server_request_duration_seconds";
+        of.histogram(|kept| &kept.duration, name, error)
+            .record(self.began.elapsed());
         if let Some(each) = self.each_token(Instant::now(), tokens.output) {
-            metrics::histogram!(
-                "gen_ai_server_time_per_output_token_seconds",
-                labels.to_vec()
-            )
-            .record(each);
+            let name = "gen_ai_server_time_per_output_token_seconds";
+            of.histogram(|kept| &kept.each_token, name, None)
+                .record(each);
         }
-        for (kind, count) in [("input", tokens.input), ("output", tokens.output)] {
-            // A call that used none has no length.
-            if count > 0 {
-                metrics::histogram!("gen_ai_client_token_usage", with("gen_ai_token_type", kind))
-                    .record(count as f64);
-            }
+        // A call that used none has no length.
+        let name = "gen_ai_client_token_usage";
+        if tokens.input > 0 {
+            let kind = with("gen_ai_token_type", "input");
+            of.histogram(|kept| &kept.input, name, kind)
+                .record(tokens.input as f64);
         }
-        metrics::counter!("inference_routing_cached_input_tokens",
-            "model" => of.answered.to_owned())
-        .increment(tokens.parts.of(Unit::CachedInputToken));
+        if tokens.output > 0 {
+            let kind = with("gen_ai_token_type", "output");
+            of.histogram(|kept| &kept.output, name, kind)
+                .record(tokens.output as f64);
+        }
+        let cached = kept(of.kept.map(|kept| &kept.cached_input), || {
+            metrics::counter!("inference_routing_cached_input_tokens",
+                "model" => of.answered.to_owned())
+        });
+        cached.increment(tokens.parts.of(Unit::CachedInputToken));
     }
 
     /// The mean time of a token after the first; none where there is no second.

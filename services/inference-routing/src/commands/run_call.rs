@@ -34,6 +34,7 @@ use crate::{
     journal::{Dispatch, Final, NotDispatched, NotDurable},
     limiter::Permit,
     routes::Way,
+    series::kept,
 };
 
 /// A call that was admitted and paid for.
@@ -220,10 +221,13 @@ impl Call {
 
     /// Whose times and tokens its metrics are.
     pub(super) fn of(&self) -> Of<'_> {
+        let (shape, answers) = (self.body.shape(), self.model());
+        let (priced, answered) = (&*self.row.model, &*answers.config.name);
         Of {
-            shape: self.body.shape(),
-            priced: &self.row.model,
-            answered: &self.model().config.name,
+            shape,
+            priced,
+            answered,
+            kept: (priced == answered).then(|| answers.series.of(shape)),
         }
     }
 
@@ -270,12 +274,16 @@ impl Call {
         spent: Spent,
         violation: Option<String>,
     ) -> impl Future<Output = Result<(), NotDurable>> + use<> {
-        metrics::counter!("inference_routing_calls",
-            "outcome" => outcome.as_str(), "model" => self.row.model.clone(),
-            "shape" => self.body.shape().name())
-        .increment(1);
+        let of = self.of();
+        let completed = of.kept.filter(|_| outcome == Outcome::Completed);
+        let calls = kept(completed.map(|kept| &kept.completed), || {
+            metrics::counter!("inference_routing_calls",
+                "outcome" => outcome.as_str(), "model" => self.row.model.clone(),
+                "shape" => self.body.shape().name())
+        });
+        calls.increment(1);
         let (tokens, source) = self.bill(outcome, spent);
-        self.times.ended(&self.of(), outcome, tokens);
+        self.times.ended(&of, outcome, tokens);
         let is_generated = self.body.shape().is_generated();
         self.span.ended(End {
             outcome,

@@ -8,7 +8,11 @@ use crate::{
     admission::{Busy, Place},
     catalogue::Model,
     domain::fair_queue::Turn,
+    series::kept,
 };
+
+/// The outcome of most waits.
+const PLACED: &str = "placed";
 
 /// A wait, told when it ends, however it does: were it told only of calls that got a place, no wait
 /// would be seen where none gets one.
@@ -29,7 +33,7 @@ pub async fn place(model: &Model, turn: Turn) -> Result<Place, Busy> {
     let entered = model.admission.enter(turn);
     let place = waited(entered, || info_span!("inference.queue")).await;
     wait.outcome = match place {
-        Ok(_) => "placed",
+        Ok(_) => PLACED,
         Err(_) => "refused",
     };
     place
@@ -37,8 +41,11 @@ pub async fn place(model: &Model, turn: Turn) -> Result<Place, Busy> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        metrics::histogram!("inference_routing_queue_seconds",
-            "model" => self.model.config.name.clone(), "outcome" => self.outcome)
-        .record(self.since.elapsed());
+        let place = Some(&self.model.series.placed).filter(|_| self.outcome == PLACED);
+        let waits = kept(place, || {
+            metrics::histogram!("inference_routing_queue_seconds",
+                "model" => self.model.config.name.clone(), "outcome" => self.outcome)
+        });
+        waits.record(self.since.elapsed());
     }
 }

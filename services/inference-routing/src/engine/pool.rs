@@ -3,11 +3,12 @@
 //! anything is waited for.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use http::HeaderValue;
+use metrics::Counter;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -16,13 +17,16 @@ use super::{
     gauges::{forget_gauges, show_report},
     progress::Counted,
 };
-use crate::domain::{
-    breaker::{Failure, Health},
-    engine_report::EngineReport,
-    placement::{
-        Change, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, Score, SlotId,
-        SlotState,
+use crate::{
+    domain::{
+        breaker::{Failure, Health},
+        engine_report::EngineReport,
+        placement::{
+            Change, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, Score, SlotId,
+            SlotState,
+        },
     },
+    series::kept,
 };
 
 /// One engine.
@@ -36,6 +40,8 @@ pub struct Engine {
     pub(super) counted: Arc<Counted>,
     /// How often it was left out because nothing came from it.
     fell_silent: watch::Sender<u64>,
+    /// Its attempts that went well.
+    well: OnceLock<Counter>,
 }
 
 /// The engines of one model.
@@ -45,6 +51,8 @@ pub struct Pool {
     hasher: foldhash::fast::RandomState,
     state: Mutex<State>,
     policy: Policy,
+    /// Blocks of prompts that the chosen engine should know, and new ones.
+    blocks: [OnceLock<Counter>; 2],
 }
 
 #[derive(Debug)]
@@ -84,6 +92,7 @@ impl Pool {
                 placement: Placement::new(policy, limits, seed),
                 members: Vec::new(),
             }),
+            blocks: Default::default(),
         }
     }
 
@@ -116,6 +125,7 @@ impl Pool {
                 authorization: authorization.cloned(),
                 counted: Arc::default(),
                 fell_silent: watch::Sender::default(),
+                well: OnceLock::new(),
             };
             let id = placement.add(now);
             placement.drain(id, *draining);
@@ -206,10 +216,13 @@ impl Pool {
         };
         drop(state);
         let known = prompt.blocks().len() as u64 - u64::from(choice.new_blocks);
-        for (kind, blocks) in [("known", known), ("new", u64::from(choice.new_blocks))] {
-            metrics::counter!("inference_routing_placement_blocks",
-                "model" => self.model.clone(), "kind" => kind)
-            .increment(blocks);
+        let told = [("known", known), ("new", u64::from(choice.new_blocks))];
+        for (place, (kind, blocks)) in self.blocks.iter().zip(told) {
+            let counter = kept(Some(place), || {
+                metrics::counter!("inference_routing_placement_blocks",
+                    "model" => self.model.clone(), "kind" => kind)
+            });
+            counter.increment(blocks);
         }
         Ok(AtWork::new(self.clone(), engine, choice))
     }
@@ -264,9 +277,12 @@ impl Pool {
             Ending::Busy(_) | Ending::Full(_) => "busy",
             Ending::Unknown => "abandoned",
         };
-        metrics::counter!("inference_routing_attempts", "model" => self.model.clone(),
-            "engine" => engine.url.clone(), "outcome" => outcome)
-        .increment(1);
+        let place = Some(&engine.well).filter(|_| ending == Ending::Well);
+        let attempts = kept(place, || {
+            metrics::counter!("inference_routing_attempts", "model" => self.model.clone(),
+                "engine" => engine.url.clone(), "outcome" => outcome)
+        });
+        attempts.increment(1);
         self.tell(change, engine);
         if ending == Ending::Failed(Failure::Silent) && change == Change::Ejected {
             engine.falls_silent();

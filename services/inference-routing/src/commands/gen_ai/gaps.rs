@@ -43,10 +43,8 @@ impl Gaps {
         if self.buckets.iter().all(|bucket| bucket.count == 0) {
             return;
         }
-        let histogram = metrics::histogram!(
-            "gen_ai_client_operation_time_per_output_chunk_seconds",
-            of.labels().to_vec()
-        );
+        let name = "gen_ai_client_operation_time_per_output_chunk_seconds";
+        let histogram = of.histogram(|kept| &kept.gaps, name, None);
         for (seconds, count) in self.means() {
             histogram.record_many(seconds, count);
         }
