@@ -29,7 +29,7 @@ where
 {
     let stack = ServiceBuilder::new()
         .layer(TraceLayer::new(config.default_timeout))
-        .layer(MetricsLayer)
+        .layer(MetricsLayer::new())
         .layer(PanicLayer)
         .layer(DeadlineLayer)
         .layer(ConcurrencyLayer::new(config.max_calls))
