@@ -23,6 +23,7 @@ pub mod pace;
 pub mod pass_through;
 pub mod refusal_json;
 pub mod request_span;
+pub mod series;
 pub mod stalled;
 pub mod streams;
 pub mod transcode;

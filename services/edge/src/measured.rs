@@ -2,6 +2,7 @@
 //! how it went.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -10,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, body::Body};
 use tracing::Span;
 
 use crate::{
     request_span,
+    series::{IN_FLIGHT, kept},
     streams::{self, PIECE, Piece},
     visit::Kind,
 };
@@ -56,7 +58,7 @@ impl UnderWay {
         span: Span,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        gauge!("edge_in_flight").increment(1.0);
+        IN_FLIGHT.increment(1.0);
         Self {
             kind,
             route,
@@ -69,32 +71,39 @@ impl UnderWay {
         }
     }
 
-    fn status(&self) -> String {
-        match (self.broken, self.grpc, self.status) {
-            (Some(broken), ..) => broken.to_owned(),
-            (None, Some(code), _) => format!("grpc_{code}"),
-            (None, None, Some(status)) => status.as_str().to_owned(),
-            (None, None, None) => String::new(),
+    fn status(&self) -> Cow<'_, str> {
+        match (self.broken, self.grpc, &self.status) {
+            (Some(broken), ..) => broken.into(),
+            (None, Some(code), _) => format!("grpc_{code}").into(),
+            (None, None, Some(status)) => status.as_str().into(),
+            (None, None, None) => "".into(),
         }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        gauge!("edge_in_flight").decrement(1.0);
+        IN_FLIGHT.decrement(1.0);
         let (kind, status) = (self.kind.name(), self.status());
         let elapsed = self.begun.elapsed();
         tracing::debug!(
             parent: &self.span,
             kind,
             route = &*self.route,
-            status,
+            status = &*status,
             micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             "a request ended"
         );
         request_span::end(&self.span, self.status, self.grpc);
-        counter!("edge_requests_total", "kind" => kind, "status" => status).increment(1);
-        histogram!("edge_request_seconds", "kind" => kind).record(elapsed.as_secs_f64());
+        let series = self.kind.series();
+        let good = series.filter(|_| status == "200");
+        let requests = kept(good.map(|series| &series.good), || {
+            let status = status.into_owned();
+            counter!("edge_requests_total", "kind" => kind, "status" => status)
+        });
+        requests.increment(1);
+        let find = || histogram!("edge_request_seconds", "kind" => kind);
+        kept(series.map(|series| &series.seconds), find).record(elapsed.as_secs_f64());
     }
 }
 

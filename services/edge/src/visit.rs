@@ -13,6 +13,7 @@ use crate::{
     chat::Shape,
     config::Limits,
     pace::Pace,
+    series::{Series, kept},
     unread_body::{self, Whole},
 };
 
@@ -70,6 +71,15 @@ impl Kind {
             Self::UnknownOpenAi | Self::Unknown => "unknown",
         }
     }
+
+    /// Where metrics of such requests are kept; none: they are found each time.
+    #[must_use]
+    pub fn series(self) -> Option<&'static Series> {
+        match self {
+            Self::Model(shape) => Some(Series::of(shape)),
+            _ => None,
+        }
+    }
 }
 
 impl Visit {
@@ -96,6 +106,8 @@ impl Visit {
     /// The request goes to a service now: what the edge took until here is its own.
     pub fn forwarded(&self) {
         let own = self.begun.elapsed().saturating_sub(self.waited);
-        histogram!("edge_added_seconds", "kind" => self.kind.name()).record(own.as_secs_f64());
+        let place = self.kind.series().map(|series| &series.added);
+        let find = || histogram!("edge_added_seconds", "kind" => self.kind.name());
+        kept(place, find).record(own.as_secs_f64());
     }
 }

@@ -14,7 +14,8 @@ pub enum Shape {
 }
 
 impl Shape {
-    const ALL: [Self; 4] = [
+    /// Every shape.
+    pub const ALL: [Self; 4] = [
         Self::Chat,
         Self::Completions,
         Self::Responses,
