@@ -1,8 +1,6 @@
 //! W3C trace context across the bus: the span that publishes is the parent of the one that
 //! consumes.
 
-use std::collections::HashMap;
-
 use opentelemetry::{
     global,
     propagation::{Extractor, Injector},
@@ -17,25 +15,24 @@ pub(crate) struct TraceContext {
     pub(crate) tracestate: Option<String>,
 }
 
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
 /// Longer values are dropped: they are not ours.
 const MAX_VALUE: usize = 512;
 
 impl TraceContext {
     /// The context of `span`; without a span, that of whoever publishes.
     pub(crate) fn of(span: &Span) -> Self {
-        let mut headers = Headers::default();
+        let mut carried = Self::default();
         let context = if span.is_disabled() {
             Span::current().context()
         } else {
             span.context()
         };
         global::get_text_map_propagator(|propagator| {
-            propagator.inject_context(&context, &mut headers);
+            propagator.inject_context(&context, &mut carried);
         });
-        Self::new(
-            headers.0.remove("traceparent"),
-            headers.0.remove("tracestate"),
-        )
+        Self::new(carried.traceparent, carried.tracestate)
     }
 
     /// A context that was kept or received.
@@ -52,37 +49,63 @@ impl TraceContext {
         if span.is_disabled() {
             return;
         }
-        let mut headers = Headers::default();
-        let values = [
-            ("traceparent", &self.traceparent),
-            ("tracestate", &self.tracestate),
-        ];
-        for (name, value) in values {
-            if let Some(value) = value {
-                headers.set(name, value.clone());
-            }
-        }
-        let parent = global::get_text_map_propagator(|propagator| propagator.extract(&headers));
+        let parent = global::get_text_map_propagator(|propagator| propagator.extract(self));
         // It fails where no exporter listens: then there is no trace to belong to.
         let _ = span.set_parent(parent);
     }
 }
 
-#[derive(Default)]
-struct Headers(HashMap<String, String>);
-
-impl Injector for Headers {
+impl Injector for TraceContext {
     fn set(&mut self, key: &str, value: String) {
-        self.0.insert(key.to_owned(), value);
+        match key {
+            TRACEPARENT => self.traceparent = Some(value),
+            TRACESTATE => self.tracestate = Some(value),
+            // Nothing else is kept with an event.
+            _ => {}
+        }
     }
 }
 
-impl Extractor for Headers {
+impl Extractor for TraceContext {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        match key {
+            TRACEPARENT => self.traceparent.as_deref(),
+            TRACESTATE => self.tracestate.as_deref(),
+            _ => None,
+        }
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(String::as_str).collect()
+        let keys = [TRACEPARENT, TRACESTATE].into_iter();
+        keys.filter(|key| self.get(key).is_some()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_carried_as_its_two_headers_and_nothing_else_is() {
+        let mut carried = TraceContext::default();
+        assert!(carried.keys().is_empty());
+        for (key, value) in [
+            (TRACEPARENT, "parent"),
+            (TRACESTATE, "a=b"),
+            ("baggage", "c=d"),
+        ] {
+            carried.set(key, value.to_owned());
+        }
+        assert_eq!(carried.keys(), [TRACEPARENT, TRACESTATE]);
+        assert_eq!(carried.get(TRACEPARENT), Some("parent"));
+        assert_eq!(carried.get(TRACESTATE), Some("a=b"));
+        assert_eq!(carried.get("baggage"), None);
+    }
+
+    #[test]
+    fn an_empty_value_and_one_that_is_too_long_are_none() {
+        let long = "x".repeat(MAX_VALUE + 1);
+        let context = TraceContext::new(Some(long), Some(String::new()));
+        assert_eq!(context, TraceContext::default());
     }
 }
