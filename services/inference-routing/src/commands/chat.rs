@@ -112,15 +112,17 @@ impl Chat {
     pub async fn create(self: &Arc<Self>, request: CreateCall) -> Result<Reply, Error> {
         // From here on the client waits, whatever for.
         let times = Times::begin();
-        let asked = self.read(request).map_err(|error| counted(error, None))?;
+        let span = CallSpan::current();
+        let asked = self.read(request, &span);
+        let asked = asked.map_err(|error| counted(error, None))?;
         let model = asked.way.priced.clone();
-        let admitted = self.admit(asked, times).await;
+        let admitted = self.admit(asked, times, &span).await;
         let reply = admitted.map_err(|error| counted(error, Some(&model.config.name)))?;
         reply.begun(self.config.begin_after).await
     }
 
     /// What is asked, and which way it goes.
-    fn read(&self, request: CreateCall) -> Result<Asked, Error> {
+    fn read(&self, request: CreateCall, span: &CallSpan) -> Result<Asked, Error> {
         let idempotency_key = idempotency_key(request.idempotency_key)?;
         let body = RequestBody::parse(request.shape, request.body)?;
         let call_id: CallId = self.ids.id();
@@ -131,7 +133,7 @@ impl Chat {
             call_id,
             self.clock.now(),
         );
-        CallSpan::current().asked(&body, way.is_ok());
+        span.asked(&body, way.is_ok());
         Ok(Asked {
             call_id,
             caller: request.caller,
@@ -143,7 +145,12 @@ impl Chat {
     }
 
     /// Lets a call run once it may, has a place and is paid for.
-    async fn admit(self: &Arc<Self>, asked: Asked, times: Times) -> Result<Reply, Error> {
+    async fn admit(
+        self: &Arc<Self>,
+        asked: Asked,
+        times: Times,
+        span: &CallSpan,
+    ) -> Result<Reply, Error> {
         let Asked {
             call_id,
             caller,
@@ -156,8 +163,9 @@ impl Chat {
         self.devices
             .admit(caller.app_id, &asked.device_token, shape.capability())
             .await?;
-        Span::current().record("call.id", tracing::field::display(call_id));
-        self.screen_input(&body, call_id, caller.account_id).await?;
+        span.called(call_id);
+        self.screen_input(&body, call_id, caller.account_id, span)
+            .await?;
         if !self.is_ready() {
             return Err(Error::JournalUnavailable);
         }
@@ -230,8 +238,9 @@ impl Chat {
         body: &RequestBody,
         call_id: CallId,
         account_id: AccountId,
+        span: &CallSpan,
     ) -> Result<(), Error> {
-        let class = self.forbidden_class(body)?;
+        let class = self.forbidden_class(body, span)?;
         let Some(class) = class else { return Ok(()) };
         metrics::counter!("inference_routing_violations", "side" => "input").increment(1);
         let refusal = Refusal {
@@ -250,8 +259,9 @@ impl Chat {
     }
 
     /// The class of the first text that may not be asked, as a step of the trace.
-    fn forbidden_class(&self, body: &RequestBody) -> Result<Option<&str>, Error> {
-        let step = info_span!("inference.screen", screen.class = tracing::field::Empty).entered();
+    fn forbidden_class(&self, body: &RequestBody, span: &CallSpan) -> Result<Option<&str>, Error> {
+        let step = || info_span!("inference.screen", screen.class = tracing::field::Empty);
+        let step = span.step(step).entered();
         let mut class = None;
         body.each_text(&mut |text| {
             class = self.screen.read(&mut self.screen.window(), text).err();

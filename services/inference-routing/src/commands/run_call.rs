@@ -145,11 +145,11 @@ impl Call {
         let journal = &self.chat.journal;
         let dispatch = journal
             .dispatch(self.row.clone())
-            .instrument(info_span!("inference.dispatch_commit"))
+            .instrument(self.span.step(|| info_span!("inference.dispatch_commit")))
             .fuse();
         let engine = self
             .ask_engines()
-            .instrument(info_span!("inference.first_token"))
+            .instrument(self.span.step(|| info_span!("inference.first_token")))
             .fuse();
         // Fused: each is dropped where it ends, and its span with it.
         tokio::pin!(dispatch, engine);
@@ -241,10 +241,16 @@ impl Call {
         } else {
             bound.max(self.body.prompts())
         };
+        // Without a span of its own, the trace goes on from where it was dispatched.
+        let traceparent = if self.span.is_recorded() {
+            wanwu_events::traceparent(&Span::current())
+        } else {
+            self.row.traceparent.clone()
+        };
         Question {
             shape: self.body.shape(),
             call_id: self.row.call_id,
-            traceparent: wanwu_events::traceparent(&Span::current()),
+            traceparent,
             body: self
                 .body
                 .engine_body(config.engine_model(), limit, config.continuous_usage),
@@ -306,7 +312,7 @@ impl Call {
         self.chat
             .journal
             .finish(row)
-            .instrument(info_span!("inference.final_commit"))
+            .instrument(self.span.step(|| info_span!("inference.final_commit")))
     }
 
     /// The error frame for an engine that broke off.

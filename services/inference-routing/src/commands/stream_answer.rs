@@ -67,12 +67,14 @@ impl Call {
         // What the client will have got when it has taken everything that is on its way.
         let mut sent = Spent::default();
         let deadline = Instant::now() + self.chat.engine_config.call_timeout;
-        let span = info_span!(
-            "inference.stream",
-            engine.url = at_work.engine().url,
-            stream.end = Empty,
-            screen.class = Empty
-        );
+        let span = self.span.step(|| {
+            info_span!(
+                "inference.stream",
+                engine.url = at_work.engine().url,
+                stream.end = Empty,
+                screen.class = Empty
+            )
+        });
         let relayed = self
             .relay(first, &mut events, &mut answer, &mut meter, &mut sent)
             .instrument(span.clone());

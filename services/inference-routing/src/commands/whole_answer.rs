@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tracing::{field::Empty, info_span};
 
-use super::{client::Item, run_call::Call};
+use super::{client::Item, gen_ai::CallSpan, run_call::Call};
 use crate::{
     domain::{
         answer::{Frame, Said, Spent, withheld},
@@ -28,7 +28,8 @@ impl Call {
         let (spent, told) = spent(&chunk);
         let spent = self.counted(Outcome::Completed, spent, Some(told)).await;
         let wishes = self.wishes();
-        let (outcome, spent, data, class) = match violation(&self.chat.screen, &chunk) {
+        let class = violation(&self.chat.screen, &chunk, &self.span);
+        let (outcome, spent, data, class) = match class {
             None => {
                 let label = shape.is_generated().then_some(self.client.label.as_str());
                 let edits = Edits {
@@ -107,8 +108,9 @@ fn spent(chunk: &Chunk<'_>) -> (Spent, Told) {
 }
 
 /// The class of the first term in any text of the answer, as a step of the trace.
-fn violation(screen: &Screen, chunk: &Chunk<'_>) -> Option<String> {
-    let step = info_span!("inference.screen_output", screen.class = Empty).entered();
+fn violation(screen: &Screen, chunk: &Chunk<'_>, span: &CallSpan) -> Option<String> {
+    let step = || info_span!("inference.screen_output", screen.class = Empty);
+    let step = span.step(step).entered();
     let class = |text: &str| {
         let read = screen.read(&mut screen.window(), text);
         read.err().map(str::to_owned)

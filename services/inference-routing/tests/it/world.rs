@@ -16,6 +16,7 @@ use inference_routing::{
     commands::{
         Item, Reply,
         chat::{Caller, CreateCall},
+        gen_ai,
     },
     config::Sections,
     domain::shape::Shape,
@@ -27,6 +28,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Server};
 use tower::ServiceExt;
+use tracing::Instrument;
 use wanwu_clock::SystemClock;
 use wanwu_ids::Ids;
 
@@ -133,7 +135,13 @@ impl World {
 
     /// Begins a call.
     pub async fn begin(&self, body: &Value) -> Result<Reply, Error> {
-        self.app.chat.create(self.request(body)).await
+        self.create(self.request(body)).await
+    }
+
+    /// Begins a call in its span, as the service does.
+    async fn create(&self, request: CreateCall) -> Result<Reply, Error> {
+        let span = gen_ai::span(request.shape);
+        self.app.chat.create(request).instrument(span).await
     }
 
     /// A request with this body.
@@ -151,7 +159,7 @@ impl World {
     pub async fn call_as(&self, shape: Shape, body: &Value) -> Result<Got, Error> {
         let mut request = self.request(body);
         request.shape = shape;
-        Ok(read(self.app.chat.create(request).await?).await)
+        Ok(read(self.create(request).await?).await)
     }
 
     /// Makes a call and reads its whole answer.

@@ -3,7 +3,8 @@
 //! records the request there is no such span (ADR 21), and none of this is worked out.
 
 use http::Uri;
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Span, field, field::Empty, info_span};
+use wanwu_ids::CallId;
 use wanwu_tariff::Unit;
 use wanwu_telemetry::set_words;
 
@@ -86,6 +87,22 @@ impl CallSpan {
     #[must_use]
     pub const fn is_recorded(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// A step of the call. Nobody is asked whether there is to be a span where the call has none.
+    #[must_use]
+    pub fn step(&self, span: impl FnOnce() -> Span) -> Span {
+        match self.0 {
+            Some(_) => span(),
+            None => Span::none(),
+        }
+    }
+
+    /// The call has this id.
+    pub fn called(&self, call: CallId) {
+        if let Some(span) = &self.0 {
+            span.record("call.id", field::display(call));
+        }
     }
 
     /// What was asked for, and whether there `is_such` a model: then the span gets the name of the conventions,
