@@ -108,9 +108,32 @@ fn context<R>(request: &Request<R>, default_timeout: Duration) -> Context {
 }
 
 fn span<R>(request: &Request<R>, context: &Context) -> Span {
+    let parent = global::get_text_map_propagator(|propagator| {
+        propagator.extract(&FromHeaders(request.headers()))
+    });
+    let (is_valid, is_sampled) = {
+        let caller = parent.span();
+        let caller = caller.span_context();
+        (caller.is_valid(), caller.is_sampled())
+    };
+    let span = if is_valid && !is_sampled {
+        // Its caller's decision is kept: nobody records it, and only its ids are of use.
+        tracing::info_span!("rpc.server", wanwu.request_id = context.request_id())
+    } else {
+        described(request, context)
+    };
+    if is_valid && !span.is_disabled() {
+        // It fails where no exporter listens: then there is no trace to belong to.
+        let _ = span.set_parent(parent);
+    }
+    span
+}
+
+/// The span of a call that somebody may record.
+fn described<R>(request: &Request<R>, context: &Context) -> Span {
     let path = request.uri().path();
     let (service, method) = parts(path);
-    let span = tracing::info_span!(
+    tracing::info_span!(
         "rpc.server",
         otel.name = path.strip_prefix('/').unwrap_or(path),
         otel.kind = "server",
@@ -121,17 +144,7 @@ fn span<R>(request: &Request<R>, context: &Context) -> Span {
         rpc.grpc.status_code = Empty,
         peer.service = request.extensions().get().map_or("", Peer::service),
         wanwu.request_id = context.request_id(),
-    );
-    if !span.is_disabled() {
-        let parent = global::get_text_map_propagator(|propagator| {
-            propagator.extract(&FromHeaders(request.headers()))
-        });
-        if parent.span().span_context().is_valid() {
-            // It fails where no exporter listens: then there is no trace to belong to.
-            let _ = span.set_parent(parent);
-        }
-    }
-    span
+    )
 }
 
 fn record(span: &Span, code: Code) {
