@@ -1,5 +1,6 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
+use http::HeaderName;
 use tokio::time::Instant;
 use wanwu_ids::{Ids, RequestId};
 
@@ -18,7 +19,7 @@ tokio::task_local! {
 
 /// The header that carries the id of the request between services. The edge strips it, as every
 /// `wanwu-*` header, from what comes from outside.
-pub(crate) const REQUEST_ID: &str = "wanwu-request-id";
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("wanwu-request-id");
 
 impl Context {
     /// A context that begins here, with a new id and no deadline.

@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::{Code, Status};
 use wanwu_proto::operations::v1::ErrorReason;
 
 use crate::platform_status;
 
-pub(crate) const GRPC_TIMEOUT: &str = "grpc-timeout";
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The longest value that the protocol allows: eight digits.
 const MAX_VALUE: u128 = 99_999_999;

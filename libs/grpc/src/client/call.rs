@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{
+    HeaderValue, Request, Response, Uri, header,
+    uri::{self, PathAndQuery, Scheme},
+};
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 use tracing::{Instrument, Span};
@@ -82,25 +85,24 @@ fn address(
         .headers()
         .get(REQUEST_ID)
         .and_then(|id| id.to_str().ok());
-    let request_id = given
-        .or(context.map(Context::request_id))
-        .map(str::to_owned);
-    let span = trace::span(
-        path.path(),
-        pool.service(),
-        request_id.as_deref().unwrap_or_default(),
-    );
+    // What the request says already stays there.
+    let missing = match given {
+        Some(_) => None,
+        None => context.map(Context::request_id),
+    };
+    let request_id = given.or(missing).unwrap_or_default();
+    let span = trace::span(path.path(), pool.service(), request_id);
 
-    *request.uri_mut() = Uri::builder()
-        .scheme("https")
-        .authority(pool.service())
-        .path_and_query(path)
-        .build()
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.authority = pool.authority().cloned();
+    parts.path_and_query = Some(path);
+    *request.uri_mut() = Uri::from_parts(parts)
         .map_err(|_| Status::internal("the path of the call is not valid"))?;
     *request.version_mut() = http::Version::HTTP_2;
     let headers = request.headers_mut();
     headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    if let Some(Ok(id)) = request_id.map(HeaderValue::try_from) {
+    if let Some(Ok(id)) = missing.map(HeaderValue::try_from) {
         headers.insert(REQUEST_ID, id);
     }
     if let Some(timeout) = timeout {

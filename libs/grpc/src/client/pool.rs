@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::uri::Authority;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::{
@@ -24,6 +25,8 @@ use crate::{PeerAddress, Tls};
 /// The replicas of a service.
 pub(super) struct Pool {
     service: Arc<str>,
+    /// The service as addresses name it; none: no address can.
+    authority: Option<Authority>,
     places: Mutex<HashMap<String, Arc<Endpoint>>>,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     next: AtomicUsize,
@@ -39,6 +42,7 @@ impl Pool {
         let stop = CancellationToken::new();
         let pool = Arc::new(Self {
             service: service.into(),
+            authority: Authority::try_from(service).ok(),
             places: Mutex::default(),
             endpoints: ArcSwap::default(),
             next: AtomicUsize::new(0),
@@ -61,6 +65,10 @@ impl Pool {
 
     pub(super) fn service(&self) -> &str {
         &self.service
+    }
+
+    pub(super) const fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
     }
 
     pub(super) fn is_connected(&self) -> bool {
