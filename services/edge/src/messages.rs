@@ -10,6 +10,7 @@ use http::{HeaderMap, Response};
 use http_body::Body as _;
 use tonic::{Code, Status, body::Body};
 use wanwu_access::{Reason, refusal};
+use wanwu_grpc::code_of;
 
 /// Bytes before each message: a flag and its length.
 pub const PREFIX: usize = 5;
@@ -70,9 +71,10 @@ impl Messages {
                 Ok(data) => self.push(data),
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
-                    let status = Status::from_header_map(&trailers)
-                        .unwrap_or_else(|| refusal(Reason::Unavailable));
-                    if status.code() != Code::Ok {
+                    // A status would copy all of them.
+                    if code_of(&trailers) != Some(Code::Ok) {
+                        let status = Status::from_header_map(&trailers);
+                        let status = status.unwrap_or_else(|| refusal(Reason::Unavailable));
                         return Poll::Ready(Err(status));
                     }
                     self.ended = true;

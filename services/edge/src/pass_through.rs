@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tower::Service;
-use wanwu_access::{PRINCIPAL_HEADER, Reason, refusal};
+use wanwu_access::{Reason, refusal};
 use wanwu_grpc::Affinity;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     edge::Edge,
     pace::Pace,
     unread_body::Passed,
-    upstream::{put_request_id, put_timeout},
+    upstream::{PRINCIPAL, put_request_id, put_timeout},
     visit::Visit,
 };
 
@@ -62,7 +62,7 @@ pub async fn pass(edge: &Edge, visit: &mut Visit) -> Result<Response<Body>, Stat
     clean(&mut headers);
     put_timeout(&mut headers, timeout);
     put_request_id(&mut headers, &visit.arrival.request_id);
-    headers.insert(PRINCIPAL_HEADER, principal);
+    headers.insert(PRINCIPAL, principal);
     *request.headers_mut() = headers;
     if let Some(affinity) = affinity {
         request.extensions_mut().insert(affinity);

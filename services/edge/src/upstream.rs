@@ -21,6 +21,8 @@ use crate::{
 const TARGET_SERVICE: &str = "target-service";
 /// The header with the id of the request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("wanwu-request-id");
+/// The header with the principal.
+pub const PRINCIPAL: HeaderName = HeaderName::from_static(PRINCIPAL_HEADER);
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -102,7 +104,7 @@ impl Call<'_> {
         put_timeout(headers, self.timeout);
         put_request_id(headers, self.request_id);
         if let Some(principal) = self.principal {
-            headers.insert(PRINCIPAL_HEADER, principal);
+            headers.insert(PRINCIPAL, principal);
         }
         if let Some(affinity) = self.affinity {
             request.extensions_mut().insert(affinity);
