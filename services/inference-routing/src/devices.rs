@@ -74,7 +74,9 @@ impl Devices {
     }
 
     async fn gate(&self, id: Uuid) -> Result<Arc<DeviceGate>, Error> {
-        let gate = self.gates.get(&id.to_string()).await;
+        let mut text = Uuid::encode_buffer();
+        let id = id.hyphenated();
+        let gate = self.gates.get(id.encode_lower(&mut text)).await;
         let gate = gate.map_err(|error| Error::Unavailable(Box::new(error)))?;
         Ok(gate.unwrap_or_default())
     }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -12,6 +12,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use tokio::time::timeout;
+use uuid::Uuid;
 use wanwu_ids::CallId;
 
 use super::{
@@ -26,6 +27,10 @@ use crate::{
     domain::{breaker::Health, chunk::Chunk, shape::Shape, stall::grace},
 };
 
+/// The call, to the engine.
+const CALL: HeaderName = HeaderName::from_static("x-request-id");
+/// Its trace.
+const TRACE: HeaderName = HeaderName::from_static("traceparent");
 /// The longest metrics of an engine that are read, in bytes: a large engine has some hundred thousand.
 const MAX_METRICS_BYTES: usize = 2 * 1024 * 1024;
 /// What may follow the last event of a stream, in frames and in time.
@@ -152,13 +157,12 @@ impl EngineClient {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
-        let call = HeaderValue::from_str(&question.call_id.to_string());
-        headers.insert(
-            "x-request-id",
-            call.map_err(|e| EngineError::Unreachable(e.into()))?,
-        );
+        let mut text = Uuid::encode_buffer();
+        let call = question.call_id.uuid().hyphenated();
+        let call = HeaderValue::from_str(call.encode_lower(&mut text));
+        headers.insert(CALL, call.map_err(|e| EngineError::Unreachable(e.into()))?);
         if let Some(Ok(trace)) = question.traceparent.as_deref().map(HeaderValue::from_str) {
-            headers.insert("traceparent", trace);
+            headers.insert(TRACE, trace);
         }
         let response = self.http.request(request).await.map_err(not_reached)?;
         let status = response.status();
