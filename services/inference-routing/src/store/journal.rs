@@ -181,13 +181,13 @@ async fn execute(
         .bind(column(&calls, |row| row.account_id))
         .bind(column(&calls, |row| row.app_id))
         .bind(column(&calls, |row| row.key_id))
-        .bind(column(&calls, |row| row.model.clone()))
+        .bind(column(&calls, |row| row.model.as_str()))
         .bind(column(&calls, |row| row.prices.version))
         .bind(column(&calls, |row| price(row, Unit::InputToken)))
         .bind(column(&calls, |row| price(row, Unit::OutputToken)))
         .bind(column(&calls, |row| number(row.bound.input)))
         .bind(column(&calls, |row| number(row.bound.output)))
-        .bind(column(&calls, |row| row.traceparent.clone()))
+        .bind(column(&calls, |row| row.traceparent.as_deref()))
         .bind(column(&calls, |row| row.dispatched_at))
         .bind(column(&calls, |row| row.prices.tier))
         .bind(column(&calls, |row| units::of_prices(&row.prices.units)))
@@ -206,16 +206,16 @@ async fn execute(
         .bind(column(&ended, |row| units::of_parts(&row.tokens.parts)))
         .bind(unused(batch).collect::<Vec<_>>())
         .bind(column(events, |(event, _)| event.event_id))
-        .bind(column(events, |(event, _)| event.r#type.clone()))
-        .bind(column(events, |(event, _)| event.payload.clone()))
-        .bind(column(events, |(event, _)| event.traceparent.clone()))
+        .bind(column(events, |(event, _)| event.r#type.as_str()))
+        .bind(column(events, |(event, _)| event.payload.as_slice()))
+        .bind(column(events, |(event, _)| event.traceparent.as_deref()))
         .bind(column(events, |(event, _)| event.routed))
         .bind(column(events, |(_, ends)| *ends))
         .fetch_one(connection)
         .await
 }
 
-fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+fn column<'r, R, T>(rows: &'r [R], of: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
 
