@@ -190,11 +190,12 @@ impl Drop for Permit {
         if self.bounds.is_empty() {
             return;
         }
-        self.limiter
-            .allowances
-            .lock()
-            .end(&self.bounds, self.tokens, self.used, now());
-        self.limiter.wake.notify_one();
+        let mut allowances = self.limiter.allowances.lock();
+        allowances.end(&self.bounds, self.tokens, self.used, now());
+        // What only rests is looked for in time anyway.
+        if allowances.is_over() {
+            self.limiter.wake.notify_one();
+        }
     }
 }
 
