@@ -11,7 +11,7 @@ use std::{
 use sqlx::{PgConnection, PgPool};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use wanwu_ids::{EpochId, Ids};
@@ -131,12 +131,18 @@ impl Writer {
         {
             next.extend(batch.add(entry));
         }
-        let deadline = Instant::now() + self.config.group_wait;
+        // One timer for all that come: one for each would be set before the runtime's next, which makes it
+        // write to itself.
+        let waited = sleep_until(Instant::now() + self.config.group_wait);
+        tokio::pin!(waited);
         while self.company.max(batch.len()) > ALONE && batch.len() < most {
-            match timeout_at(deadline, self.inbox.next()).await {
-                Ok(Some(entry)) => next.extend(batch.add(entry)),
-                Ok(None) | Err(_) => break,
-            }
+            let entry = tokio::select! {
+                biased;
+                entry = self.inbox.next() => entry,
+                () = &mut waited => None,
+            };
+            let Some(entry) = entry else { break };
+            next.extend(batch.add(entry));
         }
         self.next = next;
         self.company = batch.len();
