@@ -1,9 +1,9 @@
 //! A streamed answer, frame by frame.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
@@ -44,7 +44,8 @@ impl End {
 /// What was recorded of a stream, and the times between its chunks.
 struct Meter {
     recorded: u64,
-    due: Instant,
+    /// When progress is due.
+    alarm: Pin<Box<Sleep>>,
     gaps: Gaps,
 }
 
@@ -61,7 +62,7 @@ impl Call {
         }
         let mut meter = Meter {
             recorded: 0,
-            due: self.next_progress(),
+            alarm: Box::pin(sleep_until(self.next_progress())),
             gaps: Gaps::default(),
         };
         // What the client will have got when it has taken everything that is on its way.
@@ -169,7 +170,7 @@ impl Call {
                 biased;
                 () = self.client.gone() => return Err(Gone),
                 event = &mut next => return Ok(event),
-                () = sleep_until(meter.due) => self.record(meter, true),
+                () = meter.alarm.as_mut() => self.record(meter, true),
             }
         }
     }
@@ -189,7 +190,7 @@ impl Call {
                     room?.send(Ok(Item::Data(frame)));
                     break;
                 }
-                () = sleep_until(meter.due) => self.record(meter, true),
+                () = meter.alarm.as_mut() => self.record(meter, true),
             }
             // Looked at when progress is due anyway: a frame that has room costs no timer.
             let since = *waits_since.get_or_insert_with(Instant::now);
@@ -214,9 +215,9 @@ impl Call {
                 tokens,
             });
             meter.recorded = delivered.output;
-            meter.due = self.next_progress();
+            meter.alarm.as_mut().reset(self.next_progress());
         } else if time_is_over {
-            meter.due = self.next_progress();
+            meter.alarm.as_mut().reset(self.next_progress());
         }
     }
 

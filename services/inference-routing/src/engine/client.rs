@@ -1,6 +1,6 @@
 //! HTTP to an engine.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -11,7 +11,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use uuid::Uuid;
 use wanwu_ids::CallId;
 
@@ -72,6 +72,8 @@ pub struct Events {
     reader: SseReader,
     counted: Arc<Counted>,
     patience: Duration,
+    /// It is set anew only when it rings: that is rarer than events are.
+    alarm: Pin<Box<Sleep>>,
     /// Events that were read already.
     ahead: VecDeque<Bytes>,
 }
@@ -183,6 +185,7 @@ impl EngineClient {
             reader: SseReader::new(self.config.max_event_bytes),
             counted: engine.counted.clone(),
             patience: self.config.token_timeout,
+            alarm: Box::pin(sleep(self.config.token_timeout)),
             ahead: VecDeque::with_capacity(question.shape.look_ahead()),
         };
         events.look_ahead(question.shape).await?;
@@ -218,12 +221,23 @@ impl Events {
         if let Some(event) = self.ahead.pop_front() {
             return Ok(Some(event));
         }
-        match timeout(self.patience, self.read()).await {
-            Ok(event) => {
-                self.counted.piece();
-                event
+        let due = Instant::now() + self.patience;
+        let event = read(&mut self.body, &mut self.reader);
+        tokio::pin!(event);
+        loop {
+            tokio::select! {
+                biased;
+                event = &mut event => {
+                    self.counted.piece();
+                    return event;
+                }
+                () = self.alarm.as_mut() => {
+                    if due <= Instant::now() {
+                        return Err(EngineError::Silent);
+                    }
+                    self.alarm.as_mut().reset(due);
+                }
             }
-            Err(_) => Err(EngineError::Silent),
         }
     }
 
@@ -246,7 +260,8 @@ impl Events {
     /// Reads until the answer has really begun: until then another engine can be asked.
     async fn look_ahead(&mut self, shape: Shape) -> Result<(), EngineError> {
         while self.ahead.len() < shape.look_ahead() {
-            let event = self.read().await?.ok_or(EngineError::Cut)?;
+            let event = read(&mut self.body, &mut self.reader).await?;
+            let event = event.ok_or(EngineError::Cut)?;
             let begun = event.as_ref() == b"[DONE]" || check(shape, &event)?;
             self.ahead.push_back(event);
             if begun {
@@ -255,21 +270,22 @@ impl Events {
         }
         Ok(())
     }
+}
 
-    async fn read(&mut self) -> Result<Option<Bytes>, EngineError> {
-        loop {
-            match self.reader.next_event() {
-                Ok(Some(event)) => return Ok(Some(event)),
-                Ok(None) => {}
-                Err(error) => return Err(EngineError::Nonsense(error.into())),
-            }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(_)) => return Err(EngineError::Cut),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        self.reader.push(&bytes);
-                    }
+/// The data of the next event of a body; none: it ended.
+async fn read(body: &mut Incoming, reader: &mut SseReader) -> Result<Option<Bytes>, EngineError> {
+    loop {
+        match reader.next_event() {
+            Ok(Some(event)) => return Ok(Some(event)),
+            Ok(None) => {}
+            Err(error) => return Err(EngineError::Nonsense(error.into())),
+        }
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(EngineError::Cut),
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    reader.push(&bytes);
                 }
             }
         }
