@@ -185,17 +185,21 @@ impl Relay {
         broken.map_or(Ok(()), Err)
     }
 
+    /// Makes the queues of events that came for the first time on this channel.
     async fn declare(
         &self,
         channel: &Channel,
         declared: &mut HashSet<String>,
         rows: &[outbox::Row],
     ) -> Result<(), BrokerError> {
-        for queue in rows.iter().flat_map(|row| queues(&row.name)) {
-            if !declared.contains(&queue) {
-                broker::declare(channel, &self.config, &queue).await?;
-                declared.insert(queue);
+        for row in rows {
+            if declared.contains(&row.name) {
+                continue;
             }
+            for queue in queues(&row.name) {
+                broker::declare(channel, &self.config, &queue).await?;
+            }
+            declared.insert(row.name.clone());
         }
         Ok(())
     }
@@ -203,16 +207,9 @@ impl Relay {
     /// Sends one event to each of its consumers; the least of the results counts.
     async fn send_row(&self, channel: &Channel, row: &outbox::Row) -> Result<Sent, BrokerError> {
         let trace = TraceContext::new(row.traceparent.clone(), row.tracestate.clone());
-        let envelope = properties(row.event_id, &row.name, row.created_at, &trace);
         for queue in queues(&row.name) {
-            let sent = broker::send(
-                channel,
-                &self.config,
-                &queue,
-                envelope.clone(),
-                &row.payload,
-            )
-            .await?;
+            let envelope = properties(row.event_id, &row.name, row.created_at, &trace);
+            let sent = broker::send(channel, &self.config, &queue, envelope, &row.payload).await?;
             if sent != Sent::Accepted {
                 return Ok(sent);
             }
