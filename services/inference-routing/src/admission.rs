@@ -1,6 +1,6 @@
 //! Places to run: bounded for a model and for each account, given in fair turns.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -11,7 +11,10 @@ use wanwu_ids::{AccountId, AppId};
 
 use crate::{
     config::ChatConfig,
-    domain::fair_queue::{FairQueue, Next, Turn},
+    domain::{
+        fair_queue::{FairQueue, Next, Turn},
+        table::Table,
+    },
 };
 
 /// How much of the mean a new reading makes: one of so many.
@@ -33,7 +36,7 @@ pub struct Admission {
 struct State {
     queue: FairQueue<oneshot::Sender<Place>>,
     running: usize,
-    accounts: HashMap<AccountId, usize>,
+    accounts: Table<AccountId, usize>,
     pace: Pace,
 }
 
@@ -85,7 +88,7 @@ impl Admission {
             state: Mutex::new(State {
                 queue: FairQueue::new(config.max_waiting, (config.max_waiting / 4).max(1)),
                 running: 0,
-                accounts: HashMap::new(),
+                accounts: Table::default(),
                 pace: Pace::default(),
             }),
             max_running: max_running.unwrap_or(config.max_running),

@@ -22,6 +22,7 @@ use crate::{
     domain::{
         appetite::Appetite,
         lease_purse::{Ask, Held, LeasePurse, PriceTable, Shortage, Terms},
+        table::Table,
     },
 };
 use asking::Asking;
@@ -29,7 +30,7 @@ use lender::{LendError, Lender};
 
 /// The credit that this replica may spend.
 pub struct Credit {
-    accounts: Mutex<HashMap<AccountId, Account>>,
+    accounts: Mutex<Table<AccountId, Account>>,
     config: LeaseConfig,
     lender: Lender,
     epoch: EpochId,

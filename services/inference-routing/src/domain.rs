@@ -21,5 +21,6 @@ pub mod route;
 pub mod screen;
 pub mod shape;
 pub mod stall;
+pub mod table;
 pub mod told;
 pub mod usage;

@@ -4,12 +4,12 @@
 //! **Invariant**: what is taken from the shared account and not given back is what calls have
 //! used, what running calls hold, what is `left`, and what is on its way `back`. Nothing is let through that was not taken.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::limits::{Bound, Quantity, Subject};
+use super::{
+    limits::{Bound, Quantity, Subject},
+    table::Table,
+};
 
 /// A part of a limit that is taken at once beyond what a call needs: one of so many. A smaller
 /// limit is taken call by call.
@@ -24,7 +24,7 @@ const LONGEST_REST: Duration = Duration::from_millis(250);
 /// The allowances of every subject that calls.
 #[derive(Debug, Default)]
 pub struct Allowances {
-    of: HashMap<(Subject, Quantity), Allowance>,
+    of: Table<(Subject, Quantity), Allowance>,
     /// One of them has more than two parts left, or some of a limit that was wider.
     over: bool,
 }

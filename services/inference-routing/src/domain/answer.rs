@@ -5,7 +5,7 @@
 
 mod own_words;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
@@ -14,6 +14,7 @@ use super::{
     finish::FinishReasons,
     screen::{Screen, Window},
     shape::Shape,
+    table::Table,
     told::Told,
     usage::{Source, Tokens},
 };
@@ -88,7 +89,7 @@ type Ends = Vec<(Place, usize)>;
 pub struct Answer<'s> {
     screen: &'s Screen,
     wishes: Wishes,
-    windows: HashMap<Place, Progress>,
+    windows: Table<Place, Progress>,
     waiting: VecDeque<Waiting>,
     spent: Spent,
     /// What the engine said last.
@@ -128,7 +129,7 @@ impl<'s> Answer<'s> {
         Self {
             screen,
             wishes,
-            windows: HashMap::new(),
+            windows: Table::default(),
             waiting: VecDeque::new(),
             spent: Spent::default(),
             by_engine: None,

@@ -3,11 +3,11 @@
 //! Serving Large Language Models" (OSDI 2024): a virtual counter of tokens for each; who comes
 //! back after a pause begins where the others are, so that nobody saves turns up.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use wanwu_ids::{AccountId, AppId};
 
-use super::limits::Priority;
+use super::{limits::Priority, table::Table};
 
 /// Served tokens are counted in parts of one, so that shares divide them.
 const PARTS: u64 = 16;
@@ -17,7 +17,7 @@ const MAX_IDLE: usize = 4096;
 /// A bounded queue of waiting calls.
 #[derive(Debug)]
 pub struct FairQueue<T> {
-    accounts: HashMap<AccountId, Account<T>>,
+    accounts: Table<AccountId, Account<T>>,
     /// Accounts with waiting calls, the least served first.
     turns: BTreeSet<(u64, AccountId)>,
     /// What whoever was next last had been served.
@@ -58,7 +58,7 @@ struct Account<T> {
     floor: u64,
     waiting: usize,
     running: usize,
-    apps: HashMap<AppId, App<T>>,
+    apps: Table<AppId, App<T>>,
 }
 
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl<T> FairQueue<T> {
     #[must_use]
     pub fn new(limit: usize, account_limit: usize) -> Self {
         Self {
-            accounts: HashMap::new(),
+            accounts: Table::default(),
             turns: BTreeSet::new(),
             floor: 0,
             waiting: 0,
@@ -170,7 +170,7 @@ impl<T> FairQueue<T> {
             floor: 0,
             waiting: 0,
             running: 0,
-            apps: HashMap::new(),
+            apps: Table::default(),
         });
         if account.is_idle() {
             account.served = account.served.max(floor);

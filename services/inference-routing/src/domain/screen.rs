@@ -4,13 +4,13 @@
 //! A stream is not delayed by the screen unless its end could be the beginning of a term. Then
 //! what could belong to the term waits: at most the longest term less one character.
 
-use std::collections::HashMap;
-
 use aho_corasick::{
     Anchored, MatchKind,
     automaton::{Automaton, StateID},
     nfa::contiguous::NFA,
 };
+
+use super::table::Table;
 
 /// The most terms of a lexicon.
 const MAX_TERMS: usize = 100_000;
@@ -23,7 +23,7 @@ pub struct Screen {
     automaton: NFA,
     start: StateID,
     /// How many bytes of some term each state has seen.
-    depths: HashMap<StateID, usize>,
+    depths: Table<StateID, usize>,
     classes: Vec<String>,
     longest: usize,
 }
@@ -75,7 +75,7 @@ impl Screen {
             .start_state(Anchored::No)
             .map_err(|_| LexiconError::TooManyTerms)?;
         // After reading a beginning of a term the automaton is in that beginning's own state.
-        let mut depths = HashMap::new();
+        let mut depths = Table::default();
         for term in &terms {
             let mut state = start;
             for (at, byte) in term.bytes().enumerate() {

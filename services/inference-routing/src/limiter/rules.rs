@@ -1,7 +1,6 @@
 //! The rules of every account, followed as they change.
 
 use std::{
-    collections::HashMap,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -14,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wanwu_ids::AccountId;
 
 use crate::{
-    domain::limits::AccountRules,
+    domain::{limits::AccountRules, table::Table},
     store::limit_rules::{self, KeptRule},
 };
 
@@ -26,7 +25,7 @@ const OVERLAP: Duration = Duration::from_secs(10);
 /// The rules as they were read last.
 #[derive(Default)]
 pub struct FollowedRules {
-    accounts: RwLock<HashMap<AccountId, AccountRules>>,
+    accounts: RwLock<Table<AccountId, AccountRules>>,
     read: AtomicBool,
 }
 
