@@ -62,6 +62,21 @@ struct Document<'a> {
     created: Option<&'a RawValue>,
 }
 
+impl Document<'_> {
+    fn is_error(&self) -> bool {
+        self.error.is_some_and(|error| error.get() != "null")
+    }
+}
+
+/// Whether a document from an engine is an error. What else is in it is read by whoever sends it on.
+pub fn is_error(shape: Shape, raw: &Bytes) -> Result<bool, NotAChunk> {
+    if shape.has_typed_events() {
+        return event::read(raw).map(|read| read.is_error);
+    }
+    let document: Document<'_> = object(raw)?;
+    Ok(document.is_error())
+}
+
 /// Reads an object. Of a list serde would take the first for one member and the second for another, and
 /// what is to be edited would not stand where members do.
 fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, NotAChunk> {
@@ -144,7 +159,7 @@ impl<'a> Chunk<'a> {
             usage: document
                 .usage
                 .map(|value| (engine_usage::read(value), place(value))),
-            is_error: document.error.is_some_and(|e| e.get() != "null"),
+            is_error: document.is_error(),
             model_at: document.model.map(place),
             head: [document.id, document.created, document.model],
             choices: document.choices.unwrap_or_default(),

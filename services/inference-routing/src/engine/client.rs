@@ -24,7 +24,12 @@ use super::{
 };
 use crate::{
     config::EngineConfig,
-    domain::{breaker::Health, chunk::Chunk, shape::Shape, stall::grace},
+    domain::{
+        breaker::Health,
+        chunk::{Chunk, NotAChunk, is_error},
+        shape::Shape,
+        stall::grace,
+    },
 };
 
 /// The call, to the engine.
@@ -176,7 +181,9 @@ impl EngineClient {
             let body = Limited::new(response.into_body(), self.config.max_answer_bytes);
             let whole = body.collect().await.map_err(|_| EngineError::Cut)?;
             let whole = whole.to_bytes();
-            check(question.shape, &whole)?;
+            if is_error(question.shape, &whole).map_err(nonsense)? {
+                return Err(EngineError::Cut);
+            }
             engine.counted.piece();
             return Ok(Answer::Whole(whole));
         }
@@ -302,7 +309,7 @@ fn connector(connect_timeout: Duration) -> HttpConnector {
 
 /// Refuses what is no answer; tells whether it has something of one in it.
 fn check(shape: Shape, json: &Bytes) -> Result<bool, EngineError> {
-    let chunk = Chunk::parse(shape, json).map_err(|error| EngineError::Nonsense(error.into()))?;
+    let chunk = Chunk::parse(shape, json).map_err(nonsense)?;
     if chunk.is_error {
         return Err(EngineError::Cut);
     }
@@ -318,6 +325,10 @@ fn not_reached(error: hyper_util::client::legacy::Error) -> EngineError {
     } else {
         EngineError::Unreachable(error.into())
     }
+}
+
+fn nonsense(error: NotAChunk) -> EngineError {
+    EngineError::Nonsense(error.into())
 }
 
 /// The connection was refused, not lost.

@@ -174,3 +174,27 @@ fn a_chunk_tells_its_id_and_which_answers_end_with_it_and_why() {
         assert_eq!(chunk.endings().collect::<Vec<_>>(), endings, "{json}");
     }
 }
+
+#[test]
+fn an_error_is_one_whether_or_not_the_rest_is_read() {
+    let chat = [
+        (r#"{"error":{"message":"no"}}"#, Some(true)),
+        (r#"{"error":null,"choices":[]}"#, Some(false)),
+        (r#"{"choices":[],"usage":{"prompt_tokens":1}}"#, Some(false)),
+        (r#"{"choices":7}"#, None),
+        ("[]", None),
+    ];
+    let responses = [
+        (r#"{"status":"failed"}"#, Some(true)),
+        (r#"{"status":"completed","output":[]}"#, Some(false)),
+        ("nonsense", None),
+    ];
+    let chat = chat.map(|case| (Shape::Chat, case));
+    let responses = responses.map(|case| (Shape::Responses, case));
+    for (shape, (json, expected)) in chat.into_iter().chain(responses) {
+        let raw = Bytes::from_static(json.as_bytes());
+        assert_eq!(is_error(shape, &raw).ok(), expected, "{json}");
+        let chunk = Chunk::parse(shape, &raw);
+        assert_eq!(chunk.map(|chunk| chunk.is_error).ok(), expected, "{json}");
+    }
+}
