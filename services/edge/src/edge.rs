@@ -84,7 +84,7 @@ impl Edge {
         };
         let place = Arc::clone(places).try_acquire_owned().ok();
         let busy = place.is_none() && kind != Kind::Health;
-        let under_way = UnderWay::begin(kind, route, begun, span.clone(), place);
+        let mut under_way = UnderWay::begin(kind, route, begun, span.clone(), place);
         let mut visit = Visit {
             kind,
             parts,
@@ -116,7 +116,7 @@ impl Edge {
             }
             headers.insert(REQUEST_ID, id);
         }
-        request_span::show(&span, headers);
+        under_way.is_recorded = request_span::show(&span, headers);
         Ok(Measured::around(response, under_way))
     }
 

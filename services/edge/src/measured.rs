@@ -29,6 +29,8 @@ pub struct UnderWay {
     route: Box<str>,
     begun: Instant,
     span: Span,
+    /// How it ended is of use in its span.
+    pub(crate) is_recorded: bool,
     status: Option<StatusCode>,
     grpc: Option<i32>,
     /// How it ended, where its status does not say it.
@@ -64,6 +66,7 @@ impl UnderWay {
             route,
             begun,
             span,
+            is_recorded: true,
             status: None,
             grpc: None,
             broken: Some("client_gone"),
@@ -94,7 +97,9 @@ impl Drop for UnderWay {
             micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
             "a request ended"
         );
-        request_span::end(&self.span, self.status, self.grpc);
+        if self.is_recorded {
+            request_span::end(&self.span, self.status, self.grpc);
+        }
         let series = self.kind.series();
         let good = series.filter(|_| status == "200");
         let requests = kept(good.map(|series| &series.good), || {

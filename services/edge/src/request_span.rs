@@ -48,18 +48,23 @@ pub fn begin(kind: Kind, route: &str, parts: &Parts, request_id: &str) -> Span {
     span
 }
 
-/// Tells the client the id of its trace.
-pub fn show(span: &Span, headers: &mut HeaderMap) {
+/// Tells the client the id of its trace; answers whether somebody records it.
+pub fn show(span: &Span, headers: &mut HeaderMap) -> bool {
     if span.is_disabled() {
-        return;
+        return false;
     }
     let context = span.context();
-    let trace_id = context.span().span_context().trace_id();
+    let current = context.span();
+    let (trace_id, is_recorded) = {
+        let ids = current.span_context();
+        (ids.trace_id(), ids.is_sampled())
+    };
     if let Ok(value) = HeaderValue::try_from(trace_id.to_string())
         && trace_id != opentelemetry::TraceId::INVALID
     {
         headers.insert(TRACE_ID, value);
     }
+    is_recorded
 }
 
 /// Writes how it ended.
