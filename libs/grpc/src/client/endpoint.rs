@@ -7,7 +7,7 @@ use std::{
 };
 
 use hyper::client::conn::http2::SendRequest;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -93,12 +93,22 @@ impl Endpoint {
 
     /// A way to send, if the connection stands.
     pub(super) fn sender(&self) -> Option<SendRequest<Body>> {
+        self.standing().clone()
+    }
+
+    /// The connection stands.
+    pub(super) fn is_connected(&self) -> bool {
+        self.standing().is_some()
+    }
+
+    /// The way to send, none where the connection is closed.
+    fn standing(&self) -> MutexGuard<'_, Option<SendRequest<Body>>> {
         let mut sender = self.sender.lock();
         if sender.as_ref().is_some_and(SendRequest::is_closed) {
             *sender = None;
             self.lost.notify_one();
         }
-        sender.clone()
+        sender
     }
 
     /// The connection took nothing any more: another one is made.
@@ -164,7 +174,7 @@ impl Endpoint {
                     });
                     *self.sender.lock() = Some(sender);
                     changed.send_replace(());
-                    while self.sender().is_some() {
+                    while self.is_connected() {
                         tokio::select! {
                             _ = gone.changed() => self.lose(),
                             () = self.lost.notified() => {}

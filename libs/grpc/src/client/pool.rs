@@ -75,7 +75,7 @@ impl Pool {
         self.endpoints
             .load()
             .iter()
-            .any(|endpoint| endpoint.sender().is_some())
+            .any(|endpoint| endpoint.is_connected())
     }
 
     pub(super) async fn connected(&self) {
@@ -91,7 +91,7 @@ impl Pool {
     pub(super) fn pick(&self, affinity: Option<Affinity>) -> Option<Arc<Endpoint>> {
         let endpoints = self.endpoints.load();
         if let [only] = endpoints.as_slice() {
-            return only.sender().is_some().then(|| Arc::clone(only));
+            return only.is_connected().then(|| Arc::clone(only));
         }
         if let Some(affinity) = affinity {
             return choose(affinity, &endpoints);
@@ -100,7 +100,7 @@ impl Pool {
         let round =
             (0..endpoints.len()).map(|i| &endpoints[(start.wrapping_add(i)) % endpoints.len()]);
         round
-            .filter(|endpoint| endpoint.sender().is_some())
+            .filter(|endpoint| endpoint.is_connected())
             .min_by_key(|endpoint| endpoint.load())
             .map(Arc::clone)
     }
@@ -143,9 +143,7 @@ impl Pool {
 
 /// The connected one that these calls go to, which counts it.
 fn choose(affinity: Affinity, endpoints: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
-    let connected = endpoints
-        .iter()
-        .filter(|endpoint| endpoint.sender().is_some());
+    let connected = endpoints.iter().filter(|endpoint| endpoint.is_connected());
     let (connected, candidates): (Vec<_>, Vec<Candidate>) = connected
         .map(|endpoint| (endpoint, endpoint.candidate()))
         .unzip();
