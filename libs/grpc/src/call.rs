@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 use tracing::Span;
 
@@ -113,15 +113,41 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Within<B> {
     }
 }
 
+/// The deadline of a call: one timer, for its answer and then for the body of that.
+pub(crate) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Rings at the deadline; without one never.
+    pub(crate) fn at(deadline: Option<Instant>) -> Self {
+        Self(deadline.map(|deadline| Box::pin(sleep_until(deadline))))
+    }
+
+    /// What comes before it rings; none: it rang.
+    pub(crate) async fn before<F: Future>(&mut self, answer: F) -> Option<F::Output> {
+        let Some(alarm) = &mut self.0 else {
+            return Some(answer.await);
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = alarm => None,
+        }
+    }
+
+    fn rings(&mut self, task: &mut Task<'_>) -> bool {
+        let alarm = self.0.as_mut();
+        alarm.is_some_and(|alarm| alarm.as_mut().poll(task).is_ready())
+    }
+}
+
 /// Ends the body with DEADLINE_EXCEEDED when the deadline passes before its end.
 pub(crate) struct Limited<B> {
     body: Option<B>,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Alarm,
 }
 
 impl<B> Limited<B> {
-    pub(crate) fn new(body: B, deadline: Option<Instant>) -> Self {
-        let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+    pub(crate) const fn new(body: B, deadline: Alarm) -> Self {
         Self {
             body: Some(body),
             deadline,
@@ -144,11 +170,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Limited<B> {
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(task) {
             return Poll::Ready(frame);
         }
-        let passed = this
-            .deadline
-            .as_mut()
-            .is_some_and(|d| d.as_mut().poll(task).is_ready());
-        if !passed {
+        if !this.deadline.rings(task) {
             return Poll::Pending;
         }
         // Whatever works on the rest is stopped with it.

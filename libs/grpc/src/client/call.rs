@@ -1,6 +1,6 @@
 //! One call: its deadline, its span, a connection to send it on.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Request, Response, Uri, header,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Context,
-    call::{Ended, Limited},
+    call::{Alarm, Ended, Limited},
     connect::CONNECT_TIMEOUT,
     context::REQUEST_ID,
     deadline, grpc_status, methods, platform_status,
@@ -42,13 +42,10 @@ pub(super) async fn call(
     }
     let span = address(&pool, &mut request, timeout, context.as_ref())?;
 
-    let send = send(&pool, request, deadline).instrument(span.clone());
-    let sent = match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline, send)
-            .await
-            .unwrap_or_else(|_| Err(deadline::exceeded())),
-        None => send.await,
-    };
+    let mut alarm = Alarm::at(deadline);
+    let send = pin!(send(&pool, request, deadline).instrument(span.clone()));
+    let sent = alarm.before(send).await;
+    let sent = sent.unwrap_or_else(|| Err(deadline::exceeded()));
     let (mut response, in_flight) = sent.inspect_err(|status| record(&span, status.code()))?;
     grpc_status::mend_timeout(response.headers_mut());
     let (parts, body) = response.into_parts();
@@ -56,7 +53,7 @@ pub(super) async fn call(
         record(&span, code);
         drop(in_flight);
     };
-    let body = Ended::new(&parts.headers, Limited::new(body, deadline), ended);
+    let body = Ended::new(&parts.headers, Limited::new(body, alarm), ended);
     Ok(Response::from_parts(parts, Body::new(body)))
 }
 

@@ -10,7 +10,11 @@ use http_body::Body as HttpBody;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::{Context, call::Limited, deadline};
+use crate::{
+    Context,
+    call::{Alarm, Limited},
+    deadline,
+};
 
 /// Stops a call, its stream included, at the deadline of its context.
 #[derive(Clone, Copy)]
@@ -46,15 +50,13 @@ where
         let deadline = Context::current().and_then(|context| context.deadline());
         let answer = self.0.call(request);
         Box::pin(async move {
-            let answer = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, answer).await,
-                None => Ok(answer.await),
-            };
+            let mut alarm = Alarm::at(deadline);
+            let answer = alarm.before(answer).await;
             match answer {
-                Ok(answer) => Ok(answer?.map(|body| Limited::new(Body::new(body), deadline))),
-                Err(_) => {
+                Some(answer) => Ok(answer?.map(|body| Limited::new(Body::new(body), alarm))),
+                None => {
                     let refused = deadline::exceeded().into_http::<Body>();
-                    Ok(refused.map(|body| Limited::new(body, None)))
+                    Ok(refused.map(|body| Limited::new(body, Alarm::at(None))))
                 }
             }
         })
