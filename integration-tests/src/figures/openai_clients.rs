@@ -9,6 +9,9 @@ use super::{Figure, Kind, Reading, Tier};
 use crate::{journey::Journey, stack::Stack};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// What the cases of each client are called before their names, and how many there are. Python's have nothing
+/// before theirs.
+const CLIENTS: [(&str, usize); 3] = [("grpcurl_", 3), ("node_", 13), ("", 48)];
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -43,16 +46,46 @@ async fn measure(stack: Stack, _: Tier) -> anyhow::Result<Reading> {
         println!("  {line}");
     }
     eprintln!("{}", String::from_utf8_lossy(&output.stderr).trim_end());
-    let count = |verdict: &str| {
-        text.lines()
-            .filter(|line| line.starts_with(verdict))
-            .count()
-    };
-    let (passed, failed) = (count("passed "), count("FAILED "));
+    let failed = text.lines().filter(|it| it.starts_with("FAILED ")).count();
+    let by_client = passed(&text);
+    let passed: usize = by_client.iter().sum();
+    let least: usize = CLIENTS.iter().map(|(_, least)| least).sum();
+    let [grpcurl, node, python] = by_client;
     Ok(Reading {
         figure: format!("{passed} of {}", passed + failed),
-        unit: "cases".to_owned(),
-        goal: "all".to_owned(),
-        holds: output.status.success() && failed == 0 && passed >= 40,
+        unit: format!("cases: {grpcurl} of grpcurl, {python} of Python, {node} of npm"),
+        goal: format!("all, and at least {least}"),
+        holds: output.status.success() && failed == 0 && is_whole(by_client),
     })
+}
+
+/// Cases that passed, of each client.
+fn passed(text: &str) -> [usize; 3] {
+    let mut by_client = [0; 3];
+    for case in text.lines().filter_map(|it| it.strip_prefix("passed ")) {
+        let client = CLIENTS.iter().position(|(name, _)| case.starts_with(name));
+        by_client[client.unwrap_or(CLIENTS.len() - 1)] += 1;
+    }
+    by_client
+}
+
+/// No case of any client is missing.
+fn is_whole(by_client: [usize; 3]) -> bool {
+    let mut clients = by_client.iter().zip(CLIENTS);
+    clients.all(|(passed, (_, least))| *passed >= least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_of_one_client_do_not_stand_in_for_those_of_another() {
+        let said = "passed grpcurl_a\npassed node_b\npassed c\nFAILED node_d: why\npassed e\nopenai 1: 2 of 2 cases";
+        assert_eq!(passed(said), [1, 1, 2]);
+        assert!(is_whole([3, 13, 48]));
+        for missing in [[2, 13, 49], [3, 12, 48], [3, 13, 47], [3, 0, 61]] {
+            assert!(!is_whole(missing), "{missing:?}");
+        }
+    }
 }
