@@ -1,5 +1,9 @@
-//! The reader of engines' event streams: the same events however the bytes are cut, and those that a
-//! reader finds who has all of them at once.
+//! The reader of engines' event streams: the same events however the bytes are cut, and those that the standard
+//! finds in them (WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream").
+//!
+//! Ours differs on purpose in two things. A line and an event have a longest length, which the standard does not
+//! know. And text stays bytes: the standard puts a replacement for what is no UTF-8, we leave that to who reads
+//! the JSON. The names and ids of events are of no use here and are not compared.
 
 use inference_routing::engine::sse::SseReader;
 
@@ -10,6 +14,7 @@ pub(super) const TARGET: Target = Target {
     examples: &[
         b": hello\n\ndata: {\"a\":1}\r\n\r\ndata:two\ndata: lines\nid: 7\n\nevent: x\n\n",
         b"retry: 1\ndata\n\ndatax: no\n\ndata: [DONE]\n\n",
+        b"\xef\xbb\xbf: hello\r\rdata: one\rdata: two\r\r\ndata\r\n\r\ndata: \xef\xbb\xbfthree\n\r",
         b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\xe4\xbd\xa0\"}}]}\n\ndata: [DONE]\n\n",
     ],
     words: &[
@@ -24,7 +29,7 @@ const LIMIT: usize = 256;
 
 fn check(input: &[u8]) -> Result<u64, String> {
     let whole = read([input].into_iter());
-    let expected = at_once(input);
+    let expected = by_the_standard(input);
     if whole != expected {
         return Err(format!("{whole:?} in place of {expected:?}"));
     }
@@ -72,37 +77,104 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Read {
     (events, false)
 }
 
-/// As the standard says it, line by line, for who has everything.
-fn at_once(input: &[u8]) -> Read {
-    let (mut events, mut data) = (Vec::new(), None::<Vec<u8>>);
-    let mut rest = input;
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let (line, after) = (&rest[..end], &rest[end + 1..]);
-        rest = after;
-        if end + 1 > LIMIT {
+/// The events that the standard finds in a stream, and whether one is too long for us.
+fn by_the_standard(stream: &[u8]) -> Read {
+    // To decode the stream as UTF-8 takes away one leading byte order mark.
+    let stream = stream.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stream);
+    let (lines, unfinished) = lines(stream);
+    let (mut events, mut buffer) = (Vec::new(), Vec::new());
+    for line in lines {
+        if line.len() > LIMIT {
             return (events, true);
         }
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            events.extend(data.take());
-            continue;
-        }
-        let (name, value) = match line.iter().position(|byte| *byte == b':') {
-            Some(colon) => (&line[..colon], &line[colon + 1..]),
-            None => (line, &line[line.len()..]),
-        };
-        if name != b"data" {
-            continue;
-        }
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match &mut data {
-            None => data = Some(value.to_vec()),
-            Some(data) if data.len() + value.len() >= LIMIT => return (events, true),
-            Some(data) => {
-                data.push(b'\n');
-                data.extend_from_slice(value);
+            // Of an empty data buffer there is no event; of another its last line feed is no part.
+            if buffer.pop().is_some() {
+                events.push(std::mem::take(&mut buffer));
             }
+            continue;
+        }
+        // A comment is a field without a name.
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let [field, value] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        if field == b"data" {
+            buffer.extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
+            buffer.push(b'\n');
+        }
+        if buffer.len() > LIMIT + 1 {
+            return (events, true);
         }
     }
-    (events, rest.len() > LIMIT)
+    (events, unfinished.len() > LIMIT)
+}
+
+/// The lines that have an end (a pair of CR and LF, an LF without a CR before it, or a CR without an LF after it),
+/// and what comes after the last of them.
+fn lines(stream: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let (mut lines, mut begin) = (Vec::new(), 0);
+    for (at, byte) in stream.iter().enumerate() {
+        match byte {
+            b'\n' if at > 0 && stream[at - 1] == b'\r' => {}
+            b'\n' | b'\r' => lines.push(&stream[begin..at]),
+            _ => continue,
+        }
+        begin = at + 1;
+    }
+    (lines, &stream[begin..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_standards_own_examples_are_read_as_it_says() {
+        let examples: [(&[u8], &[&[u8]]); 5] = [
+            (
+                b"data: This is the first message.\n\ndata: This is the second message, it\ndata: has two lines.\n\ndata: This is the third message.\n\n",
+                &[
+                    b"This is the first message.",
+                    b"This is the second message, it\nhas two lines.",
+                    b"This is the third message.",
+                ],
+            ),
+            (
+                b"data: YHOO\ndata: +2\ndata: 10\n\n",
+                &[b"YHOO\n+2\n10"],
+            ),
+            (
+                b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
+                &[b"first event", b"second event", b" third event"],
+            ),
+            (b"data\n\ndata\ndata\n\ndata:", &[b"", b"\n"]),
+            (b"data:test\n\ndata: test\n\n", &[b"test", b"test"]),
+        ];
+        for (stream, events) in examples {
+            assert_eq!(by_the_standard(stream).0, events);
+            assert_eq!(read([stream].into_iter()), by_the_standard(stream));
+        }
+    }
+
+    #[test]
+    fn every_end_of_a_line_is_one_end() {
+        let (whole, rest) = lines(b"a\r\nb\rc\nd\n\re\r\r\nf");
+        assert_eq!(whole, [&b"a"[..], b"b", b"c", b"d", b"", b"e", b""]);
+        assert_eq!(rest, b"f");
+    }
+
+    #[test]
+    fn too_long_is_a_line_or_an_event_of_more_than_the_limit() {
+        let line = |length: usize| [b"data:".as_slice(), &vec![b'x'; length - 5]].concat();
+        let of = |lines: &[Vec<u8>]| {
+            let stream = [lines.join(&b'\n'), b"\n\n".to_vec()].concat();
+            let expected = by_the_standard(&stream);
+            assert_eq!(read([stream.as_slice()].into_iter()), expected);
+            expected.1
+        };
+        assert!(!of(&[line(LIMIT)]));
+        assert!(of(&[line(LIMIT + 1)]));
+        // With the line feed between both they have as many bytes as may be, and one more.
+        assert!(!of(&[line(LIMIT), line(9)]));
+        assert!(of(&[line(LIMIT), line(10)]));
+    }
 }

@@ -1,5 +1,6 @@
-//! Server-sent events, read as they come: any chunking, `\n` and `\r\n`, comments, events of
-//! several data lines. Data of one line that arrived in one piece is not copied.
+//! Server-sent events, read as they come: any chunking, lines that end with `\n`, `\r\n` or `\r`, a byte order
+//! mark before the first, comments, events of several data lines. Data of one line that arrived in one piece is
+//! not copied.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -12,6 +13,17 @@ pub struct SseReader {
     /// Data lines of the event that is being read.
     data: Option<BytesMut>,
     limit: usize,
+    before: Before,
+}
+
+/// What may come before the next line and is no part of it.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    /// A byte order mark: nothing was read yet.
+    Mark,
+    /// A line feed: the line before ended with `\r`, which may be half of its end.
+    Feed,
+    Nothing,
 }
 
 /// An event is longer than the limit.
@@ -20,7 +32,7 @@ pub struct SseReader {
 pub struct EventTooLong;
 
 impl SseReader {
-    /// Events may have `limit` bytes at most.
+    /// The lines of events, without their ends, and their data may have `limit` bytes at most.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -28,6 +40,7 @@ impl SseReader {
             scanned: 0,
             data: None,
             limit,
+            before: Before::Mark,
         }
     }
 
@@ -70,24 +83,44 @@ impl SseReader {
     }
 
     fn next_line(&mut self) -> Result<Option<BytesMut>, EventTooLong> {
-        let Some(end) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') else {
-            self.scanned = self.buffer.len();
-            return if self.scanned > self.limit {
-                Err(EventTooLong)
-            } else {
-                Ok(None)
-            };
-        };
-        let mut line = self.buffer.split_to(self.scanned + end + 1);
-        self.scanned = 0;
-        if line.len() > self.limit {
+        if !self.skip() {
+            return Ok(None);
+        }
+        let mut rest = self.buffer[self.scanned..].iter();
+        let end = rest.position(|byte| matches!(byte, b'\n' | b'\r'));
+        let length = end.map_or(self.buffer.len(), |end| self.scanned + end);
+        if length > self.limit {
             return Err(EventTooLong);
         }
-        line.truncate(line.len() - 1);
-        if line.last() == Some(&b'\r') {
-            line.truncate(line.len() - 1);
+        if end.is_none() {
+            self.scanned = length;
+            return Ok(None);
         }
+        let line = self.buffer.split_to(length);
+        self.scanned = 0;
+        self.before = match self.buffer.get_u8() {
+            b'\r' => Before::Feed,
+            _ => Before::Nothing,
+        };
         Ok(Some(line))
+    }
+
+    /// Leaves out what comes before a line; false: it takes more bytes to know it.
+    fn skip(&mut self) -> bool {
+        let what: &[u8] = match self.before {
+            Before::Mark => b"\xef\xbb\xbf",
+            Before::Feed => b"\n",
+            Before::Nothing => return true,
+        };
+        let known = what.len().min(self.buffer.len());
+        if self.buffer[..known] == what[..known] {
+            if known < what.len() {
+                return false;
+            }
+            self.buffer.advance(known);
+        }
+        self.before = Before::Nothing;
+        true
     }
 }
 
@@ -128,6 +161,34 @@ mod tests {
                 rest = after;
             }
             assert_eq!(read_all(chunks.into_iter()), EVENTS, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn lines_may_end_with_cr_alone_and_a_byte_order_mark_may_come_first() {
+        const STREAM: &str =
+            "\u{feff}: hello\r\rdata: one\rdata: two\r\r\ndata\r\n\r\ndata: \u{feff}three\n\r";
+        const EVENTS: [&str; 3] = ["one\ntwo", "", "\u{feff}three"];
+        for size in 1..=STREAM.len() {
+            let chunks = STREAM.as_bytes().chunks(size).map(<[u8]>::to_vec);
+            assert_eq!(read_all(chunks), EVENTS, "chunks of {size}");
+        }
+        // It is told as soon as its last line ends, before it is known whether that end goes on.
+        let mut reader = SseReader::new(16);
+        reader.push(b"data: x\r\n\r");
+        assert_eq!(reader.next_event(), Ok(Some(Bytes::from_static(b"x"))));
+    }
+
+    #[test]
+    fn a_line_is_as_long_however_it_ends() {
+        for end in ["\n", "\r\n", "\r"] {
+            let read = |data: &str| {
+                let mut reader = SseReader::new(16);
+                reader.push(format!("data: {data}{end}{end}").as_bytes());
+                reader.next_event()
+            };
+            assert!(read("0123456789").is_ok_and(|event| event.is_some()));
+            assert_eq!(read("0123456789a"), Err(EventTooLong));
         }
     }
 
