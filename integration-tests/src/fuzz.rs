@@ -159,6 +159,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_names_as_many_readers_as_there_are() {
+        const README: &str = include_str!("../../README.md");
+        let mut rows = README.lines();
+        let row = rows.find(|line| line.starts_with("| `fuzz` |")).unwrap();
+        // "0 of 6 by 200,000 inputs each".
+        let (_, named) = row.split_once("0 of ").unwrap();
+        let (named, _) = named.split_once(' ').unwrap();
+        assert_eq!(named.parse(), Ok(targets().len()), "{row}");
+    }
+
+    #[test]
     fn what_does_not_hold_is_found_and_can_be_run_again() {
         let target = Target {
             name: "test",
