@@ -1,4 +1,4 @@
-//! A request is read, admitted and paid for; then its call runs by itself.
+//! A request is read and admitted; then its call waits for its turn, is paid for and runs by itself.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use wanwu_clock::SharedClock;
 use wanwu_ids::{AccountId, AppId, CallId, Ids, KeyId};
 
 use super::{
-    client::Reply,
+    client::{Client, Reply},
     gen_ai::{CallSpan, Times},
     refused::counted,
     run_call::{Call, Got},
@@ -18,6 +18,7 @@ use super::{
     waited::waited,
 };
 use crate::{
+    admission::Place,
     catalogue::{Catalogue, Model},
     config::{ChatConfig, EngineConfig},
     credit::{Credit, Hold},
@@ -29,7 +30,7 @@ use crate::{
     engine::client::EngineClient,
     error::Error,
     journal::{Dispatch, Journal, Refusal, epoch::Epoch},
-    limiter::Limiter,
+    limiter::{Limiter, Permit},
     routes::{Routes, Way},
 };
 
@@ -106,6 +107,19 @@ struct Asked {
     way: Way,
 }
 
+/// A request that may run as soon as it has its turn and is paid for.
+struct Admitted {
+    call_id: CallId,
+    caller: Caller,
+    idempotency_key: Option<String>,
+    body: RequestBody,
+    way: Way,
+    /// The bound of what it can cost.
+    ask: Ask,
+    permit: Permit,
+    times: Times,
+}
+
 impl Chat {
     /// Begins a call; answers when its first frame may be sent, or, as a stream, when that is long in
     /// coming.
@@ -144,7 +158,8 @@ impl Chat {
         })
     }
 
-    /// Lets a call run once it may, has a place and is paid for.
+    /// Lets a call run once it may. It waits for its turn and for credit by itself, so that its client need
+    /// not wait for the head of a stream as long as for those.
     async fn admit(
         self: &Arc<Self>,
         asked: Asked,
@@ -174,27 +189,76 @@ impl Chat {
         let use_at_most = highest_use(&body, &ask, images);
         let admitted = self.limiter.admit(caller.ids(), use_at_most);
         let permit = waited(admitted, || info_span!("inference.limits")).await?;
+        let label = model.labeller.label(call_id);
+        let (client, reply) = Reply::channel(call_id, label, body.stream(), way.notice);
+        let admitted = Admitted {
+            call_id,
+            caller,
+            idempotency_key: asked.idempotency_key,
+            body,
+            way,
+            ask,
+            permit,
+            times,
+        };
+        let running = self.clone().run(admitted, client);
+        self.calls.spawn(running.instrument(Span::current()));
+        Ok(reply)
+    }
+
+    /// Runs a call to its end when it has its turn and is paid for. One whose client goes away before that
+    /// was not made.
+    async fn run(self: Arc<Self>, admitted: Admitted, client: Client) {
+        let got = tokio::select! {
+            biased;
+            () = client.gone() => return,
+            got = self.turn_and_credit(&admitted) => got,
+        };
+        let (place, hold) = match got {
+            Ok(got) => got,
+            Err(error) => {
+                let refused = counted(error, Some(&admitted.way.priced.config.name));
+                // What it held of limits is free when its client learns of it.
+                drop(admitted);
+                return client.refuse(refused).await;
+            }
+        };
+        let Admitted {
+            call_id,
+            caller,
+            idempotency_key: key,
+            body,
+            way,
+            permit,
+            times,
+            ..
+        } = admitted;
+        let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
+        let got = Got {
+            permit,
+            place,
+            hold,
+        };
+        Call::new(self, way, body, row, got, client, times)
+            .run()
+            .await;
+    }
+
+    async fn turn_and_credit(
+        self: &Arc<Self>,
+        admitted: &Admitted,
+    ) -> Result<(Place, Hold), Error> {
+        let (caller, permit) = (admitted.caller, &admitted.permit);
         let turn = Turn {
             account: caller.account_id,
             app: caller.app_id,
             account_priority: permit.account_priority,
             key_priority: permit.key_priority,
         };
-        let place = turn::place(&model, turn).await?;
-        let held = self.credit.hold(caller.account_id, &ask);
+        let place = turn::place(&admitted.way.first, turn).await?;
+        let held = self.credit.hold(caller.account_id, &admitted.ask);
         let hold = waited(held, || info_span!("inference.hold")).await?;
-        let key = asked.idempotency_key;
-        let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
-        let label = model.labeller.label(call_id);
-        let (client, reply) = Reply::channel(call_id, label, body.stream(), way.notice);
-        let got = Got {
-            permit,
-            place,
-            hold,
-        };
-        let call = Call::new(self.clone(), way, body, row, got, client, times);
-        self.calls.spawn(call.run().instrument(Span::current()));
-        Ok(reply)
+        Ok((place, hold))
     }
 
     /// Calls may be dispatched.

@@ -92,6 +92,67 @@ async fn the_head_of_a_stream_that_is_long_in_coming_names_the_call(pool: PgPool
 }
 
 #[sqlx::test]
+async fn a_stream_that_waits_for_its_turn_begins_before_it_has_it(pool: PgPool) {
+    let world = World::with(pool.clone(), |sections| {
+        sections.chat.max_running = 1;
+        sections.chat.queue_timeout = Duration::from_secs(60);
+        sections.chat.begin_after = Duration::from_millis(50);
+    })
+    .await;
+    let served = Served::around(world, |_| {}).await;
+    let mut client = ChatServiceClient::new(served.channel("edge"));
+    let long = json!({"tokens": 30, "delay_ms": 100});
+    let first = client.create_chat_completion(served.chat(long)).await;
+    let mut first = first.unwrap().into_inner();
+    let waits = client.create_chat_completion(served.chat(json!({"tokens": 2})));
+    let waits = waits.await.unwrap();
+    // There is one place, and the first call has it.
+    let admission = &served
+        .world
+        .app
+        .chat
+        .catalogue
+        .find("test")
+        .unwrap()
+        .admission;
+    assert_eq!(admission.load(), (1, 1));
+    assert_eq!(served.world.engine.calls(), 1);
+    let named = waits.metadata().get(CALL).unwrap();
+    let named = named.to_str().unwrap().to_owned();
+    while let Some(frame) = first.next().await {
+        frame.unwrap();
+    }
+    let mut frames = waits.into_inner();
+    let frame = frames.next().await.unwrap().unwrap();
+    assert_eq!((frame.call_id, frame.stream), (named.clone(), true));
+    while let Some(frame) = frames.next().await {
+        frame.unwrap();
+    }
+    assert_eq!(rows::ended(&pool, &named).await.output_tokens, 2);
+}
+
+#[sqlx::test]
+async fn a_refusal_after_the_head_of_a_stream_still_says_when_to_come_again(pool: PgPool) {
+    let world = World::with(pool, |sections| {
+        sections.chat.max_running = 1;
+        sections.chat.queue_timeout = Duration::from_millis(300);
+        sections.chat.begin_after = Duration::from_millis(50);
+    })
+    .await;
+    let served = Served::around(world, |_| {}).await;
+    let mut client = ChatServiceClient::new(served.channel("edge"));
+    let long = json!({"tokens": 300, "delay_ms": 100});
+    let first = client.create_chat_completion(served.chat(long)).await;
+    let _first = first.unwrap();
+    let waits = client.create_chat_completion(served.chat(json!({"tokens": 2})));
+    let mut waits = waits.await.unwrap().into_inner();
+    let refused = waits.next().await.unwrap().unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "BUSY");
+    let told = refused.get_details_retry_info().unwrap().retry_delay;
+    assert!(told.is_some_and(|told| !told.is_zero()), "{told:?}");
+}
+
+#[sqlx::test]
 async fn only_the_edge_speaks_for_an_app_and_only_for_one_in_good_standing(pool: PgPool) {
     let world = World::start(pool).await;
     let served = Served::around(world, |standing| standing.suspended = true).await;
