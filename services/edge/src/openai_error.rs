@@ -127,30 +127,42 @@ pub fn response(status: &Status) -> Response<Body> {
     let (http_status, body) = describe(status, &details);
     let mut response = json_response(http_status, &body);
     let headers = response.headers_mut();
-    match reason(&details) {
-        // More money does not come by asking again.
-        "INSUFFICIENT_BALANCE" | "BUDGET_EXHAUSTED" => {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-        }
-        // The call was made: the same key is refused for a day.
-        "DUPLICATE_CALL" | "REQUEST_ID_REUSED" => {
-            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-        }
-        _ => {
-            if let Some(after) = retry_after(&details) {
-                headers.insert(header::RETRY_AFTER, after);
-            } else if matches!(http_status.as_u16(), 429 | 503) {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-        }
+    if is_final(reason(&details)) {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(seconds) = again_after(http_status, &details) {
+        headers.insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }
 
-/// The error as the last event of a stream that had begun.
+/// The error as the last event of a stream that had begun: `retry_after` says what the header would.
 #[must_use]
 pub fn event(status: &Status) -> String {
-    describe(status, &status.get_error_details()).1.to_string()
+    let details = status.get_error_details();
+    let (http_status, mut body) = describe(status, &details);
+    if let Some(seconds) = again_after(http_status, &details) {
+        body["error"]["retry_after"] = seconds.into();
+    }
+    body.to_string()
+}
+
+/// Nothing is won by asking again: more money does not come by it, and of a call that was made the same key is
+/// refused for a day.
+fn is_final(reason: &str) -> bool {
+    matches!(
+        reason,
+        "INSUFFICIENT_BALANCE" | "BUDGET_EXHAUSTED" | "DUPLICATE_CALL" | "REQUEST_ID_REUSED"
+    )
+}
+
+/// Whole seconds after which the client is told to ask again.
+fn again_after(http_status: StatusCode, details: &ErrorDetails) -> Option<u64> {
+    if is_final(reason(details)) {
+        return None;
+    }
+    let usual = matches!(http_status.as_u16(), 429 | 503).then_some(1);
+    retry_after(details).or(usual)
 }
 
 fn describe(status: &Status, details: &ErrorDetails) -> (StatusCode, Value) {
@@ -278,6 +290,7 @@ mod tests {
         let event: Value = serde_json::from_str(&event(&status)).unwrap();
         assert_eq!(event["error"]["type"], "tokens");
         assert_eq!(event["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(event["error"]["retry_after"], 3);
     }
 
     #[test]
@@ -290,6 +303,7 @@ mod tests {
             "账号已被暂停使用 / The account is suspended"
         );
         assert_eq!(event["error"]["param"], Value::Null);
+        assert_eq!(event["error"].get("retry_after"), None);
         assert_eq!(
             of_inference(Code::NotFound, "MODEL_NOT_FOUND").status(),
             404

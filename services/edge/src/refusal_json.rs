@@ -42,10 +42,9 @@ pub fn reason(details: &ErrorDetails) -> &str {
 
 /// Whole seconds after which to try again.
 #[must_use]
-pub fn retry_after(details: &ErrorDetails) -> Option<HeaderValue> {
+pub fn retry_after(details: &ErrorDetails) -> Option<u64> {
     let delay = details.retry_info()?.retry_delay?;
-    let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
-    Some(HeaderValue::from(seconds))
+    Some(delay.as_secs() + u64::from(delay.subsec_nanos() > 0))
 }
 
 /// `google.rpc.Status` in protobuf's JSON.
@@ -60,7 +59,9 @@ pub fn response(status: &Status) -> Response<Body> {
     let http_status = http_status(status.code(), reason(&details));
     let mut response = json_response(http_status, &body);
     if let Some(after) = retry_after(&details) {
-        response.headers_mut().insert(header::RETRY_AFTER, after);
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, after.into());
     }
     if http_status == StatusCode::UNAUTHORIZED {
         let bearer = HeaderValue::from_static("Bearer");

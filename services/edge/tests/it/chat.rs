@@ -170,14 +170,28 @@ async fn a_stream_that_begins_without_its_first_frame_is_kept_alive() {
     let comments = text.matches(": keep-alive\n\n").count();
     assert!((2..=4).contains(&comments), "{text}");
     assert!(text.ends_with("data: {\"number\":0}\n\ndata: [DONE]\n\n"));
+}
 
-    let refused = json!({"stream": true, "n": 0, "first_delay_ms": 50, "fail_at_end": "BUSY"});
-    let answer = ask(&world, &key, &refused).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let text = answer.text().await.unwrap();
-    let event = text.trim_end().rsplit_once("data: ").unwrap().1;
-    let error: Value = serde_json::from_str(event).unwrap();
-    assert_eq!(error["error"]["code"], "rate_limit_exceeded");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_in_a_stream_that_begins_without_its_first_frame_says_when_to_come_again() {
+    let world = World::start().await;
+    let (key, _) = world.identity.key(&["chat"]);
+    let cases = [
+        ("BUSY", "rate_limit_exceeded", json!(3)),
+        // As the header has it where nothing more exact is known.
+        ("ENGINE_UNAVAILABLE", "engine_unavailable", json!(1)),
+        ("INSUFFICIENT_BALANCE", "insufficient_quota", Value::Null),
+    ];
+    for (reason, code, seconds) in cases {
+        let body = json!({"stream": true, "n": 0, "first_delay_ms": 50, "fail_at_end": reason});
+        let answer = ask(&world, &key, &body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await.unwrap();
+        let event = text.trim_end().rsplit_once("data: ").unwrap().1;
+        let error: Value = serde_json::from_str(event).unwrap();
+        assert_eq!(error["error"]["code"], code);
+        assert_eq!(error["error"]["retry_after"], seconds, "{reason}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
