@@ -110,7 +110,7 @@ impl EngineError {
             Self::Refused { .. } => Ending::Well,
             Self::NoneWell | Self::TooLong => Ending::Unknown,
             Self::Busy { retry_after, said } if *said => Ending::Busy(*retry_after),
-            Self::Busy { retry_after, .. } => Ending::Full(*retry_after),
+            Self::Busy { .. } => Ending::Full,
             Self::NotListening(_) => Ending::Failed(Failure::Refused),
             Self::NoConnection(_) | Self::Unreachable(_) => Ending::Failed(Failure::Transport),
             Self::Unable(_) => Ending::Failed(Failure::Status),

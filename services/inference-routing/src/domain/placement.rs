@@ -7,23 +7,27 @@
 //! wait for their first token. A few more than others have say little, so that calls stay where their
 //! beginnings are; many more say all, so that one that is slow or hangs gets less. Where engines report
 //! what they run, what others sent there counts as what it runs, and one that began anew knows no prompt
-//! any more. There is nothing to tune.
+//! any more. One that refuses a call because it is full gets so many as it ran then, until it takes more
+//! again. There is nothing to tune.
 //!
 //! Everything here is pure: the clock and chance are given.
 
 mod choice;
 mod prefix_cache;
 mod prompt;
+mod room;
 mod slot;
+mod vacancy;
 
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-pub use choice::{Choice, NobodyLeft, Score};
+pub use choice::{Choice, Score};
 pub use prefix_cache::PrefixCache;
 pub use prompt::{BLOCK_BYTES, MAX_BLOCKS, Prompt};
 pub use slot::{SlotId, SlotState};
+pub use vacancy::{NobodyLeft, Vacancy};
 
 use super::{
     breaker::{BreakerLimits, Failure, Health},
@@ -89,9 +93,9 @@ pub enum Ending {
     Failed(Failure),
     /// It is busy and wants to be left alone so long.
     Busy(Duration),
-    /// It has no room for one more and does not say for how long: it is left alone until a call that it runs
-    /// ends, and at most so long.
-    Full(Duration),
+    /// It has no room for one more and does not say for how long: it gets another when a call that it runs ends,
+    /// and from time to time one more.
+    Full,
     /// Nothing can be said: the client went away.
     Unknown,
 }
@@ -177,14 +181,8 @@ impl Placement {
         slot.waiting = slot.waiting.saturating_sub(u64::from(unbegun));
         match ending {
             Ending::Unknown => Change::None,
-            Ending::Busy(wait) => {
-                slot.busy_until = slot.busy_until.max(Some(now + wait));
-                Change::None
-            }
-            Ending::Full(wait) => {
-                slot.full = Some((slot.running, now + wait));
-                Change::None
-            }
+            Ending::Busy(wait) => self.refused(id, Some(wait), now),
+            Ending::Full => self.refused(id, None, now),
             Ending::Well if slot.breaker.succeeded() => {
                 slot.begin_slowly(now, limits.slow_start);
                 Change::Trusted
@@ -193,7 +191,7 @@ impl Placement {
             Ending::Failed(failure) => {
                 if failure == Failure::Refused {
                     // It is another process when it comes back.
-                    slot.cache.clear();
+                    slot.is_another();
                 }
                 let ejected = slot.breaker.failed(failure, alone, &limits.breaker, now);
                 if ejected {
@@ -203,6 +201,15 @@ impl Placement {
                 }
             }
         }
+    }
+
+    /// A replica refused a call, as in [`Slot::refused`].
+    fn refused(&mut self, id: SlotId, said: Option<Duration>, now: Instant) -> Change {
+        let chance = self.next_chance();
+        if let Some(slot) = self.slot(id) {
+            slot.refused(said, chance, now);
+        }
+        Change::None
     }
 
     /// A replica was asked how it is, and what came from it was looked at.

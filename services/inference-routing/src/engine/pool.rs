@@ -274,7 +274,7 @@ impl Pool {
         let outcome = match ending {
             Ending::Well => "well",
             Ending::Failed(_) => "failed",
-            Ending::Busy(_) | Ending::Full(_) => "busy",
+            Ending::Busy(_) | Ending::Full => "busy",
             Ending::Unknown => "abandoned",
         };
         let place = Some(&engine.well).filter(|_| ending == Ending::Well);
@@ -329,5 +329,5 @@ impl Engine {
     }
 }
 
-/// How long an engine that says only that it is busy is left alone, and at most.
+/// When to come again to an engine that says only that it is busy, and how long one is left alone at most.
 pub const BUSY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -1,9 +1,9 @@
 //! The choice of a replica for one call, and whether a further attempt may be made.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{
-    Placement, Policy, Prompt, SlotId,
+    NobodyLeft, Placement, Policy, Prompt, SlotId,
     slot::{Mean, Slot},
 };
 use crate::domain::breaker::Trust;
@@ -32,13 +32,6 @@ pub struct Score {
     pub running: u32,
     /// The score.
     pub score: f64,
-}
-
-/// Nobody can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NobodyLeft {
-    /// When one that asked to be left alone may be asked again, if one did.
-    pub retry_after: Option<Duration>,
 }
 
 impl Placement {
@@ -186,16 +179,8 @@ impl Placement {
         scores[at].id
     }
 
-    fn nobody_left(&self, tried: &[SlotId], now: Instant) -> NobodyLeft {
-        let slots = self.slots.iter().filter(|slot| !tried.contains(&slot.id));
-        let busy = slots.filter_map(|slot| Some(slot.left_alone_until(now)? - now));
-        NobodyLeft {
-            retry_after: busy.min(),
-        }
-    }
-
     /// SplitMix64.
-    const fn next_chance(&mut self) -> u64 {
+    pub(super) const fn next_chance(&mut self) -> u64 {
         self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.chance;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::prefix_cache::PrefixCache;
+use super::{
+    prefix_cache::PrefixCache,
+    room::{Room, STEP},
+};
 use crate::domain::{breaker::Breaker, engine_report::EngineReport, stall::Stall};
 
 /// How fast the calls that a replica got are forgotten: by so many calls of the pool for each of its
@@ -50,9 +53,10 @@ pub(super) struct Slot {
     pub cache: PrefixCache,
     pub breaker: Breaker,
     pub draining: bool,
-    pub busy_until: Option<Instant>,
-    /// With so many calls of ours it had no room for one more; known until then.
-    pub full: Option<(u32, Instant)>,
+    /// Until when it said that it wants to be left alone.
+    busy_until: Option<Instant>,
+    /// How many calls of ours it runs at a time, by what it refused.
+    room: Room,
     /// Whether anything comes from it.
     pub stall: Stall,
     /// Since when it is to be gone easy on.
@@ -72,7 +76,7 @@ impl Slot {
             breaker: Breaker::default(),
             draining: false,
             busy_until: None,
-            full: None,
+            room: Room::default(),
             stall: Stall::default(),
             fresh_since,
         }
@@ -94,12 +98,37 @@ impl Slot {
         self.left_alone_until(now).is_some()
     }
 
-    /// Until when it gets no call, because it said that it is busy.
+    /// Until when it gets no call, because it said that it is busy; one that is full may get one before, when
+    /// one of its own ends.
     pub fn left_alone_until(&self, now: Instant) -> Option<Instant> {
-        // Where one of them has ended since, there is room again.
-        let full = self.full.filter(|(room, _)| self.running >= *room);
-        let until = self.busy_until.max(full.map(|(_, until)| until));
-        until.filter(|until| *until > now)
+        let full = self.running >= self.room.most(now);
+        let more_at = self.room.more_at(now).filter(|_| full);
+        self.said_until(now).max(more_at)
+    }
+
+    /// Until when it said that it wants no call, whatever ends.
+    pub fn said_until(&self, now: Instant) -> Option<Instant> {
+        self.busy_until.filter(|until| *until > now)
+    }
+
+    /// How many more calls it may get.
+    pub fn free(&self, now: Instant) -> usize {
+        let more = self.room.most(now).saturating_sub(self.running);
+        if self.is_busy(now) { 0 } else { more as usize }
+    }
+
+    /// It refused a call, which is not counted as running any more: it wants to be left alone for the time
+    /// that it `said`, or has no room for one more.
+    pub fn refused(&mut self, said: Option<Duration>, chance: u64, now: Instant) {
+        let since = match said {
+            Some(wait) => {
+                self.busy_until = self.busy_until.max(Some(now + wait));
+                // What is left to others is its own time.
+                now + wait.saturating_sub(STEP)
+            }
+            None => now,
+        };
+        self.room.refused(self.running, since, chance);
     }
 
     /// The calls that it runs, those for others included.
@@ -115,12 +144,18 @@ impl Slot {
         let before = self.said.replace(*report);
         let restarted = before.is_some_and(|before| report.is_after_restart(&before));
         if restarted {
-            self.cache.clear();
+            self.is_another();
         }
         let all = report.running.saturating_add(report.waiting);
         self.elsewhere = Some((all.saturating_sub(self.running), now));
         let before = before.filter(|_| !restarted);
         (restarted, report.found_since(before.as_ref()))
+    }
+
+    /// It is another process now: what was known of the one before is forgotten.
+    pub fn is_another(&mut self) {
+        self.cache.clear();
+        self.room = Room::default();
     }
 
     /// One of a pool of so many replicas gets a call, this one (`true`) or another.

@@ -1,4 +1,5 @@
 mod health;
+mod room;
 mod slow_start;
 mod trials;
 
@@ -265,14 +266,16 @@ fn a_replica_that_is_full_gets_the_next_call_when_one_of_its_own_has_ended() {
     let second = Duration::from_secs(1);
     let running = [(); 3].map(|()| world.choose(&prompt));
     let refused = world.choose(&prompt);
-    world.end(refused, Ending::Full(second));
+    world.end(refused, Ending::Full);
     let nobody = world.placement.choose(&prompt, &[], world.now).unwrap_err();
     assert_eq!(nobody.retry_after, Some(second));
     world.end(running[0], Ending::Well);
     world.choose(&prompt);
     assert!(world.placement.choose(&prompt, &[], world.now).is_err());
     // What it can do may have grown: after a while one more is tried.
-    world.now += second;
+    world.now += 2 * second;
+    assert!(world.placement.choose(&prompt, &[], world.now).is_err());
+    world.now += 3 * second;
     world.choose(&prompt);
 }
 
