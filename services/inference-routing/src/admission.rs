@@ -1,11 +1,13 @@
-//! Places to run: bounded for a model and for each account, given in fair turns.
+//! Places to run: bounded for a model, for each account and by what the model's engines have room for, given in
+//! fair turns.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout_at},
 };
 use wanwu_ids::{AccountId, AppId};
 
@@ -15,20 +17,24 @@ use crate::{
         fair_queue::{FairQueue, Next, Turn},
         table::Table,
     },
+    engine::pool::Pool,
 };
 
 /// How much of the mean a new reading makes: one of so many.
 const SMOOTH: f64 = 16.0;
 /// The longest time that a refused call is told to wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// When room at the engines is looked for again where no time is known.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The places of one model.
 #[derive(Debug)]
 pub struct Admission {
     state: Mutex<State>,
+    /// The engines that calls with places are for.
+    pool: Arc<Pool>,
     max_running: usize,
     max_running_per_account: usize,
-    queue_timeout: Duration,
     retry_after: Duration,
 }
 
@@ -36,8 +42,12 @@ pub struct Admission {
 struct State {
     queue: FairQueue<oneshot::Sender<Place>>,
     running: usize,
+    /// Of those, calls that no engine has yet: room is kept for them.
+    coming: usize,
     accounts: Table<AccountId, usize>,
     pace: Pace,
+    /// Somebody looks for room at the engines.
+    watched: bool,
 }
 
 /// What calls were like lately.
@@ -58,14 +68,28 @@ pub struct Place {
     app: AppId,
     cost: u64,
     served: u64,
+    /// No engine has the call yet.
+    coming: bool,
+    /// The call ran: how long calls take is learned from its end.
+    ran: bool,
 }
 
 /// There is no place, and none came free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many calls run and wait")]
 pub struct Busy {
-    /// When those that wait now may have run.
+    /// When those that wait now may have run, and an engine wants calls again.
     pub retry_after: Duration,
+}
+
+/// What a free place is for.
+enum Turned {
+    /// The next call.
+    Call(Next<oneshot::Sender<Place>>, u64),
+    /// Somebody waits for room at the engines: it is to be looked for by then.
+    Short(Instant),
+    /// Nobody.
+    Nobody,
 }
 
 impl Pace {
@@ -81,25 +105,27 @@ impl Pace {
 }
 
 impl Admission {
-    /// Places as configured; `max_running` is the model's own number of them.
+    /// Places as configured for calls to these engines; `max_running` is the model's own number of them.
     #[must_use]
-    pub fn new(config: &ChatConfig, max_running: Option<usize>) -> Arc<Self> {
+    pub fn new(config: &ChatConfig, max_running: Option<usize>, pool: Arc<Pool>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 queue: FairQueue::new(config.max_waiting, (config.max_waiting / 4).max(1)),
                 running: 0,
+                coming: 0,
                 accounts: Table::default(),
                 pace: Pace::default(),
+                watched: false,
             }),
+            pool,
             max_running: max_running.unwrap_or(config.max_running),
             max_running_per_account: config.max_running_per_account,
-            queue_timeout: config.queue_timeout,
             retry_after: config.retry_after,
         })
     }
 
-    /// Waits for a place.
-    pub async fn enter(self: &Arc<Self>, turn: Turn) -> Result<Place, Busy> {
+    /// Waits for a place, `until` then at most.
+    pub async fn enter(self: &Arc<Self>, turn: Turn, until: Instant) -> Result<Place, Busy> {
         let (sender, place) = oneshot::channel();
         {
             let queue = &mut self.state.lock().queue;
@@ -114,7 +140,7 @@ impl Admission {
             }
         }
         self.give_places();
-        match timeout(self.queue_timeout, place).await {
+        match timeout_at(until, place).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(self.busy()),
         }
@@ -127,57 +153,149 @@ impl Admission {
         (state.running, state.queue.len())
     }
 
-    fn busy(&self) -> Busy {
+    /// When the engines have room for another call. None: now. What is not after now: as soon as one ends.
+    #[must_use]
+    pub fn opens(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let coming = self.state.lock().coming;
+        let vacancy = self.pool.vacancy(now.into_std());
+        let opens = vacancy.not_before.map_or(now, Instant::from_std);
+        (coming >= vacancy.free).then_some(opens)
+    }
+
+    /// What a call is told that gets no place.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
         let state = self.state.lock();
-        let seconds = state.pace.interval * (state.queue.len() + 1) as f64;
-        let wait = Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT);
+        let (waiting, interval) = (state.queue.len(), state.pace.interval);
+        drop(state);
+        // Before the first engine wants calls again nobody runs.
+        let opens = self.opens().map(|opens| opens - Instant::now());
+        let opens = opens.unwrap_or_default();
+        let wait = Duration::try_from_secs_f64(interval * (waiting + 1) as f64);
+        let wait = wait.unwrap_or(LONGEST_WAIT);
+        let wait = wait.clamp(self.retry_after, LONGEST_WAIT.max(self.retry_after));
         Busy {
-            retry_after: wait.clamp(self.retry_after, LONGEST_WAIT.max(self.retry_after)),
+            retry_after: match waiting {
+                0 if !opens.is_zero() => opens,
+                _ => wait.max(opens),
+            },
         }
     }
 
-    /// Gives free places to those whose turn it is.
+    /// Gives free places to those whose turn it is. Where somebody waits for room at the engines, it is
+    /// looked for from then on.
     fn give_places(self: &Arc<Self>) {
+        if self.give(false).is_none() {
+            return;
+        }
+        // Places are given back until the very end of a process.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if !std::mem::replace(&mut self.state.lock().watched, true) {
+            runtime.spawn(self.clone().watch());
+        }
+    }
+
+    /// Looks for room at the engines as long as somebody waits for it.
+    async fn watch(self: Arc<Self>) {
+        loop {
+            // From before it looks: what changes after that is not missed.
+            let changed = self.pool.changed();
+            let Some(by_then) = self.give(true) else {
+                return;
+            };
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(by_then) => {}
+            }
+        }
+    }
+
+    /// As [`Self::give_places`]; answers by when room is to be looked for where somebody waits for it. Who
+    /// `watches` stops where nobody does.
+    fn give(self: &Arc<Self>, watches: bool) -> Option<Instant> {
         loop {
             let mut state = self.state.lock();
-            if state.running >= self.max_running {
-                return;
-            }
-            let State {
-                queue,
-                accounts,
-                pace,
-                ..
-            } = &mut *state;
-            let may = |account| {
-                accounts
-                    .get(&account)
-                    .is_none_or(|running| *running < self.max_running_per_account)
-            };
-            // What it will be is not known: as calls were lately.
-            let cost = pace.tokens.max(1.0) as u64;
-            let Some(Next { account, app, call }) = queue.pop(cost, may) else {
-                return;
+            let (next, cost) = match self.turn(&mut state) {
+                Turned::Call(next, cost) => (next, cost),
+                Turned::Short(by_then) => return Some(by_then),
+                Turned::Nobody => {
+                    state.watched &= !watches;
+                    return None;
+                }
             };
             state.running += 1;
-            *state.accounts.entry(account).or_default() += 1;
+            state.coming += 1;
+            *state.accounts.entry(next.account).or_default() += 1;
             drop(state);
             // Who stopped waiting drops the place, which gives it on.
-            let _ = call.send(Place {
+            let _ = next.call.send(Place {
                 admission: self.clone(),
-                account,
-                app,
+                account: next.account,
+                app: next.app,
                 cost,
                 served: 0,
+                coming: true,
+                ran: true,
             });
         }
+    }
+
+    /// Whose turn it is, if anybody's.
+    fn turn(&self, state: &mut State) -> Turned {
+        let State {
+            queue,
+            running,
+            coming,
+            accounts,
+            pace,
+            ..
+        } = state;
+        if queue.is_empty() || *running >= self.max_running {
+            return Turned::Nobody;
+        }
+        let now = Instant::now();
+        let vacancy = self.pool.vacancy(now.into_std());
+        if *coming >= vacancy.free {
+            let by_then = vacancy.more_at.map(Instant::from_std);
+            return Turned::Short(by_then.unwrap_or(now + LOOK_AGAIN));
+        }
+        let may = |account| {
+            accounts
+                .get(&account)
+                .is_none_or(|running| *running < self.max_running_per_account)
+        };
+        // What it will be is not known: as calls were lately.
+        let cost = pace.tokens.max(1.0) as u64;
+        while let Some(next) = queue.pop(cost, may) {
+            if !next.call.is_closed() {
+                return Turned::Call(next, cost);
+            }
+            queue.end(next.account, next.app, cost, 0);
+        }
+        Turned::Nobody
     }
 }
 
 impl Place {
+    /// An engine has the call, or none will: room is not kept for it any more.
+    pub fn arrived(&mut self) {
+        if std::mem::take(&mut self.coming) {
+            self.admission.state.lock().coming -= 1;
+            self.admission.give_places();
+        }
+    }
+
     /// The call was served so many tokens.
     pub const fn served(&mut self, tokens: u64) {
         self.served = tokens;
+    }
+
+    /// Gives it on: the call could not run.
+    pub fn give_back(mut self) {
+        self.ran = false;
     }
 }
 
@@ -186,6 +304,7 @@ impl Drop for Place {
         {
             let mut state = self.admission.state.lock();
             state.running -= 1;
+            state.coming -= usize::from(self.coming);
             if let Some(running) = state.accounts.get_mut(&self.account) {
                 *running -= 1;
                 if *running == 0 {
@@ -196,91 +315,13 @@ impl Drop for Place {
             state
                 .queue
                 .end(self.account, self.app, self.cost, self.served);
-            state.pace.ended(self.served, others_wait, Instant::now());
+            if self.ran {
+                state.pace.ended(self.served, others_wait, Instant::now());
+            }
         }
         self.admission.give_places();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::domain::limits::Priority;
-
-    fn admission(running: usize, per_account: usize, waiting: usize) -> Arc<Admission> {
-        let config = ChatConfig {
-            max_running: running,
-            max_running_per_account: per_account,
-            max_waiting: waiting,
-            queue_timeout: Duration::from_millis(50),
-            retry_after: Duration::from_secs(1),
-            begin_after: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(60),
-            least_output_tokens: 1,
-            progress_tokens: 64,
-            progress_every: Duration::from_millis(250),
-        };
-        Admission::new(&config, None)
-    }
-
-    fn turn(n: u128) -> Turn {
-        Turn {
-            account: AccountId::from_uuid(Uuid::from_u128(n)),
-            app: AppId::from_uuid(Uuid::from_u128(9)),
-            account_priority: Priority::Normal,
-            key_priority: Priority::Normal,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_place_is_given_on_when_it_comes_free() {
-        let admission = admission(1, 1, 2);
-        let place = admission.enter(turn(1)).await.unwrap();
-        let next = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.enter(turn(2)).await.map(drop) }
-        });
-        tokio::task::yield_now().await;
-        drop(place);
-        assert_eq!(next.await.unwrap(), Ok(()));
-        assert!(admission.enter(turn(3)).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn one_account_cannot_take_every_place() {
-        let admission = admission(3, 1, 2);
-        let _place = admission.enter(turn(1)).await.unwrap();
-        assert!(admission.enter(turn(1)).await.is_err());
-        assert!(admission.enter(turn(2)).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once_and_says_when_to_come_again() {
-        let admission = admission(1, 1, 1);
-        let _place = admission.enter(turn(1)).await.unwrap();
-        let waiting = admission.enter(turn(2));
-        tokio::pin!(waiting);
-        assert!(futures::poll!(&mut waiting).is_pending());
-        let started = std::time::Instant::now();
-        let busy = admission.enter(turn(3)).await.unwrap_err();
-        assert_eq!(busy.retry_after, Duration::from_secs(1));
-        assert!(started.elapsed() < Duration::from_millis(40));
-    }
-
-    #[test]
-    fn the_wait_that_a_refused_call_is_told_follows_the_pace() {
-        let mut pace = Pace::default();
-        let mut now = Instant::now();
-        for _ in 0..200 {
-            now += Duration::from_secs(3);
-            pace.ended(100, true, now);
-        }
-        assert!((pace.interval - 3.0).abs() < 0.01, "{pace:?}");
-        assert!((pace.tokens - 100.0).abs() < 0.01, "{pace:?}");
-        // A pause in which nobody waited says nothing of the pace.
-        pace.ended(100, false, now + Duration::from_secs(600));
-        assert!(pace.interval < 3.1, "{pace:?}");
-    }
-}
+mod tests;

@@ -66,8 +66,8 @@ impl Catalogue {
             };
             let model = Model {
                 config: model.clone(),
+                admission: Admission::new(&config.chat, model.max_running, pool.clone()),
                 pool,
-                admission: Admission::new(&config.chat, model.max_running),
                 labeller: Labeller::new(code, integrity.clone()),
                 tokenizer: model.tokenizer_file.as_deref().map(tokenizer).transpose()?,
                 series: Series::default(),

@@ -52,6 +52,15 @@ pub struct Way {
 }
 
 impl Way {
+    /// A model of the way: 0 is the first, then come the fallbacks.
+    #[must_use]
+    pub fn model(&self, at: usize) -> &Arc<Model> {
+        match at {
+            0 => &self.first,
+            at => &self.fallbacks[at - 1],
+        }
+    }
+
     /// The way of a request of this shape: only models whose engines know it.
     pub fn for_shape(mut self, shape: Shape) -> Result<Self, Error> {
         let knows = |model: &Arc<Model>| model.config.shapes().contains(&shape);

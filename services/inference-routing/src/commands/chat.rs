@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, info_span};
 use wanwu_clock::SharedClock;
@@ -14,11 +14,10 @@ use super::{
     gen_ai::{CallSpan, Times},
     refused::counted,
     run_call::{Call, Got},
-    turn,
+    turn::Seat,
     waited::waited,
 };
 use crate::{
-    admission::Place,
     catalogue::{Catalogue, Model},
     config::{ChatConfig, EngineConfig},
     credit::{Credit, Hold},
@@ -214,7 +213,7 @@ impl Chat {
             () = client.gone() => return,
             got = self.turn_and_credit(&admitted) => got,
         };
-        let (place, hold) = match got {
+        let (seat, hold) = match got {
             Ok(got) => got,
             Err(error) => {
                 let refused = counted(error, Some(&admitted.way.priced.config.name));
@@ -234,31 +233,31 @@ impl Chat {
             ..
         } = admitted;
         let row = Arc::new(self.dispatch_row(call_id, caller, &way.priced, &hold, key));
-        let got = Got {
-            permit,
-            place,
-            hold,
-        };
+        let got = Got { permit, seat, hold };
         Call::new(self, way, body, row, got, client, times)
             .run()
             .await;
     }
 
-    async fn turn_and_credit(
-        self: &Arc<Self>,
-        admitted: &Admitted,
-    ) -> Result<(Place, Hold), Error> {
+    async fn turn_and_credit(self: &Arc<Self>, admitted: &Admitted) -> Result<(Seat, Hold), Error> {
         let (caller, permit) = (admitted.caller, &admitted.permit);
         let turn = Turn {
             account: caller.account_id,
             app: caller.app_id,
             account_priority: permit.account_priority,
             key_priority: permit.key_priority,
+            again: false,
         };
-        let place = turn::place(&admitted.way.first, turn).await?;
+        let until = Instant::now() + self.config.queue_timeout;
+        let mut seat = Seat::take(&admitted.way, turn, until).await?;
         let held = self.credit.hold(caller.account_id, &admitted.ask);
-        let hold = waited(held, || info_span!("inference.hold")).await?;
-        Ok((place, hold))
+        let hold = waited(held, || {
+            // Others may use the engine meanwhile, or whoever has no credit would keep it from them.
+            seat.arrived();
+            info_span!("inference.hold")
+        });
+        let hold = hold.await?;
+        Ok((seat, hold))
     }
 
     /// Calls may be dispatched.

@@ -17,9 +17,9 @@ use super::{
     client::{Client, Item},
     gen_ai::{CallSpan, End, Of, Times},
     refused::counted,
+    turn::{Seat, went_on},
 };
 use crate::{
-    admission::Place,
     catalogue::Model,
     credit::Hold,
     domain::{
@@ -60,7 +60,7 @@ pub struct Got {
     /// Of limits.
     pub permit: Permit,
     /// To run.
-    pub place: Place,
+    pub seat: Seat,
     /// To pay.
     pub hold: Hold,
 }
@@ -103,7 +103,11 @@ impl Call {
         if let Some(model) = self.way.copied_to.take() {
             self.copy_to(&model);
         }
-        let begun = self.begin().await;
+        let Some(mut got) = self.got.take() else {
+            return;
+        };
+        let begun = self.begin(&mut got.seat).await;
+        self.got = Some(got);
         if let Ok((_, at_work)) = &begun {
             self.span.answered_by(&at_work.engine().url);
         }
@@ -140,7 +144,7 @@ impl Call {
 
     /// Dispatches the call while an engine already works on it. With a client's key the engine
     /// waits: a duplicate must not reach it.
-    async fn begin(&self) -> Result<(Answer, AtWork), NotBegun> {
+    async fn begin(&self, seat: &mut Seat) -> Result<(Answer, AtWork), NotBegun> {
         let keyed = self.row.idempotency_key.is_some();
         let journal = &self.chat.journal;
         let dispatch = journal
@@ -148,7 +152,7 @@ impl Call {
             .instrument(self.span.step(|| info_span!("inference.dispatch_commit")))
             .fuse();
         let engine = self
-            .ask_engines()
+            .ask_engines(seat)
             .instrument(self.span.step(|| info_span!("inference.first_token")))
             .fuse();
         // Fused: each is dropped where it ends, and its span with it.
@@ -173,17 +177,32 @@ impl Call {
         }
     }
 
-    /// Asks engines of the model, one after the other, until one begins to answer; then those of
-    /// its fallbacks, as far as the budget of further attempts allows. A model that is known to be ill as
-    /// a whole is passed by.
-    async fn ask_engines(&self) -> Result<(Answer, AtWork), EngineError> {
-        let most = self.chat.engine_config.max_attempts;
-        let count = || {
-            self.attempts.fetch_add(1, Ordering::Relaxed);
-        };
-        let mut soonest = Soonest::default();
-        let mut at = 0;
+    /// Asks engines until one begins to answer. A call for which none has room waits for its turn again and
+    /// asks anew, as long as it may wait.
+    async fn ask_engines(&self, seat: &mut Seat) -> Result<(Answer, AtWork), EngineError> {
         loop {
+            let mut full = Vec::new();
+            let busy = match self.ask_each(seat, &mut full).await {
+                Err(busy @ EngineError::Busy { .. }) => busy,
+                answer => return answer,
+            };
+            seat.take_again(&self.way, &full, busy).await?;
+        }
+    }
+
+    /// Asks engines of the model of which the call has its place, one after the other, until one begins to
+    /// answer; then those of the fallbacks behind it, as far as the budget of further attempts allows. A model
+    /// that is known to be ill as a whole is passed by. `full` gets the models of which no engine has room.
+    async fn ask_each(
+        &self,
+        seat: &mut Seat,
+        full: &mut Vec<usize>,
+    ) -> Result<(Answer, AtWork), EngineError> {
+        let most = self.chat.engine_config.max_attempts;
+        let mut soonest = Soonest::default();
+        let mut at = seat.at();
+        loop {
+            self.answers.store(at, Ordering::Relaxed);
             let model = self.model();
             let pool = &model.pool;
             let is_last = at == self.way.fallbacks.len();
@@ -193,8 +212,16 @@ impl Call {
             } else {
                 let prompt = pool.prompt(self.body.prompt());
                 let question = self.question(model);
+                let count = || {
+                    self.attempts.fetch_add(1, Ordering::Relaxed);
+                    seat.arrived();
+                };
                 attempts::ask(&self.chat.engines, pool, &prompt, &question, most, count).await
             };
+            seat.arrived();
+            if matches!(asked, Err(EngineError::Busy { .. })) {
+                full.push(at);
+            }
             let error = match asked.map_err(|error| soonest.told(error)) {
                 Err(error) if error.is_retryable() && !is_last => error,
                 answer => return answer,
@@ -204,19 +231,13 @@ impl Call {
                 return Err(error);
             }
             at += 1;
-            self.answers.store(at, Ordering::Relaxed);
-            metrics::counter!("inference_routing_fallbacks",
-                "model" => model.config.name.clone(), "to" => self.model().config.name.clone())
-            .increment(1);
+            went_on(model, self.way.model(at));
         }
     }
 
     /// The model that answers, as far as is known.
     pub(super) fn model(&self) -> &Arc<Model> {
-        match self.answers.load(Ordering::Relaxed) {
-            0 => &self.way.first,
-            at => &self.way.fallbacks[at - 1],
-        }
+        self.way.model(self.answers.load(Ordering::Relaxed))
     }
 
     /// Whose times and tokens its metrics are.
@@ -340,7 +361,7 @@ impl Got {
     fn used(mut self, tokens: Tokens) -> Hold {
         let tokens = tokens.input.saturating_add(tokens.output);
         self.permit.used(tokens);
-        self.place.served(tokens);
+        self.seat.served(tokens);
         self.hold
     }
 }

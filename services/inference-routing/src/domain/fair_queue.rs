@@ -38,6 +38,8 @@ pub struct Turn {
     pub account_priority: Priority,
     /// The key's.
     pub key_priority: Priority,
+    /// It had its turn and could not run: it goes before others of its app and priority.
+    pub again: bool,
 }
 
 /// Who is next.
@@ -184,7 +186,12 @@ impl<T> FairQueue<T> {
         if app.is_idle() {
             app.served = app.served.max(begins);
         }
-        app.calls[turn.key_priority as usize].push_back(call);
+        let calls = &mut app.calls[turn.key_priority as usize];
+        if turn.again {
+            calls.push_front(call);
+        } else {
+            calls.push_back(call);
+        }
         account.waiting += 1;
         self.waiting += 1;
         if account.waiting == 1 {

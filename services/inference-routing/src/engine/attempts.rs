@@ -22,7 +22,7 @@ pub async fn ask(
     prompt: &Prompt,
     question: &Question,
     most: usize,
-    count: impl Fn(),
+    mut count: impl FnMut(),
 ) -> Result<(Answer, AtWork), EngineError> {
     let mut tried = Vec::new();
     let mut soonest = Soonest::default();

@@ -10,7 +10,7 @@ use std::{
 use http::HeaderValue;
 use metrics::Counter;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, futures::Notified, watch};
 
 use super::{
     at_work::AtWork,
@@ -23,7 +23,7 @@ use crate::{
         engine_report::EngineReport,
         placement::{
             Change, Ending, NobodyLeft, Placement, PlacementLimits, Policy, Prompt, Score, SlotId,
-            SlotState,
+            SlotState, Vacancy,
         },
     },
     series::kept,
@@ -53,6 +53,8 @@ pub struct Pool {
     policy: Policy,
     /// Blocks of prompts that the chosen engine should know, and new ones.
     blocks: [OnceLock<Counter>; 2],
+    /// Engines may have room that they had not.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,7 @@ impl Pool {
                 members: Vec::new(),
             }),
             blocks: Default::default(),
+            changed: Notify::new(),
         }
     }
 
@@ -153,6 +156,7 @@ impl Pool {
                 );
             }
         }
+        self.changed.notify_waiters();
     }
 
     /// Its engines, with how each stands to new calls and how many it runs. Those that left and
@@ -227,6 +231,17 @@ impl Pool {
         Ok(AtWork::new(self.clone(), engine, choice))
     }
 
+    /// As [`Placement::vacancy`].
+    pub fn vacancy(&self, now: Instant) -> Vacancy {
+        self.state.lock().placement.vacancy(now)
+    }
+
+    /// Waits until its engines may take calls that they took not, otherwise than by time: a call ended, they
+    /// were named anew, or one was asked how it is. From when it is made.
+    pub fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
     /// As [`Placement::pass_by`].
     pub fn pass_by(&self, now: Instant) -> bool {
         self.state.lock().placement.pass_by(now)
@@ -247,6 +262,7 @@ impl Pool {
         if change == Change::Ejected {
             engine.falls_silent();
         }
+        self.changed.notify_waiters();
     }
 
     /// An engine said what it does.
@@ -271,6 +287,7 @@ impl Pool {
         let mut state = self.state.lock();
         let change = state.placement.ended(id, unbegun, ending, Instant::now());
         drop(state);
+        self.changed.notify_waiters();
         let outcome = match ending {
             Ending::Well => "well",
             Ending::Failed(_) => "failed",

@@ -11,6 +11,7 @@ mod credit;
 mod ends;
 mod engines;
 mod fields;
+mod full_engines;
 mod grpc;
 mod journal;
 mod labels;

@@ -198,6 +198,8 @@ async fn who_waits_as_busy_engines_say_is_answered_by_the_first_that_is_free(poo
     let world = World::with(pool, |sections| {
         let engines = config(&[&soon.url, &late.url]).models.remove(0).engines;
         sections.models[0].engines = engines;
+        // Neither is free so soon.
+        sections.chat.queue_timeout = Duration::from_millis(100);
     })
     .await;
     let body = chat(false, json!({}));
@@ -210,4 +212,24 @@ async fn who_waits_as_busy_engines_say_is_answered_by_the_first_that_is_free(poo
     sleep(left).await;
     let got = world.call(&body).await.unwrap();
     assert_eq!(got.frames[0]["choices"][0]["message"]["content"], "好");
+}
+
+#[sqlx::test]
+async fn who_may_wait_until_a_busy_engine_is_free_is_answered_then(pool: PgPool) {
+    let (soon, late) = (Resting::start(1).await, Resting::start(30).await);
+    let world = World::with(pool, |sections| {
+        let engines = config(&[&soon.url, &late.url]).models.remove(0).engines;
+        sections.models[0].engines = engines;
+    })
+    .await;
+    let begin = Instant::now();
+    let body = chat(false, json!({}));
+    let calls = join_all((0..3).map(|_| world.call(&body))).await;
+    let took = begin.elapsed();
+    for got in calls {
+        let message = &got.unwrap().frames[0]["choices"][0]["message"];
+        assert_eq!(message["content"], "好");
+    }
+    let second = Duration::from_secs(1);
+    assert!(took >= second && took < 4 * second, "{took:?}");
 }

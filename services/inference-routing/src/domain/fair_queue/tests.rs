@@ -18,6 +18,7 @@ fn turn(owner: u128, of: u128) -> Turn {
         app: app(of),
         account_priority: Priority::Normal,
         key_priority: Priority::Normal,
+        again: false,
     }
 }
 
@@ -87,6 +88,26 @@ fn urgent_calls_of_an_app_go_before_its_others() {
         .map(|next| next.call)
         .collect();
     assert_eq!(order, ["person", "usual", "batch"]);
+}
+
+#[test]
+fn a_call_that_could_not_run_is_the_next_of_its_app_and_costs_its_account_nothing() {
+    let mut queue = FairQueue::new(10, 10);
+    for (owner, call) in [(1, "a"), (1, "b"), (1, "c"), (2, "d")] {
+        queue.push(turn(owner, 1), call).unwrap();
+    }
+    let first = queue.pop(100, |_| true).unwrap();
+    assert_eq!(first.call, "a");
+    queue.end(first.account, first.app, 100, 0);
+    let again = Turn {
+        again: true,
+        ..turn(1, 1)
+    };
+    queue.push(again, first.call).unwrap();
+    let order: Vec<_> = std::iter::from_fn(|| queue.pop(100, |_| true))
+        .map(|next| next.call)
+        .collect();
+    assert_eq!(order, ["a", "d", "b", "c"]);
 }
 
 #[test]

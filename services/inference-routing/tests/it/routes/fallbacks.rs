@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use super::{Roads, asked_for, model, roads, route};
 use crate::{
     busy::BusyEngine,
+    full_engines::FullEngine,
     metrics::Metrics,
     world::{World, engine::FakeEngine, rows, wait_for},
 };
@@ -185,4 +186,32 @@ async fn of_models_that_are_all_busy_the_least_time_is_told(pool: PgPool) {
     };
     assert_eq!(retry_after, Duration::from_secs(30));
     assert_eq!((first.asked(), fallback.asked()), (1, 1));
+}
+
+#[sqlx::test]
+async fn a_call_whose_models_engines_are_full_goes_to_the_fallback(pool: PgPool) {
+    let first = FullEngine::start(1, Duration::from_secs(3)).await;
+    let new = FakeEngine::start().await;
+    let world = World::with(pool.clone(), |sections| {
+        sections.models[0].engines[0].url = first.url.clone();
+        sections.models.push(model("new", &new.url));
+    })
+    .await;
+    let roads = Roads { world, new };
+    let mut route = route(&[("test", 1)]);
+    route.fallbacks = vec!["new".to_owned()];
+    roads.put(route, 0).await;
+    let body = asked_for("fast", true);
+    let running = roads.world.call(&body);
+    let others = async {
+        wait_for("the first to run", async || first.asked() == 1).await;
+        for _ in 0..5 {
+            let got = roads.world.call(&body).await.unwrap();
+            assert_eq!(got.frames[0]["model"], "new");
+        }
+    };
+    let (running, ()) = tokio::join!(running, others);
+    assert_eq!(running.unwrap().error, None);
+    // One found out that it is full; the others did not ask.
+    assert_eq!((first.asked(), roads.new.calls()), (2, 5));
 }
