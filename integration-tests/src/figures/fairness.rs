@@ -1,6 +1,6 @@
 //! One account sends fifty times the load of each of nine others, to places that are fewer than what
-//! it sends: what the nine get beside what they get alone, and how even the shares are when all ten
-//! want more than there is. Calls come evenly, and with `--full` as in a trace too, where one is named (see
+//! it sends, the router's own and then those of an engine that refuses what is more: what the nine get beside
+//! what they get alone, and how even the shares are when all ten want more than there is. Calls come evenly, and with `--full` as in a trace too, where one is named (see
 //! [`super::arrivals`]).
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +26,9 @@ use crate::{
 /// Accounts that send a little.
 const NINE: usize = 9;
 /// Calls that run at a time. Each takes 200 ms: 40 calls a second, which is little for the machine.
-const PLACES: i64 = 8;
+const PLACES: u32 = 8;
+/// Places of the router where the engine has no more than [`PLACES`].
+const WIDER: u32 = 8 * PLACES;
 const TOKEN_MS: u64 = 20;
 const TOKENS: u64 = 10;
 /// What each of the nine sends, less than half of its share.
@@ -44,11 +46,37 @@ const ROUTERS: usize = 2;
 const QUESTIONS: usize = 64;
 const TOP_UP_FEN: i64 = 1_000_000;
 
+/// Who has no room for all that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// The router: calls wait for a place of its own.
+    Router,
+    /// The engine: the router has places for more than it runs, and what is too much it refuses itself.
+    Engine,
+}
+
+impl Full {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Router => "router",
+            Self::Engine => "engine",
+        }
+    }
+
+    /// Calls that the router runs at a time.
+    const fn places(self) -> u32 {
+        match self {
+            Self::Router => PLACES,
+            Self::Engine => WIDER,
+        }
+    }
+}
+
 /// The figure.
 pub(super) fn figure() -> Figure {
     Figure {
         name: "fairness",
-        claim: "what each of nine accounts keeps at least beside one that sends 50 times as much; Jain's index of tokens served",
+        claim: "what each of nine accounts keeps at least beside one that sends 50 times as much, where the router's places and where an engine's are the bound; Jain's index of tokens served",
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }
@@ -65,9 +93,9 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     };
     let accounts = customers(&stack, NINE + 1, TOP_UP_FEN).await?;
     println!(
-        "  {PLACES} places a router; each of the nine sends {RATE} calls a second, the other {TIMES} times that"
+        "  {PLACES} places; each of the nine sends {RATE} calls a second, the other {TIMES} times that"
     );
-    let path = path_with(&stack, 1, tier).await?;
+    let path = path_with(&stack, 1, Full::Router, tier).await?;
     let of_each = of_each_account(&path, &accounts, 1)?;
     let mut kept = show_kept(&of_each, 1, None, long).await;
     match (&arrivals, tier) {
@@ -79,22 +107,33 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     drop(path);
     if let Tier::Full = tier {
         // Each router has turns of its own; what is asked spreads each account over both.
-        let path = path_with(&stack, ROUTERS, tier).await?;
+        let path = path_with(&stack, ROUTERS, Full::Router, tier).await?;
         let of_each = of_each_account(&path, &accounts, QUESTIONS)?;
         kept = kept.min(show_kept(&of_each, ROUTERS, None, long).await);
         even = even.min(show_evenness(&all_want_more(of_each, long).await, ROUTERS));
     }
+    let path = path_with(&stack, 1, Full::Engine, tier).await?;
+    let of_each = of_each_account(&path, &accounts, 1)?;
+    let of_engine = show_kept(&of_each, 1, None, long).await;
+    if let Tier::Full = tier {
+        even = even.min(show_evenness(&all_want_more(of_each, long).await, 1));
+    }
     Ok(Reading {
-        figure: format!("{kept:.1} / {even:.3}"),
-        unit: "% kept by each of nine at least beside one with 50 times their load / Jain's index of tokens when all want more"
+        figure: format!("{kept:.1} and {of_engine:.1} / {even:.3}"),
+        unit: "% kept by each of nine at least beside one with 50 times their load, where the router's places and where the engine's are the bound / Jain's index of tokens when all want more"
             .to_owned(),
-        goal: format!(">= {KEEP} / {EVEN}"),
-        holds: kept >= KEEP && even >= EVEN,
+        goal: format!(">= {KEEP} each / {EVEN}"),
+        holds: kept.min(of_engine) >= KEEP && even >= EVEN,
     })
 }
 
-/// An engine behind so many routers with few places.
-async fn path_with(stack: &Stack, routers: usize, tier: Tier) -> anyhow::Result<ModelPath> {
+/// An engine behind so many routers, which have few places, or it has.
+async fn path_with(
+    stack: &Stack,
+    routers: usize,
+    full: Full,
+    tier: Tier,
+) -> anyhow::Result<ModelPath> {
     let wanted = Wanted {
         figure: "fairness",
         engines: 1,
@@ -103,7 +142,7 @@ async fn path_with(stack: &Stack, routers: usize, tier: Tier) -> anyhow::Result<
         limits: Table::new(),
     };
     let mut chat = Table::new();
-    chat.insert("max_running".to_owned(), PLACES.into());
+    chat.insert("max_running".to_owned(), full.places().into());
     // Nobody is refused because others wait: of one account a quarter may.
     chat.insert("max_waiting".to_owned(), 160.into());
     if tier == Tier::Quick {
@@ -111,7 +150,12 @@ async fn path_with(stack: &Stack, routers: usize, tier: Tier) -> anyhow::Result<
         chat.insert("queue_timeout".to_owned(), "2500ms".into());
     }
     let sections = Table::from_iter([("chat".to_owned(), chat.into())]);
-    ModelPath::start_with(stack, wanted, &sections).await
+    let path = ModelPath::start_with(stack, wanted, &sections).await?;
+    if full == Full::Engine {
+        path.engines[0].make_room(PLACES).await?;
+    }
+    println!("  the {} has the places:", full.name());
+    Ok(path)
 }
 
 /// What each account asks: so many questions.
