@@ -27,9 +27,9 @@ build_previous() {
   # the other: cargo tells two trees of one workspace apart by the times of their files only.
   forget_ours
   # With examples, which need what tests need: without them cargo gives what both versions share other features
-  # than for the tests of this one, and builds it twice. By the profile of this version, for the same reason.
-  (cd "$folder/source" && cargo build --locked --profile stack --workspace --bins --examples --target-dir "$target" \
-    --config 'profile.stack.lto="off"') || return
+  # than for the tests of this one, and builds it twice.
+  (cd "$folder/source" && cargo build --locked --profile stack --workspace --bins --examples --target-dir "$target") ||
+    return
   local service
   for service in privacy identity verification device-registry billing inference-routing edge; do
     install -m 755 "$target/stack/$service" "$folder/bin/$service" || return
