@@ -1,14 +1,19 @@
-//! When calls come, as they come in real load.
+//! When calls come, as they come in real load: those of Azure's trace of conversations (Azure/AzurePublicDataset,
+//! CC-BY 4.0), of which `traces/` has the first 7,200.
 //!
-//! `WANWU_ARRIVALS` names a file with a heading and a line a call, its time first, in the form of Azure's trace of
-//! conversations (Azure/AzurePublicDataset, CC-BY 4.0): `2023-11-16 18:15:46.6805900,374,44`. Only the times
-//! count. There is no copy of it here.
+//! `WANWU_ARRIVALS` names another trace in the form of that one, with a heading and a line a call, its time first:
+//! `2023-11-16 18:15:46.6805900,374,44`. Only the times count.
 
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use chrono::NaiveDateTime;
 
+/// The copy: pauses between calls, in milliseconds.
+const PACKED: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/traces/azure_conversation_arrivals.txt"
+);
 const FORM: &str = "%Y-%m-%d %H:%M:%S%.f";
 
 /// The times of calls since the first.
@@ -16,15 +21,24 @@ const FORM: &str = "%Y-%m-%d %H:%M:%S%.f";
 pub(super) struct Arrivals(Vec<Duration>);
 
 impl Arrivals {
-    /// Those of the file, where one is named.
+    /// Those of the file that is named, or else of the copy.
     pub(super) fn named() -> anyhow::Result<Option<Self>> {
-        let Some(path) = std::env::var_os("WANWU_ARRIVALS") else {
-            return Ok(None);
+        let arrivals = match std::env::var_os("WANWU_ARRIVALS") {
+            Some(path) => Self::read(&text(Path::new(&path))?)?,
+            None => Self::unpacked(&text(Path::new(PACKED))?)?,
         };
-        let path = Path::new(&path);
-        let text = fs::read_to_string(path);
-        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Some(Self::read(&text)?))
+        Ok(Some(arrivals))
+    }
+
+    fn unpacked(text: &str) -> anyhow::Result<Self> {
+        let (mut times, mut time) = (vec![Duration::ZERO], Duration::ZERO);
+        for pause in text.split_whitespace() {
+            let pause = pause.parse::<u64>().context("a pause is no number")?;
+            time += Duration::from_millis(pause);
+            times.push(time);
+        }
+        ensure!(times.len() > 1, "there are no pauses");
+        Ok(Self(times))
     }
 
     fn read(text: &str) -> anyhow::Result<Self> {
@@ -58,6 +72,10 @@ impl Arrivals {
     }
 }
 
+fn text(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +97,31 @@ mod tests {
         // The second of two parts.
         let two = arrivals.at(0.2, Duration::from_secs(10), 1, 2);
         assert_eq!(millis(two), [0, 10_000]);
+    }
+
+    #[test]
+    fn pauses_are_the_same_times_as_the_trace_they_are_of() {
+        let packed = Arrivals::unpacked("500 3500\n1000\n").unwrap();
+        assert_eq!(packed.0, Arrivals::read(TEXT).unwrap().0);
+        for wrong in ["", "\n", "500 x", "-1", "0.5"] {
+            assert!(Arrivals::unpacked(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_copy_has_enough_calls_for_the_busiest_account_and_they_come_unevenly() {
+        let copy = Arrivals::unpacked(&text(Path::new(PACKED)).unwrap()).unwrap();
+        assert_eq!(copy.0.len(), 7_200);
+        assert_eq!(copy.0.last(), Some(&Duration::from_millis(1_396_581)));
+        let long = Duration::from_secs(60);
+        let busiest = copy.at(100.0, long, 9, 10);
+        assert_eq!(busiest.len(), 6_000);
+        let mut seconds = [0; 61];
+        for time in busiest {
+            seconds[time.as_secs() as usize] += 1;
+        }
+        let most = seconds.into_iter().max();
+        assert!(most > Some(130), "{seconds:?}");
     }
 
     #[test]
