@@ -1,7 +1,7 @@
 //! One account sends fifty times the load of each of nine others, to places that are fewer than what
 //! it sends, the router's own and then those of an engine that refuses what is more: what the nine get beside
-//! what they get alone, and how even the shares are when all ten want more than there is. Calls come evenly, and with `--full` as in a trace too, where one is named (see
-//! [`super::arrivals`]).
+//! what they get alone, and how even the shares are when all ten want more than there is. Calls come evenly, and
+//! with `--full` as in a trace too (see [`super::arrivals`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -89,7 +89,7 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     };
     let arrivals = match tier {
         Tier::Quick => None,
-        Tier::Full => Arrivals::named()?,
+        Tier::Full => Some(Arrivals::real()?),
     };
     let accounts = customers(&stack, NINE + 1, TOP_UP_FEN).await?;
     println!(
@@ -98,10 +98,8 @@ async fn measure(stack: Stack, tier: Tier) -> anyhow::Result<Reading> {
     let path = path_with(&stack, 1, Full::Router, tier).await?;
     let of_each = of_each_account(&path, &accounts, 1)?;
     let mut kept = show_kept(&of_each, 1, None, long).await;
-    match (&arrivals, tier) {
-        (Some(_), _) => kept = kept.min(show_kept(&of_each, 1, arrivals.as_ref(), long).await),
-        (None, Tier::Full) => println!("  calls come evenly: WANWU_ARRIVALS names no trace"),
-        (None, Tier::Quick) => {}
+    if arrivals.is_some() {
+        kept = kept.min(show_kept(&of_each, 1, arrivals.as_ref(), long).await);
     }
     let mut even = show_evenness(&all_want_more(of_each, long).await, 1);
     drop(path);
