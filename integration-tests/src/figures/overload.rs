@@ -303,7 +303,7 @@ fn p99(shots: &[Shot]) -> Duration {
 fn is_untold(shot: &Shot) -> bool {
     match &shot.seen {
         Seen::Answered => false,
-        Seen::Cut => true,
+        Seen::Cut | Seen::Hidden { .. } => true,
         Seen::Refused(word) => word != "rate_limit_exceeded" || shot.come_again.is_none(),
     }
 }
@@ -340,6 +340,8 @@ mod tests {
         assert!(refused("rate_limit_exceeded", None));
         assert!(refused("engine_failed", Some(1)));
         assert!(is_untold(&shot(Seen::Cut, None)));
+        let hidden = Seen::Hidden { after_token: false };
+        assert!(is_untold(&shot(hidden, None)));
         assert!(!is_untold(&shot(Seen::Answered, None)));
     }
 }
