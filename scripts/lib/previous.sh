@@ -27,9 +27,14 @@ build_previous() {
   # the other: cargo tells two trees of one workspace apart by the times of their files only.
   forget_ours
   # With examples, which need what tests need: without them cargo gives what both versions share other features
-  # than for the tests of this one, and builds it twice.
-  (cd "$folder/source" && cargo build --locked --profile stack --workspace --bins --examples --target-dir "$target") ||
-    return
+  # than for the tests of this one, and builds it twice. Our own packages as they come: nothing is measured here.
+  local unoptimized=() name
+  for name in $(names_of_ours "$folder/source"); do
+    unoptimized+=(--config "profile.stack.package.$name.opt-level=0")
+  done
+  # From here: below this tree cargo would join the flags of both, and build what both need once more.
+  (cd "$root" && cargo build --locked --manifest-path "$folder/source/Cargo.toml" --profile stack --workspace \
+    --bins --examples --target-dir "$target" "${unoptimized[@]}") || return
   local service
   for service in privacy identity verification device-registry billing inference-routing edge; do
     install -m 755 "$target/stack/$service" "$folder/bin/$service" || return
@@ -38,10 +43,16 @@ build_previous() {
   printf '%s\n' "$commit" >"$folder/bin/COMMIT"
 }
 
+# names_of_ours FOLDER: our own packages in a tree of the workspace.
+names_of_ours() {
+  local manifest
+  for manifest in "$1"/{libs,services}/*/Cargo.toml "$1/integration-tests/Cargo.toml"; do
+    sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1
+  done
+}
+
 # Lets cargo build our own packages anew.
 forget_ours() {
-  local manifest
-  for manifest in "$root"/{libs,services}/*/Cargo.toml "$root/integration-tests/Cargo.toml"; do
-    rm -rf "$target/stack/.fingerprint/$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)"-*
-  done
+  local name
+  for name in $(names_of_ours "$root"); do rm -rf "$target/stack/.fingerprint/$name"-*; done
 }
