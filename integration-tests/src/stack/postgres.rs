@@ -52,7 +52,8 @@ pub fn ensure_cluster(layout: &Layout, port: u16, password: &str) -> io::Result<
         let text = format!("{text}\ninclude 'wanwu.conf'\n");
         files::write_private(&main, text.as_bytes())?;
     }
-    Ok(())
+    // What somebody set by a statement, and was cut off before it was set back.
+    fs::File::create(data.join("postgresql.auto.conf")).map(drop)
 }
 
 fn initialise(folder: &Path, data: &Path, password: &str) -> io::Result<()> {
@@ -84,7 +85,8 @@ fn initialise(folder: &Path, data: &Path, password: &str) -> io::Result<()> {
     }
 }
 
-/// fsync and synchronous commits stay on: what the tests show must hold there too.
+/// fsync and synchronous commits are on: what journeys and figures show must hold there too. `scripts/test` sets fsync
+/// aside for the tests of single services; a server that starts has it again.
 fn configuration(port: u16) -> String {
     format!(
         "# Written by `stack up`.

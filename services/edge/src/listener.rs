@@ -127,7 +127,9 @@ async fn connection(tcp: TcpStream, peer: SocketAddr, edge: Arc<Edge>, stop: Can
                     // It may answer pings, but not the one that asks whether it has heard.
                     return tracing::debug!("an idle connection was told to end, and is cut");
                 }
-                counter!("edge_idle_connections_total").increment(1);
+                if !leaving {
+                    counter!("edge_idle_connections_total").increment(1);
+                }
                 (told, since) = (true, Instant::now());
             }
         }

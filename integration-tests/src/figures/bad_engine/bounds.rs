@@ -85,6 +85,10 @@ impl Bounds {
         if shown.counts.cut > self.cut {
             missed.push(format!("more than {} streams are cut", self.cut));
         }
+        let hidden: u64 = shown.counts.hidden.iter().sum();
+        if hidden > 0 {
+            missed.push(format!("{hidden} calls end as if they were whole"));
+        }
         missed
     }
 }

@@ -33,7 +33,9 @@ impl Call {
                 "model" => model.config.name.clone(), "outcome" => outcome)
             .increment(1);
         };
-        let Ok(room) = self.chat.copies.clone().try_acquire_owned() else {
+        let room = self.chat.copies.clone().try_acquire_owned().ok();
+        // Calls that are paid for wait for engines that are full.
+        let Some(room) = room.filter(|_| model.admission.opens().is_none()) else {
             count("left_out");
             return;
         };

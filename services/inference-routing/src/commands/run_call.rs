@@ -182,11 +182,12 @@ impl Call {
     async fn ask_engines(&self, seat: &mut Seat) -> Result<(Answer, AtWork), EngineError> {
         loop {
             let mut full = Vec::new();
-            let busy = match self.ask_each(seat, &mut full).await {
-                Err(busy @ EngineError::Busy { .. }) => busy,
+            let error = match self.ask_each(seat, &mut full).await {
+                // Also where a fallback failed after it.
+                Err(error) if error.is_retryable() && !full.is_empty() => error,
                 answer => return answer,
             };
-            seat.take_again(&self.way, &full, busy).await?;
+            seat.take_again(&self.way, &full, error).await?;
         }
     }
 

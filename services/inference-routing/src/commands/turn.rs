@@ -16,12 +16,18 @@ use crate::{
 /// The outcome of most waits.
 const PLACED: &str = "placed";
 
+/// Turns of one call at most: what each engine refuses that said to have room is refused for what it is itself,
+/// and each refusal would have engines believed to be full.
+const MOST_TURNS: u32 = 5;
+
 /// Where a call runs, and how long it may wait for another turn where it cannot.
 #[derive(Debug)]
 pub struct Seat {
     turn: Turn,
     until: Instant,
     at: usize,
+    /// Turns that it had.
+    turns: u32,
     /// None while it waits for another.
     place: Option<Place>,
 }
@@ -37,7 +43,9 @@ struct Wait<'a> {
 impl Seat {
     /// Waits for a place of a model of the way, `until` then at most with all waits that follow.
     pub async fn take(way: &Way, turn: Turn, until: Instant) -> Result<Self, Busy> {
-        let (at, opens) = first_open(way, 0..=way.fallbacks.len());
+        // Who waits for engines that are full is not sent to a fallback that has room because it is ill.
+        let may = |at: &usize| *at == 0 || way.model(*at).pool.is_well();
+        let (at, opens) = first_open(way, (0..=way.fallbacks.len()).filter(may));
         let place = place(way.model(at), opens, turn, until).await?;
         if at > 0 {
             went_on(&way.first, way.model(at));
@@ -46,6 +54,7 @@ impl Seat {
             turn,
             until,
             at,
+            turns: 1,
             place: Some(place),
         })
     }
@@ -72,7 +81,8 @@ impl Seat {
     }
 
     /// Gives the place back, because none of the engines of these models had room, and waits for one of them
-    /// that has. An error: none has in time; where that is known beforehand, it is what the engines said.
+    /// that has, or of one before. An error: none has in time; where that is known beforehand, or the call had
+    /// its turns, it is what the engines said.
     pub async fn take_again(
         &mut self,
         way: &Way,
@@ -82,10 +92,14 @@ impl Seat {
         if let Some(place) = self.place.take() {
             place.give_back();
         }
-        let (at, opens) = first_open(way, full.iter().copied());
-        if opens.is_some_and(|opens| opens > self.until) {
+        let may =
+            |at: &usize| full.contains(at) || (*at < self.at && way.model(*at).pool.is_well());
+        let (at, opens) = first_open(way, (0..=way.fallbacks.len()).filter(may));
+        let opens_at = opens.unwrap_or_else(Instant::now);
+        if opens_at >= self.until || self.turns == MOST_TURNS {
             return Err(said);
         }
+        self.turns += 1;
         let turn = Turn {
             again: true,
             ..self.turn

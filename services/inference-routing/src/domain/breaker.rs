@@ -145,6 +145,17 @@ impl Breaker {
         }
     }
 
+    /// When it may have its next call on trial, where that is only a matter of time.
+    #[must_use]
+    pub fn next_trial(&self, now: Instant) -> Option<Instant> {
+        match self.state {
+            State::Open { until } | State::Trial { another: until, .. } => {
+                Some(until).filter(|until| *until > now && self.well)
+            }
+            State::Closed => None,
+        }
+    }
+
     /// It is left out, or on trial.
     #[must_use]
     pub const fn is_ejected(&self) -> bool {

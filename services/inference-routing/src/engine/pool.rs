@@ -236,8 +236,13 @@ impl Pool {
         self.state.lock().placement.vacancy(now)
     }
 
+    /// As [`Placement::is_well`].
+    pub fn is_well(&self) -> bool {
+        self.state.lock().placement.is_well()
+    }
+
     /// Waits until its engines may take calls that they took not, otherwise than by time: a call ended, they
-    /// were named anew, or one was asked how it is. From when it is made.
+    /// were named anew, or one was asked how it is or began anew. From when it is made.
     pub fn changed(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -270,6 +275,7 @@ impl Pool {
         let (restarted, found) = self.state.lock().placement.reported(id, report, now);
         show_report(&self.model, &engine.url, report, found);
         if restarted {
+            self.changed.notify_waiters();
             metrics::counter!("inference_routing_engine_restarts",
                 "model" => self.model.clone(), "engine" => engine.url.clone())
             .increment(1);

@@ -136,8 +136,10 @@ fn keyed(batch: &Batch) -> impl Iterator<Item = (&Dispatch, &str)> + Clone {
 
 /// Calls that no engine answered and nobody pays: their keys are good again.
 fn unused(batch: &Batch) -> impl Iterator<Item = CallId> {
-    let unused =
-        |row: &&Final| row.outcome == Outcome::EngineFailed && row.tokens == Tokens::default();
+    let unused = |row: &&Final| {
+        matches!(row.outcome, Outcome::EngineFailed | Outcome::ClientGone)
+            && row.tokens == Tokens::default()
+    };
     let rows = batch.finals.iter().map(|(row, _)| &**row);
     rows.filter(unused).map(|row| row.call.call_id)
 }

@@ -16,14 +16,19 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use inference_routing::{Error, commands::chat::Caller};
+use chrono::Utc;
+use inference_routing::{
+    Error,
+    commands::{chat::Caller, routes::put_route},
+    domain::route::{Route, Target},
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle, time::sleep};
 
 use crate::{
     turns::{among_the_first, turns},
-    world::{World, chat, config, id},
+    world::{World, chat, config, id, read, wait_for},
 };
 
 /// An engine that runs so many calls at a time, each for so long, and refuses more with 429.
@@ -54,6 +59,11 @@ impl FullEngine {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { url, state, server }
+    }
+
+    /// It runs so many calls more at a time.
+    pub fn make_room(&self, calls: usize) {
+        self.state.room.add_permits(calls);
     }
 
     /// Calls that reached it, refused or not.
@@ -174,4 +184,68 @@ async fn a_call_waits_for_the_one_that_an_engine_runs(pool: PgPool) {
     assert!(took >= 2 * long && took < 4 * long, "{took:?}");
     // Both at once, and the one that was refused once more.
     assert_eq!(engine.asked(), 3);
+}
+
+#[sqlx::test]
+async fn calls_wait_for_engines_that_are_full_though_a_fallback_is_down(pool: PgPool) {
+    let engine = FullEngine::start(1, Duration::from_millis(200)).await;
+    let engines = config(&[&engine.url]).models.remove(0).engines;
+    let world = World::with(pool.clone(), |sections| {
+        let mut down = sections.models[0].clone();
+        down.name = "down".to_owned();
+        down.engines = config(&["http://127.0.0.1:1"]).models.remove(0).engines;
+        sections.models.push(down);
+        sections.models[0].engines = engines;
+        sections.chat.queue_timeout = Duration::from_secs(30);
+    })
+    .await;
+    let app = &world.app.chat;
+    let target = Target {
+        model: "test".to_owned(),
+        weight: 1,
+    };
+    let route = Route {
+        name: "any".to_owned(),
+        targets: vec![target],
+        fallbacks: vec!["down".to_owned()],
+        mirror: None,
+        allowed: Vec::new(),
+        deprecated_at: None,
+        ends_at: None,
+    };
+    let put = put_route(&pool, &app.catalogue, id(), route, 0, Utc::now()).await;
+    put.unwrap();
+    let account = world.caller.account_id;
+    wait_for("the route to hold", async || {
+        let names = app.routes.names(&app.catalogue, account, Utc::now());
+        names.iter().any(|(name, ..)| name == "any")
+    })
+    .await;
+    let mut body = chat(false, json!({}));
+    body["model"] = json!("any");
+    // One has the engine; the others meet it full, or know that it is.
+    let calls = [(); 5].map(|()| world.call(&body));
+    for got in futures::future::join_all(calls).await {
+        assert_eq!(got.unwrap().error, None);
+    }
+}
+
+#[sqlx::test]
+async fn the_key_of_a_call_that_left_before_an_engine_had_room_is_good_again(pool: PgPool) {
+    let engine = FullEngine::start(0, Duration::ZERO).await;
+    let world = with_engine(&pool, &engine, Duration::from_secs(60)).await;
+    let mut request = world.request(&chat(true, json!({})));
+    request.idempotency_key = "order-7".to_owned();
+    let leaves = world.app.chat.create(request.clone());
+    let waited = tokio::time::timeout(Duration::from_millis(500), leaves).await;
+    assert!(waited.is_err(), "it waits");
+    wait_for("its row to have an end", async || {
+        let ended = sqlx::query_scalar("select count(*) from calls where outcome <> 0");
+        let ended: i64 = ended.fetch_one(&pool).await.unwrap();
+        ended == 1
+    })
+    .await;
+    engine.make_room(1);
+    let reply = world.app.chat.create(request).await.unwrap();
+    assert_eq!(read(reply).await.error, None);
 }

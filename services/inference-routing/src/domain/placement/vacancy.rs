@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Placement,
-    slot::{Slot, SlotId},
+    slot::{Slot, SlotId, SlotState},
 };
 use crate::domain::breaker::Trust;
 
@@ -45,11 +45,25 @@ impl Placement {
             more_at = [more_at, until].into_iter().flatten().min();
             all_said &= slot.said_until(now).is_some();
         }
+        // One that is left out shows then whether it is to be trusted again, by a call.
+        let left_out = self.slots.iter().filter(|slot| !slot.draining);
+        for trial in left_out.filter_map(|slot| slot.breaker.next_trial(now)) {
+            more_at = [more_at, Some(trial)].into_iter().flatten().min();
+            all_said = false;
+        }
         Vacancy {
             free: if any { free } else { usize::MAX },
             more_at,
             not_before: more_at.filter(|_| all_said),
         }
+    }
+
+    /// One of the replicas at least is trusted: what it has no room for may wait for it.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| slot.state() == SlotState::Active)
     }
 
     /// When one of those that were not tried may be asked.
