@@ -236,6 +236,36 @@ fn what_replicas_say_is_known_beforehand_unless_one_of_them_may_have_room_at_any
 }
 
 #[test]
+fn one_that_is_left_out_is_waited_for_until_its_trial_and_then_takes_one_call() {
+    let mut world = world(Policy::LeastOfTwo, 2, 4);
+    let prompt = world.prompt(1);
+    let (failed, busy) = (world.choose(&prompt), world.choose(&prompt));
+    assert_ne!(failed, busy);
+    world.end(busy, Ending::Busy(Duration::from_secs(30)));
+    world.end(failed, Ending::Failed(Failure::Refused));
+    let vacancy = world.placement.vacancy(world.now);
+    let trial = world.now + LIMITS.breaker.first_backoff;
+    assert_eq!((vacancy.free, vacancy.more_at), (0, Some(trial)));
+    // It did not say that it wants to be left alone until then: who waits is not sent away.
+    assert_eq!(vacancy.not_before, None);
+    world.now = trial;
+    assert_eq!(world.placement.vacancy(world.now).free, 1);
+}
+
+#[test]
+fn replicas_are_well_while_one_of_them_is_trusted() {
+    let mut world = world(Policy::LeastOfTwo, 2, 5);
+    let prompt = world.prompt(1);
+    for is_well in [true, false] {
+        let id = world.choose(&prompt);
+        world.end(id, Ending::Failed(Failure::Refused));
+        // The last one standing is left in, as better than none.
+        assert_eq!(world.placement.is_well(), is_well);
+    }
+    assert!(!Placement::new(Policy::LeastOfTwo, LIMITS, 0).is_well());
+}
+
+#[test]
 fn a_call_finds_a_replica_if_and_only_if_there_is_room_for_one() {
     for seed in 0..200 {
         let mut world = world(Policy::LeastOfTwo, 3, seed);
