@@ -10,6 +10,7 @@ mod cancel;
 mod customers;
 mod fairness;
 mod forger;
+mod full;
 mod fuzz;
 mod kill_each;
 mod limits;

@@ -16,6 +16,7 @@ use super::{
     Figure, Kind, Reading, Tier,
     arrivals::Arrivals,
     customers::{customers, scripted},
+    full::Full,
     model_path::{Load, ModelPath, Seen, Shot, Wanted, send_each},
 };
 use crate::{
@@ -46,32 +47,6 @@ const CLIENTS: [usize; 2] = [4, 40];
 const ROUTERS: usize = 2;
 const QUESTIONS: usize = 64;
 const TOP_UP_FEN: i64 = 1_000_000;
-
-/// Who has no room for all that is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
-    /// The router: calls wait for a place of its own.
-    Router,
-    /// The engine: the router has places for more than it runs, and what is too much it refuses itself.
-    Engine,
-}
-
-impl Full {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Router => "router",
-            Self::Engine => "engine",
-        }
-    }
-
-    /// Calls that the router runs at a time.
-    const fn places(self) -> u32 {
-        match self {
-            Self::Router => PLACES,
-            Self::Engine => WIDER,
-        }
-    }
-}
 
 /// The figure.
 pub(super) fn figure() -> Figure {
@@ -141,7 +116,7 @@ async fn path_with(
         limits: Table::new(),
     };
     let mut chat = Table::new();
-    chat.insert("max_running".to_owned(), full.places().into());
+    chat.insert("max_running".to_owned(), full.places(PLACES, WIDER).into());
     // Nobody is refused because others wait: of one account a quarter may.
     chat.insert("max_waiting".to_owned(), 160.into());
     if tier == Tier::Quick {

@@ -14,6 +14,7 @@ use toml::Table;
 use super::{
     Figure, Kind, Reading, Tier,
     customers::{customers, scripted},
+    full::Full,
     model_path::{Load, ModelPath, Seen, Shot, Wanted, send_at},
 };
 use crate::{
@@ -55,15 +56,6 @@ pub(super) fn figure() -> Figure {
         kind: Kind::Correctness,
         measure: |stack, tier| Box::pin(measure(stack, tier)),
     }
-}
-
-/// Who has no room for all that is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
-    /// The router: calls wait for a place of its own.
-    Router,
-    /// The engine: the router has places for more than it runs, and what is too much it refuses itself.
-    Engine,
 }
 
 /// What was seen.
@@ -165,23 +157,6 @@ async fn phase(
     Ok(shown)
 }
 
-impl Full {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Router => "router",
-            Self::Engine => "engine",
-        }
-    }
-
-    /// Calls that the router runs at a time.
-    const fn places(self) -> u32 {
-        match self {
-            Self::Router => PLACES,
-            Self::Engine => WIDER,
-        }
-    }
-}
-
 impl Shown {
     fn holds(&self) -> bool {
         self.share >= GOODPUT
@@ -194,7 +169,7 @@ impl Shown {
 
 async fn start(stack: &Stack, full: Full) -> anyhow::Result<ModelPath> {
     let mut chat = Table::new();
-    chat.insert("max_running".to_owned(), full.places().into());
+    chat.insert("max_running".to_owned(), full.places(PLACES, WIDER).into());
     chat.insert("max_waiting".to_owned(), WAITING.into());
     let wait = format!("{}ms", QUEUE.as_millis());
     chat.insert("queue_timeout".to_owned(), wait.into());

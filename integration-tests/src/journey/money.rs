@@ -133,13 +133,8 @@ impl Journey {
     /// When it is refused or the model has no price.
     pub async fn price(&self, model: &str) -> Result<(i64, i64), ApiError> {
         let list = self.price_list().await?;
-        let prices = list["prices"].as_array().cloned().unwrap_or_default();
         let of = |unit: &str| {
-            let price = prices
-                .iter()
-                .find(|p| p["model"] == model && p["unit"] == unit);
-            let nanos = price.and_then(|p| p["nanosPerUnit"].as_str()?.parse().ok());
-            nanos.ok_or_else(|| ApiError::Lacks(format!("price of {model}")))
+            price_in(&list, model, unit).ok_or_else(|| ApiError::Lacks(format!("price of {model}")))
         };
         Ok((of("UNIT_INPUT_TOKEN")?, of("UNIT_OUTPUT_TOKEN")?))
     }
@@ -152,6 +147,17 @@ impl Journey {
         let method = "wanwu.billing.v1.PriceService/GetPriceList";
         let answer = self.api.call(method, None, json!({})).await?;
         Ok(answer["priceList"].clone())
+    }
+}
+
+/// What one unit of a model costs by a list, in 10^-9 CNY. What is 0 protobuf leaves out of its JSON, as of answers
+/// where there are none.
+fn price_in(list: &Value, model: &str, unit: &str) -> Option<i64> {
+    let mut prices = list["prices"].as_array()?.iter();
+    let price = prices.find(|price| price["model"] == model && price["unit"] == unit)?;
+    match &price["nanosPerUnit"] {
+        Value::Null => Some(0),
+        nanos => nanos.as_str()?.parse().ok(),
     }
 }
 
@@ -169,6 +175,19 @@ pub async fn ledger_sum(stack: &Stack) -> Result<(String, i64), sqlx::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_price_of_nothing_is_a_price_and_one_that_is_not_listed_is_none() {
+        let list = json!({"prices": [
+            {"model": "vectors", "unit": "UNIT_INPUT_TOKEN", "nanosPerUnit": "100"},
+            {"model": "vectors", "unit": "UNIT_OUTPUT_TOKEN"},
+        ]});
+        let of = |model, unit| price_in(&list, model, unit);
+        assert_eq!(of("vectors", "UNIT_INPUT_TOKEN"), Some(100));
+        assert_eq!(of("vectors", "UNIT_OUTPUT_TOKEN"), Some(0));
+        assert_eq!(of("vectors", "UNIT_IMAGE"), None);
+        assert_eq!(of("chat", "UNIT_INPUT_TOKEN"), None);
+    }
 
     #[test]
     fn fen_become_money_and_back() {
