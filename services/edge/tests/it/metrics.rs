@@ -5,7 +5,7 @@ use serde_json::json;
 use wanwu_testkit::wait_for;
 
 use crate::{
-    chat::slow_reader,
+    chat::clients::slow_reader,
     identity::SECRET,
     world::{PATIENCE, World, reason},
 };

@@ -23,7 +23,7 @@ use tonic_prost::ProstCodec;
 use wanwu_testkit::wait_for;
 
 use crate::{
-    chat::slow_reader,
+    chat::clients::slow_reader,
     echo::Say,
     limits::speak,
     metrics::value,
